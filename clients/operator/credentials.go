@@ -21,7 +21,7 @@ type NewSecret struct {
 }
 
 // CreateSecret makes a new secret for a client whose method is client_secret_basic or client_secret_post. At most two
-// are valid: a third one ends the oldest, so that a client is rotated by creating one and rolling it out. Admin, editor.
+// are valid: a third ends the oldest, so that a client is rotated by creating one and rolling it out. Admin, editor.
 //
 //	POST /t/{tenant}/clients/{client}/secrets, no body → 201 NewSecret
 //	409 conflict: the client authenticates in another way
