@@ -64,7 +64,8 @@ func TestMarshalWritesTheClaimsInAFixedOrder(t *testing.T) {
 	if got := string(minimal().Marshal()); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	order := []string{`"iss"`, `"scope"`, `"exp"`, `"txn"`, `"act"`, `"cnf"`, `"authorization_details"`, `"status"`, `"urn:`}
+	order := []string{`"iss"`, `"scope"`, `"exp"`, `"txn"`, `"act"`, `"cnf"`, `"authorization_details"`, `"status"`,
+		`"urn:`}
 	wire, last := string(full().Marshal()), -1
 	for _, name := range order {
 		at := strings.Index(wire, name)
@@ -114,11 +115,11 @@ func TestParseRefuses(t *testing.T) {
 		{"an act that names sub twice", replace(`"sub":"client:planner"`, `"sub":"a","sub":"b"`), token.ReasonMalformed},
 		{"a chain that is too deep", with(`"act2":` + deep), token.ReasonMalformed},
 		{"a cnf that is an array", replace(`"cnf":{"jkt":"abc"}`, `"cnf":["jkt"]`), token.ReasonClaims},
-		{"a lineage that is an array", replace(`"urn:bursar:lineage":{`, `"urn:bursar:lineage":[],"x":{`), token.ReasonClaims},
+		{"a lineage that is an array", replace(`:lineage":{`, `:lineage":[],"x":{`), token.ReasonClaims},
 		{"a lineage with a number", replace(`["planner"]`, `["planner",1]`), token.ReasonClaims},
 		{"a lineage with an empty id", replace(`["planner"]`, `[""]`), token.ReasonClaims},
 		{"a lineage with a null", replace(`["planner"]`, `null`), token.ReasonClaims},
-		{"a lineage of nine", replace(`["parent","grandparent"]`, `["1","2","3","4","5","6","7","8","9"]`), token.ReasonClaims},
+		{"a lineage of nine", replace(`["parent",`, `["1","2","3","4","5","6","7","8",`), token.ReasonClaims},
 		{"bytes that are not UTF-8", replace("run-7", "run-\xff"), token.ReasonMalformed},
 		{"an unpaired surrogate", replace("run-7", `run-\ud800`), token.ReasonMalformed},
 	}

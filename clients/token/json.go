@@ -24,9 +24,9 @@ var (
 func CheckJSON(data []byte) error { return Members(data, nil) }
 
 // Members checks data as CheckJSON does and, on the way, calls each with every member of the outermost object, in
-// order. Names are unescaped and compared case-sensitively by the caller; value is the member's JSON text, aliases
-// data and is already checked. The first error of each ends the walk and is returned. Because a duplicate shows only at its
-// second place, what each was told is to be dropped when Members fails.
+// order. name is unescaped; value is the member's JSON text, aliases data and is already checked. The first error of
+// each ends the walk and is returned. A duplicate shows only at its second place, so that what each was told must be
+// dropped when Members fails.
 func Members(data []byte, each func(name string, value []byte) error) error {
 	if !utf8.Valid(data) {
 		return errUTF8
