@@ -1,0 +1,218 @@
+// Package policy decides what a client may do at a tool, for whom and for how long. Rules only allow: what no rule
+// allows is refused, no rule takes back what another allows, and a condition that cannot be judged allows nothing.
+//
+// A rule without on_behalf_of is about the agent as itself, a rule with it is about acting for those subjects and for
+// nobody else; an agent that may do both has two rules. Whether the clients, tools and trusted issuers that rules name
+// exist is the caller's to check.
+package policy
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bursar-sts/bursar/scopes"
+)
+
+// Lifetimes that a rule may give.
+const (
+	DefaultTTL = 5 * time.Minute
+	MinTTL     = time.Second
+	MaxTTL     = 15 * time.Minute
+)
+
+// Rule is one policy as it is written in a tenant file and kept in the store.
+type Rule struct {
+	ID      string   `json:"id"`
+	Clients []string `json:"clients"` // any of them
+	Tool    string   `json:"tool"`
+	Actions []string `json:"actions"`
+	// DefaultActions are what a request that names no scope receives; a subset of Actions.
+	DefaultActions []string `json:"default_actions,omitempty"`
+	// TTL bounds the life of a token; from 1s to 15m, zero is 5m.
+	TTL Duration `json:"ttl,omitzero"`
+	// OnBehalfOf lists the subjects that the clients may act for; none is the agent as itself only.
+	OnBehalfOf []Match `json:"on_behalf_of,omitempty"`
+	// Condition is a CEL expression that must be true; none is always.
+	Condition string `json:"condition,omitempty"`
+}
+
+// Match describes subjects of one trusted issuer, by exactly one of Subject and SubjectGlob.
+type Match struct {
+	Issuer      string `json:"issuer"` // the name of the trusted issuer's entry
+	Subject     string `json:"subject,omitempty"`
+	SubjectGlob string `json:"subject_glob,omitempty"` // see Glob; "*" is any subject without / and :
+}
+
+// Duration is written as Go writes durations, such as "90s" or "2m".
+type Duration time.Duration
+
+// MarshalText returns the duration without its zero units: "2m", not "2m0s".
+func (d Duration) MarshalText() ([]byte, error) {
+	s := time.Duration(d).String()
+	if strings.HasSuffix(s, "m0s") {
+		s = s[:len(s)-len("0s")]
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = s[:len(s)-len("0m")]
+	}
+	return []byte(s), nil
+}
+
+// UnmarshalText reads what time.ParseDuration reads.
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf("a duration is a number and a unit, such as 90s or 2m: %w", err)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// Policy is a compiled set of rules, immutable and safe for concurrent use. The zero Policy, and a nil one, refuse.
+type Policy struct {
+	rules    map[target][]*rule // each list sorted by id
+	revision string
+}
+
+// target is what rules are found by.
+type target struct{ client, tool string }
+
+// rule is a Rule that was checked.
+type rule struct {
+	id                string
+	actions, defaults []string
+	ttl               time.Duration
+	onBehalfOf        []Match
+	condition         *Condition // nil: none was written
+}
+
+// Compile returns the policy of the rules, in whatever order they come, or all their mistakes, each with its path in a
+// tenant file ("policies[2].ttl: …"), and then no policy.
+func Compile(rules []Rule) (*Policy, []string) {
+	p := &Policy{rules: map[target][]*rule{}, revision: revision(rules)}
+	var wrong []string
+	first := map[string]int{}
+	for i, r := range rules {
+		at := fmt.Sprintf("policies[%d].", i)
+		if j, dup := first[r.ID]; dup {
+			wrong = append(wrong, fmt.Sprintf("%sid: is also the id of policies[%d]", at, j))
+		} else {
+			first[r.ID] = i
+		}
+		compiled, mistakes := r.compile()
+		for _, m := range mistakes {
+			wrong = append(wrong, at+m)
+		}
+		for _, c := range r.Clients {
+			t := target{c, r.Tool}
+			p.rules[t] = append(p.rules[t], compiled)
+		}
+	}
+	if wrong != nil {
+		return nil, wrong
+	}
+	for _, list := range p.rules {
+		slices.SortFunc(list, func(a, b *rule) int { return strings.Compare(a.id, b.id) })
+	}
+	return p, nil
+}
+
+// revision names a set of rules: the SHA-256, in hex, of their JSON in the order of their ids.
+func revision(rules []Rule) string {
+	sorted := append([]Rule{}, rules...)
+	slices.SortStableFunc(sorted, func(a, b Rule) int { return strings.Compare(a.ID, b.ID) })
+	text, err := json.Marshal(sorted)
+	if err != nil {
+		panic(err) // a Rule is strings, lists of strings and a Duration, which always have a JSON form
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}
+
+// Check returns all mistakes of the rule, each with its path within it ("on_behalf_of[0].subject_glob: …").
+func (r Rule) Check() []string {
+	_, wrong := r.compile()
+	return wrong
+}
+
+// mistakes collects what is wrong, with paths.
+type mistakes []string
+
+func (m *mistakes) add(path, format string, args ...any) {
+	*m = append(*m, path+": "+fmt.Sprintf(format, args...))
+}
+
+// err adds an error, if there is one.
+func (m *mistakes) err(path string, err error) {
+	if err != nil {
+		m.add(path, "%v", err)
+	}
+}
+
+// names checks a list: every entry by check, and none twice.
+func (m *mistakes) names(path string, list []string, check func(string) error) {
+	for i, s := range list {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		m.err(at, check(s))
+		if j := slices.Index(list, s); j < i {
+			m.add(at, "repeats %s[%d]", path, j)
+		}
+	}
+}
+
+func (r Rule) compile() (*rule, []string) {
+	var wrong mistakes
+	wrong.err("id", scopes.CheckSlug(r.ID))
+	if len(r.Clients) == 0 {
+		wrong.add("clients", "is empty; name at least one client")
+	}
+	wrong.names("clients", r.Clients, scopes.CheckSlug)
+	wrong.err("tool", scopes.CheckSlug(r.Tool))
+	if len(r.Actions) == 0 {
+		wrong.add("actions", "is empty; name at least one action of the tool")
+	}
+	wrong.names("actions", r.Actions, scopes.CheckAction)
+	wrong.names("default_actions", r.DefaultActions, func(a string) error {
+		if !slices.Contains(r.Actions, a) {
+			return fmt.Errorf("is not among the actions of this policy")
+		}
+		return nil
+	})
+	ttl := time.Duration(r.TTL)
+	if ttl == 0 {
+		ttl = DefaultTTL
+	}
+	if ttl < MinTTL || ttl > MaxTTL {
+		wrong.add("ttl", "must be from 1s to 15m; leave it out for 5m")
+	}
+	for i, m := range r.OnBehalfOf {
+		m.check(fmt.Sprintf("on_behalf_of[%d]", i), &wrong)
+	}
+	var condition *Condition
+	if r.Condition != "" {
+		c, bad := compileCondition(ruleEnv, r.Condition)
+		for _, b := range bad {
+			wrong.add("condition", "%s", b)
+		}
+		condition = c
+	}
+	return &rule{
+		id: r.ID, actions: slices.Clone(r.Actions), defaults: slices.Clone(r.DefaultActions), ttl: ttl,
+		onBehalfOf: slices.Clone(r.OnBehalfOf), condition: condition,
+	}, wrong
+}
+
+func (m Match) check(path string, wrong *mistakes) {
+	wrong.err(path+".issuer", scopes.CheckSlug(m.Issuer))
+	switch {
+	case (m.Subject == "") == (m.SubjectGlob == ""):
+		wrong.add(path, "needs exactly one of subject and subject_glob")
+	case m.SubjectGlob != "":
+		wrong.err(path+".subject_glob", CheckGlob(m.SubjectGlob))
+	}
+}
