@@ -282,21 +282,13 @@ func readStrings(to *[]string, value []byte) error {
 	if value[0] != '[' {
 		return errors.New("must be an array of strings")
 	}
-	var raw []json.RawMessage
-	if err := json.Unmarshal(value, &raw); err != nil {
-		return errSyntax
-	}
-	if len(raw) == 0 {
-		return nil
-	}
-	all := make([]string, len(raw))
-	for i := range raw {
-		if err := readString(&all[i], raw[i]); err != nil {
-			return err
-		}
-	}
-	*to = all
-	return nil
+	s := scanner{data: value}
+	return s.array(1, func(value []byte) error {
+		var text string
+		err := readString(&text, value)
+		*to = append(*to, text)
+		return err
+	})
 }
 
 // maxDate is the last second of the year 9999, the last that RFC 3339 can write.

@@ -75,7 +75,7 @@ func (s *scanner) value(depth int) error {
 	case c == '{':
 		return s.object(depth+1, nil)
 	case c == '[':
-		return s.array(depth + 1)
+		return s.array(depth+1, nil)
 	case c == '"':
 		return s.string()
 	case c == '-' || isDigit(c):
@@ -132,7 +132,7 @@ func (s *scanner) object(depth int, each func(name string, value []byte) error) 
 	}
 }
 
-func (s *scanner) array(depth int) error {
+func (s *scanner) array(depth int, each func(value []byte) error) error {
 	if depth > MaxDepth {
 		return errDepth
 	}
@@ -142,8 +142,15 @@ func (s *scanner) array(depth int) error {
 		return nil
 	}
 	for {
+		s.next()
+		start := s.pos
 		if err := s.value(depth); err != nil {
 			return err
+		}
+		if each != nil {
+			if err := each(s.data[start:s.pos]); err != nil {
+				return err
+			}
 		}
 		if more, err := s.more(']'); !more {
 			return err
