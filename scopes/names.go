@@ -1,8 +1,10 @@
-// Package scopes is the vocabulary and the algebra of what may be asked: names, scopes ("tool:action") and sets of them.
-// It imports the standard library only. Sets shrink by Meet and never grow; the zero value of everything grants nothing.
+// Package scopes is the vocabulary and the algebra of what may be asked: names, scopes ("tool:action") and sets of
+// them. It imports the standard library only. Sets shrink by Meet and never grow; the zero value of everything grants
+// nothing.
 package scopes
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -19,11 +21,11 @@ func CheckSlug(s string) error {
 	case len(s) > MaxName:
 		return fmt.Errorf("has %d characters; at most %d are allowed", len(s), MaxName)
 	case s[0] == '-' || s[len(s)-1] == '-':
-		return fmt.Errorf("begins or ends with a hyphen")
+		return errors.New("begins or ends with a hyphen")
 	}
 	for i := range len(s) {
 		if !isSlugByte(s[i]) {
-			return fmt.Errorf("may hold only a-z, 0-9 and inner hyphens")
+			return errors.New("may hold only a-z, 0-9 and inner hyphens")
 		}
 	}
 	return nil
@@ -36,7 +38,7 @@ func CheckAction(s string) error {
 	}
 	for part := range strings.SplitSeq(s, ".") {
 		if CheckSlug(part) != nil {
-			return fmt.Errorf("must be words of a-z, 0-9 and inner hyphens, joined by single dots")
+			return errors.New("must be words of a-z, 0-9 and inner hyphens, joined by single dots")
 		}
 	}
 	return nil

@@ -27,13 +27,14 @@ func Actions(tool string, actions ...string) Set {
 	return NewSet(all...)
 }
 
-// Has reports whether the set holds s.
+// Has reports whether the set holds x. No set holds the zero Scope, not even one that was made of it.
 func (s Set) Has(x Scope) bool {
 	_, ok := slices.BinarySearchFunc(s.sorted, x, Scope.compare)
-	return ok
+	return ok && x != Scope{}
 }
 
-// Covers reports whether every scope of t is in s. Every set covers the empty one.
+// Covers reports whether every scope of t is in s. Every set covers the empty one, so whoever decides by Covers asks
+// whether t is Empty first.
 func (s Set) Covers(t Set) bool {
 	for _, x := range t.sorted {
 		if !s.Has(x) {
@@ -63,7 +64,8 @@ func (s Set) Len() int { return len(s.sorted) }
 // All yields the scopes in order.
 func (s Set) All() iter.Seq[Scope] { return slices.Values(s.sorted) }
 
-// Names returns the actions of the set, in order, without their tools.
+// Names returns the actions of the set, in order, without their tools; of a set about more tools than one an action may
+// come twice.
 func (s Set) Names() []string {
 	names := make([]string, len(s.sorted))
 	for i, x := range s.sorted {
