@@ -1,0 +1,191 @@
+// Package config is bursar.yaml: what an operator of the whole server decides. The types are its documentation;
+// docs/configuration.md is generated from their comments.
+//
+// Reading is strict. An unknown field, a field given twice and a value of the wrong form are mistakes, and all mistakes
+// are reported at once, each with its path and line. Nothing secret stands in the file itself: it names where secrets
+// are.
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// DefaultFile is the name of the configuration file.
+const DefaultFile = "bursar.yaml"
+
+// DefaultRotation is how long a signing key signs where keys.rotate_every is absent.
+const DefaultRotation = 30 * 24 * time.Hour
+
+// Config is the content of bursar.yaml. Paths in it are relative to the directory of the file.
+type Config struct {
+	// The origin under which the server is reached from outside: scheme, host and port, no path. Required. The issuer of
+	// the tenant acme is `{base_url}/t/acme`; changing it makes every issued token foreign. Plain http is accepted for
+	// loopback addresses only.
+	BaseURL string `yaml:"base_url"`
+	// The address, host:port, on which the server listens. Required. Without `tls` it must be a loopback address: put a
+	// proxy that speaks TLS in front, or give a certificate.
+	Listen string `yaml:"listen"`
+	// The certificate of `listen` and `admin.listen`. Absent: both speak plain HTTP.
+	TLS TLS `yaml:"tls"`
+	// Where everything durable is kept. Required. `bolt:PATH` is a file that this server alone opens. Redis is
+	// `redis://HOST:PORT/DB`, `rediss://` (with TLS), `redis-sentinel://` or `redis-cluster://`; a user name may stand in
+	// the URL, the password may not.
+	Store string `yaml:"store"`
+	// The password of the Redis user: `file:PATH`, `env:NAME` or `credential:NAME`, as for `master_key`.
+	StorePassword Source `yaml:"store_password"`
+	// `accept` starts the server on a Redis that may lose acknowledged writes (one that evicts keys or keeps no
+	// append-only file). Absent: such a Redis stops the start.
+	VolatileStore string `yaml:"volatile_store"`
+	// Where the key is that seals every other key at rest. Required. `file:PATH` is a file that only its owner can read,
+	// `env:NAME` an environment variable, `credential:NAME` a credential of the service manager
+	// (`$CREDENTIALS_DIRECTORY/NAME`). Without this key the store cannot be used, nor a backup of it.
+	MasterKey Source `yaml:"master_key"`
+	// Who administers the server, and where.
+	Admin Admin `yaml:"admin"`
+	// Where metrics are served.
+	Metrics Metrics `yaml:"metrics"`
+	// How signing keys live.
+	Keys Keys `yaml:"keys"`
+	// What the platform allows single tenants, by tenant. It creates no tenant: `bursar apply` does.
+	Tenants map[string]Tenant `yaml:"tenants"`
+}
+
+// TLS names a certificate.
+type TLS struct {
+	// The file of the certificate and its chain, PEM.
+	Cert string `yaml:"cert"`
+	// The file of its private key, PEM; only its owner may be able to read it.
+	Key string `yaml:"key"`
+}
+
+// Admin is the administration of the server.
+type Admin struct {
+	// The file that holds the token of the first platform operator; only its owner may be able to read it. Required.
+	// Replacing its content and restarting the server replaces the token.
+	TokenFile string `yaml:"token_file"`
+	// A listener of its own for the admin API and the console, host:port, under the same rule as `listen`. Absent: they
+	// are served on `listen`.
+	Listen string `yaml:"listen"`
+}
+
+// Metrics is the Prometheus listener.
+type Metrics struct {
+	// The address, host:port, on which `/metrics` is served, over plain HTTP and to everybody who reaches it. Absent:
+	// there are no metrics.
+	Listen string `yaml:"listen"`
+}
+
+// Keys is how signing keys live.
+type Keys struct {
+	// How long a key signs before the next one takes over, at least `1h`; `720h` if absent.
+	RotateEvery time.Duration `yaml:"rotate_every"`
+}
+
+// Tenant is what the platform allows one tenant.
+type Tenant struct {
+	// The private address ranges that the tenant's trusted issuers and upstreams may be in, such as `10.2.0.0/16`.
+	// Absent: public addresses only. Cloud metadata services and the server's own listeners and store stay closed.
+	PrivateCIDRs []netip.Prefix `yaml:"private_cidrs"`
+}
+
+// later are fields of later versions. They are refused by name, so that nobody believes that they work.
+var later = map[string]bool{"shim": true}
+
+// Load reads and checks a configuration file. Its mistakes are a *Mistakes.
+func Load(path string) (*Config, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := filepath.Abs(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	c, found := Parse(data, dir)
+	if len(found) > 0 {
+		return nil, &Mistakes{File: path, List: found}
+	}
+	return c, nil
+}
+
+// Parse reads and checks the content of a configuration file whose paths are relative to dir. It touches nothing but
+// its arguments. The configuration is nil if there are mistakes.
+func Parse(data []byte, dir string) (*Config, []Mistake) {
+	c := new(Config)
+	r := reader{lines: make(map[string]int)}
+	r.document(data, c)
+	// A value that could not be read is as good as absent: only what was read is checked, so that nobody is told twice.
+	for _, m := range c.Validate() {
+		if !r.marred(m.Path) {
+			r.add(m.Path, m.Text)
+		}
+	}
+	if len(r.mistakes) > 0 {
+		return nil, r.sorted()
+	}
+	c.resolve(dir)
+	return c, nil
+}
+
+// resolve makes paths absolute and fills defaults.
+func (c *Config) resolve(dir string) {
+	for _, path := range []*string{&c.TLS.Cert, &c.TLS.Key, &c.Admin.TokenFile} {
+		*path = under(dir, *path)
+	}
+	for _, source := range []*Source{&c.MasterKey, &c.StorePassword} {
+		if source.Kind == SourceFile {
+			source.Name = under(dir, source.Name)
+		}
+	}
+	if path, ok := strings.CutPrefix(c.Store, "bolt:"); ok {
+		c.Store = "bolt:" + under(dir, path)
+	}
+	if c.Keys.RotateEvery == 0 {
+		c.Keys.RotateEvery = DefaultRotation
+	}
+}
+
+func under(dir, path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(dir, path)
+}
+
+// Mistake is one thing to mend.
+type Mistake struct {
+	Path string // of the field, such as "admin.token_file"; empty for the whole file
+	Line int    // in the file, from 1; 0 if unknown
+	Text string // what is wrong and what to do
+}
+
+// String returns the mistake as "path: text (line N)".
+func (m Mistake) String() string {
+	s := m.Text
+	if m.Path != "" {
+		s = m.Path + ": " + s
+	}
+	if m.Line > 0 {
+		s += fmt.Sprintf(" (line %d)", m.Line)
+	}
+	return s
+}
+
+// Mistakes is the error of a file with mistakes.
+type Mistakes struct {
+	File string
+	List []Mistake // in the order of lines
+}
+
+// Error counts the mistakes; List has them.
+func (m *Mistakes) Error() string {
+	if len(m.List) == 1 {
+		return m.File + " has a mistake"
+	}
+	return fmt.Sprintf("%s has %d mistakes", m.File, len(m.List))
+}

@@ -1,0 +1,365 @@
+package config_test
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bursar-sts/bursar/cmd/internal/config"
+)
+
+const whole = `
+base_url: https://sts.example
+listen: 0.0.0.0:8443
+tls: {cert: tls.crt, key: /etc/bursar/tls.key}
+store: rediss://bursar@redis.example:6379/0
+store_password: credential:redis
+volatile_store: accept
+master_key: env:BURSAR_MASTER_KEY
+admin: {token_file: admin.token, listen: "127.0.0.1:8081"}
+metrics: {listen: ":9090"}
+keys: {rotate_every: 48h}
+tenants:
+  acme: {private_cidrs: [10.2.0.0/16, "fd00:1::/32"]}
+  globex: {}
+`
+
+func TestEveryFieldIsRead(t *testing.T) {
+	c, found := config.Parse([]byte(whole), "/srv")
+	if len(found) > 0 {
+		t.Fatal(found)
+	}
+	rows := []struct {
+		name      string
+		got, want any
+	}{
+		{"base_url", c.BaseURL, "https://sts.example"},
+		{"listen", c.Listen, "0.0.0.0:8443"},
+		{"tls is relative to the file", c.TLS, config.TLS{Cert: "/srv/tls.crt", Key: "/etc/bursar/tls.key"}},
+		{"store", c.Store, "rediss://bursar@redis.example:6379/0"},
+		{"store_password", c.StorePassword, config.Source{Kind: "credential", Name: "redis"}},
+		{"volatile_store", c.VolatileStore, "accept"},
+		{"master_key", c.MasterKey, config.Source{Kind: "env", Name: "BURSAR_MASTER_KEY"}},
+		{"admin", c.Admin, config.Admin{TokenFile: "/srv/admin.token", Listen: "127.0.0.1:8081"}},
+		{"metrics", c.Metrics.Listen, ":9090"},
+		{"keys", c.Keys.RotateEvery, 48 * time.Hour},
+		{"the number of tenants", len(c.Tenants), 2},
+	}
+	for _, row := range rows {
+		if row.got != row.want {
+			t.Errorf("%s: got %v, want %v", row.name, row.got, row.want)
+		}
+	}
+	want := []netip.Prefix{netip.MustParsePrefix("10.2.0.0/16"), netip.MustParsePrefix("fd00:1::/32")}
+	if got := c.Tenants["acme"].PrivateCIDRs; !slices.Equal(got, want) {
+		t.Errorf("private_cidrs %v", got)
+	}
+}
+
+const small = `
+base_url: http://127.0.0.1:8080
+listen: 127.0.0.1:8080
+store: bolt:data/bursar.db
+master_key: file:master.key
+admin: {token_file: admin.token}
+`
+
+func TestWhatIsAbsentHasItsDefault(t *testing.T) {
+	c, found := config.Parse([]byte(small), "/srv")
+	if len(found) > 0 {
+		t.Fatal(found)
+	}
+	if c.Store != "bolt:/srv/data/bursar.db" || c.MasterKey.Name != "/srv/master.key" ||
+		c.Keys.RotateEvery != config.DefaultRotation || c.Tenants != nil || c.Metrics.Listen != "" {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestAllMistakesAreToldAtOnce(t *testing.T) {
+	const text = `base_url: https://sts.example/
+listen: 0.0.0.0:8080
+store: redis://:canary@127.0.0.1
+colour: blue
+shim: {listen: 127.0.0.1:8081}
+master_key: master.key
+admin:
+  token_fil: x
+metrics: 9090
+keys: {rotate_every: 720}
+keys: {rotate_every: 1h}
+volatile_store: yes
+tenants:
+  Acme: {private_cidrs: [10.2.0.1/16]}
+  globex: {private_cidrs: [10.2.0.0/16, everything, 0.0.0.0/0]}
+  initech:
+`
+	want := []string{
+		"base_url: must be scheme, host and port alone: no path, no slash at the end, no query (line 1)",
+		"listen: is not a loopback address, and plain HTTP is for those only; give tls.cert and tls.key, " +
+			"or listen on 127.0.0.1 behind a proxy (line 2)",
+		"store: holds a password; name its place in store_password instead (line 3)",
+		"colour: is not a known field (line 4)",
+		"shim: is not available in this version; remove it (line 5)",
+		"master_key: must be file:PATH, env:NAME or credential:NAME (line 6)",
+		"admin.token_file: is required; bursar init makes one (line 7)",
+		"admin.token_fil: is not a known field (line 8)",
+		"metrics: must be a mapping (line 9)",
+		"keys.rotate_every: must be a duration such as 720h (line 10)",
+		"keys: is given twice (line 11)",
+		"volatile_store: must be accept, or absent (line 12)",
+		"tenants.Acme: may hold only a-z, 0-9 and inner hyphens (line 14)",
+		"tenants.Acme.private_cidrs[0]: has bits beyond its length; did you mean 10.2.0.0/16? (line 14)",
+		"tenants.globex.private_cidrs[1]: must be an address range such as 10.2.0.0/16 (line 15)",
+		"tenants.globex.private_cidrs[2]: allows every address; name the ranges that the tenant needs (line 15)",
+		"tenants.initech: must be a mapping (line 16)",
+	}
+	_, found := config.Parse([]byte(text), "/srv")
+	for i := range max(len(want), len(found)) {
+		switch {
+		case i >= len(found):
+			t.Errorf("missing: %s", want[i])
+		case i >= len(want):
+			t.Errorf("superfluous: %s", found[i])
+		case found[i].String() != want[i]:
+			t.Errorf("mistake %d\n got %s\nwant %s", i, found[i], want[i])
+		}
+	}
+}
+
+func TestRefusedValues(t *testing.T) {
+	rows := []struct{ name, line, path string }{
+		{"a base URL with a path", "base_url: https://sts.example/x", "base_url"},
+		{"a base URL with an empty path", "base_url: https://sts.example/", "base_url"},
+		{"a base URL with a query", "base_url: https://sts.example?", "base_url"},
+		{"a base URL with a fragment", "base_url: https://sts.example#", "base_url"},
+		{"a base URL with a user", "base_url: https://me@sts.example", "base_url"},
+		{"a base URL with its default port", "base_url: https://sts.example:443", "base_url"},
+		{"a base URL with port zero", "base_url: https://sts.example:0", "base_url"},
+		{"a base URL with an empty port", "base_url: 'https://sts.example:'", "base_url"},
+		{"a base URL with leading zeros", "base_url: https://sts.example:08443", "base_url"},
+		{"a base URL in capitals", "base_url: https://STS.example", "base_url"},
+		{"a base URL of plain http", "base_url: http://sts.example", "base_url"},
+		{"a base URL of plain http to a name like loopback", "base_url: http://127.0.0.1.sts.example", "base_url"},
+		{"a base URL without a scheme", "base_url: sts.example", "base_url"},
+		{"a base URL without a host", "base_url: 'https://'", "base_url"},
+		{"listening on every interface", "listen: ':8080'", "listen"},
+		{"listening on a name", "listen: sts.example:8080", "listen"},
+		{"listening without a port", "listen: 127.0.0.1", "listen"},
+		{"listening on a port that is too large", "listen: 127.0.0.1:65536", "listen"},
+		{"an admin listener for everybody", "admin: {token_file: t, listen: '0.0.0.0:1'}", "admin.listen"},
+		{"an admin listener beside the server", "admin: {token_file: t, listen: '127.0.0.1:8080'}", "admin.listen"},
+		{"metrics on the address of the server", "metrics: {listen: '127.0.0.1:8080'}", "metrics.listen"},
+		{"a certificate without a key", "tls: {cert: x}", "tls.key"},
+		{"a key without a certificate", "tls: {key: x}", "tls.cert"},
+		{"a store of another kind", "store: postgres://x", "store"},
+		{"a store without a file", "store: 'bolt:'", "store"},
+		{"a file store as a URL", "store: bolt://bursar.db", "store"},
+		{"a Redis without a host", "store: 'redis://'", "store"},
+		{"a password in a query", "store: 'redis://h/0?password=x'", "store"},
+		{"a password for a file", "store_password: env:X", "store_password"},
+		{"a credential with a path", "master_key: credential:../x", "master_key"},
+		{"a master key in the file", "master_key: bursar-master-key:v1:x:y", "master_key"},
+		{"a master key without a name", "master_key: 'env:'", "master_key"},
+		{"rotation all the time", "keys: {rotate_every: 1m}", "keys.rotate_every"},
+		{"rotation backwards", "keys: {rotate_every: -1h}", "keys.rotate_every"},
+		{"a range that is an address", "tenants: {acme: {private_cidrs: [10.0.0.1]}}", "tenants.acme.private_cidrs[0]"},
+		{"a mapped range", "tenants: {acme: {private_cidrs: ['::ffff:10.0.0.0/104']}}", "tenants.acme.private_cidrs[0]"},
+		{"a list that is none", "tenants: {acme: {private_cidrs: 10.0.0.0/8}}", "tenants.acme.private_cidrs"},
+		{"a merged mapping", "tenants: {acme: {<<: {private_cidrs: []}}}", "tenants.acme.<<"},
+		{"a second document", "volatile_store: accept\n---\nbase_url: x", ""},
+		{"what is not YAML", "volatile_store: [", ""},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			key, _, _ := strings.Cut(row.line, ":")
+			var text strings.Builder
+			for line := range strings.Lines(small) {
+				if !strings.HasPrefix(line, key+":") {
+					text.WriteString(line)
+				}
+			}
+			text.WriteString(row.line)
+			c, found := config.Parse([]byte(text.String()), "/srv")
+			if c != nil || len(found) != 1 || found[0].Path != row.path {
+				t.Errorf("got %v, want a mistake at %q", found, row.path)
+			}
+		})
+	}
+}
+
+func TestAnEmptyFileIsMissingEverything(t *testing.T) {
+	_, found := config.Parse(nil, "/srv")
+	var paths []string
+	for _, m := range found {
+		paths = append(paths, m.Path)
+	}
+	want := []string{"base_url", "listen", "store", "master_key", "admin.token_file"}
+	if !slices.Equal(paths, want) {
+		t.Errorf("missing %v, want %v", paths, want)
+	}
+}
+
+// Whatever the file holds, there is either a configuration that validates or a list of mistakes.
+func FuzzParse(f *testing.F) {
+	f.Add(whole)
+	f.Add(small)
+	f.Add("a: &a [*a]\nb: *a\n")
+	f.Add("tenants: &t {acme: *t}\n")
+	f.Add("? [x]\n: y\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		c, found := config.Parse([]byte(text), "/srv")
+		if (c == nil) == (len(found) == 0) {
+			t.Fatalf("configuration %v with the mistakes %v", c, found)
+		}
+		if c != nil && len(c.Validate()) > 0 {
+			t.Fatalf("accepted %q, which has the mistakes %v", text, c.Validate())
+		}
+	})
+}
+
+func TestInitMakesAConfigurationThatWorks(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new")
+	path, err := config.Init(dir, config.Initial{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"bursar.yaml", "master.key", "admin.token"} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		if err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", name, info.Mode(), err)
+		}
+	}
+	c, err := config.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.BaseURL != "http://127.0.0.1:8080" || c.Store != "bolt:"+filepath.Join(dir, "bursar.db") {
+		t.Errorf("%+v", c)
+	}
+	if _, found := c.Secrets(); len(found) > 0 {
+		t.Error(found)
+	}
+	token, err := config.AdminToken(c.Admin.TokenFile)
+	if err != nil || len(token) != len("brs_op_")+43 {
+		t.Errorf("token %q, %v", token, err)
+	}
+}
+
+func TestInitOverwritesNothing(t *testing.T) {
+	for _, name := range []string{"bursar.yaml", "master.key", "admin.token"} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("mine"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := config.Init(dir, config.Initial{}); err == nil {
+			t.Errorf("init beside %s succeeded", name)
+		}
+		entries, _ := os.ReadDir(dir)
+		data, _ := os.ReadFile(filepath.Join(dir, name))
+		if len(entries) != 1 || string(data) != "mine" {
+			t.Errorf("init beside %s left %v, %q", name, entries, data)
+		}
+	}
+}
+
+func TestInitWritesNothingThatWouldNotStart(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new")
+	if _, err := config.Init(dir, config.Initial{BaseURL: "sts.example\nlisten: x"}); err == nil {
+		t.Error("init accepted a base URL that is none")
+	}
+	if _, err := os.Stat(dir); err == nil {
+		t.Error("init made the directory")
+	}
+	path, err := config.Init(dir, config.Initial{BaseURL: "https://sts.example", Listen: "0.0.0.0:8443"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err := config.Load(path); err != nil || c.TLS.Cert != filepath.Join(dir, "tls.crt") {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+func TestSecretsThatOthersCanReadAreRefused(t *testing.T) {
+	dir := t.TempDir()
+	path, err := config.Init(dir, config.Initial{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	paths := func() (paths []string) {
+		_, found := c.Secrets()
+		for _, m := range found {
+			paths = append(paths, m.Path)
+		}
+		return paths
+	}
+	for _, mode := range []os.FileMode{0o640, 0o604, 0o620, 0o602} {
+		for _, name := range []string{"master.key", "admin.token"} {
+			if err := os.Chmod(filepath.Join(dir, name), mode); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := paths(); !slices.Equal(got, []string{"master_key", "admin.token_file"}) {
+			t.Errorf("mode %o: mistakes at %v", mode, got)
+		}
+	}
+	for _, name := range []string{"master.key", "admin.token"} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := paths(); !slices.Equal(got, []string{"master_key", "admin.token_file"}) {
+		t.Errorf("directories: mistakes at %v", got)
+	}
+}
+
+func TestSecretsComeFromWhereTheyAreNamed(t *testing.T) {
+	dir := t.TempDir()
+	path, err := config.Init(dir, config.Initial{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := os.ReadFile(filepath.Join(dir, "master.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("CREDENTIALS_DIRECTORY", dir)
+	t.Setenv("TEST_MASTER_KEY", string(key))
+	t.Setenv("TEST_PASSWORD", "p@ss:/word\n")
+	sources := []config.Source{{Kind: "credential", Name: "master.key"}, {Kind: "env", Name: "TEST_MASTER_KEY"}}
+	for _, source := range sources {
+		c.MasterKey = source
+		if _, found := c.Secrets(); len(found) > 0 {
+			t.Errorf("%s: %v", source, found)
+		}
+	}
+	c.Store, c.StorePassword = "redis://bursar@127.0.0.1:6379/1", config.Source{Kind: "env", Name: "TEST_PASSWORD"}
+	s, found := c.Secrets()
+	if len(found) > 0 || s.StoreURL != "redis://bursar:p%40ss%3A%2Fword@127.0.0.1:6379/1" {
+		t.Errorf("store %q, %v", s.StoreURL, found)
+	}
+	c.MasterKey = config.Source{Kind: "env", Name: "TEST_ABSENT"}
+	if _, found := c.Secrets(); len(found) != 1 || found[0].Path != "master_key" {
+		t.Errorf("an absent variable: %v", found)
+	}
+	if err := os.WriteFile(c.Admin.TokenFile, []byte("password"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, found := c.Secrets(); len(found) != 2 || found[1].Path != "admin.token_file" {
+		t.Errorf("a token that is none: %v", found)
+	}
+}

@@ -1,0 +1,130 @@
+package config
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/template"
+
+	"github.com/bursar-sts/bursar/server/keys"
+)
+
+// The files that Init writes, beside DefaultFile.
+const (
+	masterKeyFile  = "master.key"
+	adminTokenFile = "admin.token"
+)
+
+// Initial is what Init writes into a new configuration.
+type Initial struct {
+	BaseURL string // empty: http:// and Listen, if that is a loopback address
+	Listen  string // empty: 127.0.0.1:8080
+	Store   string // empty: bolt:bursar.db
+}
+
+// Init writes a configuration, a new master key and a new operator token into dir, readable by their owner only, and
+// returns the path of the configuration. It makes dir if there is none, and never overwrites: if one of the files
+// exists, or the configuration would have mistakes (*Mistakes), nothing is written.
+func Init(dir string, in Initial) (string, error) {
+	in = in.filled()
+	text := in.render()
+	path := filepath.Join(dir, DefaultFile)
+	if _, found := Parse([]byte(text), dir); len(found) > 0 {
+		for i := range found {
+			found[i].Line = 0 // there is no file to look into
+		}
+		return "", &Mistakes{File: "the new configuration", List: found}
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	files := []struct {
+		path    string
+		content []byte
+	}{
+		{filepath.Join(dir, masterKeyFile), keys.NewMasterFile()},
+		{filepath.Join(dir, adminTokenFile), []byte(newToken() + "\n")},
+		{path, []byte(text)},
+	}
+	for _, f := range files {
+		if _, err := os.Lstat(f.path); err == nil {
+			return "", fmt.Errorf("%s exists already: %w", f.path, fs.ErrExist)
+		}
+	}
+	for i, f := range files {
+		if err := writeNew(f.path, f.content); err != nil {
+			for _, made := range files[:i] {
+				err = errors.Join(err, os.Remove(made.path))
+			}
+			return "", err
+		}
+	}
+	return path, nil
+}
+
+// writeNew makes a file and leaves none behind if it cannot be written whole.
+func writeNew(path string, content []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err != nil {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
+}
+
+// newToken returns an operator token with 256 random bits.
+func newToken() string {
+	var b [32]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return tokenPrefix + base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+func (in Initial) filled() Initial {
+	if in.Listen == "" {
+		in.Listen = "127.0.0.1:8080"
+	}
+	if host, err := hostPort(in.Listen); in.BaseURL == "" && err == nil && loopback(host) {
+		in.BaseURL = strings.TrimSuffix("http://"+in.Listen, ":80")
+	}
+	if in.Store == "" {
+		in.Store = "bolt:bursar.db"
+	}
+	return in
+}
+
+// TLS reports whether the listener needs a certificate.
+func (in Initial) TLS() bool {
+	host, err := hostPort(in.Listen)
+	return err == nil && !loopback(host)
+}
+
+func (in Initial) render() string {
+	var b strings.Builder
+	if err := initial.Execute(&b, in); err != nil { // the template and its fields are fixed
+		panic(err)
+	}
+	return b.String()
+}
+
+var initial = template.Must(template.New(DefaultFile).Parse(`# The configuration of a bursar server.
+# Check it with: bursar config check
+# Paths are relative to this file.
+
+base_url: {{printf "%q" .BaseURL}}   # the issuer of tenant acme is this and /t/acme
+listen: {{printf "%q" .Listen}}
+{{- if .TLS}}
+tls: {cert: tls.crt, key: tls.key}   # put the certificate and its key there; the key with mode 0600
+{{- end}}
+store: {{printf "%q" .Store}}
+master_key: file:` + masterKeyFile + `   # seals every key in the store: keep a copy, apart from backups of the store
+admin: {token_file: ` + adminTokenFile + `}   # the first operator's token
+`))

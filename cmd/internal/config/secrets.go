@@ -1,0 +1,187 @@
+package config
+
+import (
+	"crypto/sha256"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/bursar-sts/bursar/server/keys"
+)
+
+// The kinds of a Source.
+const (
+	SourceFile       = "file"
+	SourceEnv        = "env"
+	SourceCredential = "credential"
+)
+
+// Source says where a secret is. The zero Source is nowhere.
+type Source struct {
+	Kind string // SourceFile, SourceEnv or SourceCredential
+	Name string // a path; the name of a variable; the name of a credential
+}
+
+// UnmarshalText reads "kind:name".
+func (s *Source) UnmarshalText(text []byte) error {
+	kind, name, ok := strings.Cut(string(text), ":")
+	switch {
+	case !ok || name == "":
+		return errors.New("has no name")
+	case kind == SourceCredential && (strings.ContainsRune(name, '/') || name == "." || name == ".."):
+		return errors.New("a credential is named without a path")
+	case kind != SourceFile && kind != SourceEnv && kind != SourceCredential:
+		return errors.New("is of an unknown kind")
+	}
+	*s = Source{kind, name}
+	return nil
+}
+
+// String returns "kind:name".
+func (s Source) String() string { return s.Kind + ":" + s.Name }
+
+// read returns the secret.
+func (s Source) read() ([]byte, error) {
+	switch s.Kind {
+	case SourceFile:
+		return readPrivate(s.Name)
+	case SourceEnv:
+		value := os.Getenv(s.Name)
+		if value == "" {
+			return nil, fmt.Errorf("the environment variable %s is not set", s.Name)
+		}
+		return []byte(value), nil
+	case SourceCredential:
+		dir := os.Getenv("CREDENTIALS_DIRECTORY")
+		if dir == "" {
+			return nil, errors.New("CREDENTIALS_DIRECTORY is not set; the service manager sets it for credentials")
+		}
+		return readBounded(filepath.Join(dir, s.Name), 0)
+	}
+	return nil, errors.New("is not configured")
+}
+
+// maxSecret bounds what is read of a file with a secret.
+const maxSecret = 64 << 10
+
+// readPrivate reads a file that nobody but its owner can read.
+func readPrivate(path string) ([]byte, error) { return readBounded(path, 0o077) }
+
+// readBounded reads a regular file none of whose permission bits are among the forbidden ones. Permissions are those of
+// the file that was opened, so that it cannot be exchanged between the check and the reading.
+func readBounded(path string, forbidden os.FileMode) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if info, err = f.Stat(); err != nil {
+		return nil, err
+	}
+	if mode := info.Mode().Perm(); mode&forbidden != 0 {
+		return nil, fmt.Errorf("%s can be read or written by others than its owner (mode %04o); run chmod 600 on it",
+			path, mode)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
+	if err == nil && len(data) > maxSecret {
+		err = fmt.Errorf("%s is larger than %d bytes", path, maxSecret)
+	}
+	return data, err
+}
+
+// Secrets are what the configuration names and does not hold.
+type Secrets struct {
+	Master keys.Master
+	// AdminToken is the SHA-256 of the token of the first platform operator.
+	AdminToken [sha256.Size]byte
+	// StoreURL is Config.Store with the store's password in it.
+	StoreURL string
+	// Certificate is that of TLS; nil without TLS.
+	Certificate *tls.Certificate
+}
+
+// Secrets reads what the configuration names. All mistakes are found; their paths are those of the configuration.
+func (c *Config) Secrets() (*Secrets, []Mistake) {
+	var v validator
+	s := &Secrets{StoreURL: c.Store}
+	if data, err := c.MasterKey.read(); err != nil {
+		v.check("master_key", err)
+	} else {
+		s.Master, err = keys.FileMaster(data)
+		v.check("master_key", err)
+	}
+	token, err := AdminToken(c.Admin.TokenFile)
+	v.check("admin.token_file", err)
+	s.AdminToken = sha256.Sum256([]byte(token))
+	if c.StorePassword != (Source{}) {
+		password, err := c.StorePassword.read()
+		v.check("store_password", err)
+		s.StoreURL = withPassword(c.Store, strings.TrimRight(string(password), "\r\n"))
+	}
+	if c.TLS.Cert != "" {
+		s.Certificate, err = c.TLS.load()
+		v.check("tls", err)
+	}
+	if len(v) > 0 {
+		return nil, v
+	}
+	return s, nil
+}
+
+// load reads the certificate and its key.
+func (t TLS) load() (*tls.Certificate, error) {
+	cert, err := os.ReadFile(t.Cert)
+	if err != nil {
+		return nil, err
+	}
+	key, err := readPrivate(t.Key)
+	if err != nil {
+		return nil, err
+	}
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return nil, fmt.Errorf("the certificate and its key cannot be used: %w", err)
+	}
+	return &pair, nil
+}
+
+func withPassword(store, password string) string {
+	u, err := url.Parse(store)
+	if err != nil { // Validate has parsed it
+		return store
+	}
+	u.User = url.UserPassword(u.User.Username(), password)
+	return u.String()
+}
+
+// tokenPrefix begins every operator token, so that scanners for leaked secrets can tell what it is.
+const tokenPrefix = "brs_op_"
+
+// AdminToken reads the file of the first platform operator's token.
+func AdminToken(path string) (string, error) {
+	data, err := readPrivate(path)
+	if err != nil {
+		return "", err
+	}
+	token := strings.TrimSpace(string(data))
+	secret, ok := strings.CutPrefix(token, tokenPrefix)
+	if !ok || len(secret) < 43 || strings.Trim(secret, tokenAlphabet) != "" {
+		return "", fmt.Errorf("%s does not hold an operator token: %s and at least 43 of A-Z, a-z, 0-9, - and _",
+			path, tokenPrefix)
+	}
+	return token, nil
+}
+
+const tokenAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"

@@ -1,0 +1,201 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/bursar-sts/bursar/scopes"
+)
+
+// Validate returns every mistake that can be found without touching the machine.
+func (c *Config) Validate() []Mistake {
+	var v validator
+	v.check("base_url", baseURL(c.BaseURL))
+	v.check("listen", c.listener(c.Listen))
+	v.check("store", c.store())
+	v.tls(c.TLS)
+	if c.StorePassword != (Source{}) && strings.HasPrefix(c.Store, "bolt:") {
+		v.add("store_password", "means nothing to a bolt store; remove it")
+	}
+	if c.VolatileStore != "" && c.VolatileStore != "accept" {
+		v.add("volatile_store", "must be accept, or absent")
+	}
+	if c.MasterKey == (Source{}) {
+		v.add("master_key", "is required; bursar init makes one")
+	}
+	if c.Admin.TokenFile == "" {
+		v.add("admin.token_file", "is required; bursar init makes one")
+	}
+	if c.Admin.Listen != "" {
+		v.check("admin.listen", c.listener(c.Admin.Listen))
+	}
+	if c.Metrics.Listen != "" {
+		_, err := hostPort(c.Metrics.Listen)
+		v.check("metrics.listen", err)
+	}
+	v.distinct(c)
+	if every := c.Keys.RotateEvery; every != 0 && every < time.Hour {
+		v.add("keys.rotate_every", "must be at least 1h")
+	}
+	v.tenants(c.Tenants)
+	return v
+}
+
+type validator []Mistake
+
+func (v *validator) add(path, text string) { *v = append(*v, Mistake{Path: path, Text: text}) }
+
+func (v *validator) check(path string, err error) {
+	if err != nil {
+		v.add(path, err.Error())
+	}
+}
+
+func (v *validator) tls(t TLS) {
+	if t.Cert == "" && t.Key != "" {
+		v.add("tls.cert", "is required beside tls.key")
+	}
+	if t.Key == "" && t.Cert != "" {
+		v.add("tls.key", "is required beside tls.cert")
+	}
+}
+
+// distinct reports listeners on one address. Port 0 is a free port, never the same twice.
+func (v *validator) distinct(c *Config) {
+	taken := map[string]string{c.Listen: "listen"}
+	for _, l := range []struct{ path, address string }{
+		{"admin.listen", c.Admin.Listen}, {"metrics.listen", c.Metrics.Listen},
+	} {
+		if l.address == "" || strings.HasSuffix(l.address, ":0") {
+			continue
+		}
+		if other, ok := taken[l.address]; ok {
+			v.add(l.path, "is the same address as "+other)
+		}
+		taken[l.address] = l.path
+	}
+}
+
+func (v *validator) tenants(tenants map[string]Tenant) {
+	for _, slug := range slices.Sorted(maps.Keys(tenants)) {
+		path := "tenants." + slug
+		v.check(path, scopes.CheckSlug(slug))
+		for i, prefix := range tenants[slug].PrivateCIDRs {
+			at := fmt.Sprintf("%s.private_cidrs[%d]", path, i)
+			switch {
+			case !prefix.IsValid():
+				v.add(at, "must be an address range such as 10.2.0.0/16")
+			case prefix.Addr().Is4In6():
+				v.add(at, "must be written as an IPv4 range")
+			case prefix.Bits() == 0:
+				v.add(at, "allows every address; name the ranges that the tenant needs")
+			case prefix != prefix.Masked():
+				v.add(at, "has bits beyond its length; did you mean "+prefix.Masked().String()+"?")
+			}
+		}
+	}
+}
+
+// baseURL checks that s is an origin in the one spelling that issuers are compared with (RFC 8414 §3.3 compares them
+// character by character).
+func baseURL(s string) error {
+	if s == "" {
+		return fmt.Errorf("is required; it is the origin under which the server is reached, such as https://sts.example")
+	}
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Host == "" || u.Opaque != "":
+		return fmt.Errorf("must be an origin, such as https://sts.example")
+	case u.Scheme != "https" && u.Scheme != "http":
+		return fmt.Errorf("must begin with https://")
+	case u.Scheme == "http" && !loopback(u.Hostname()):
+		return fmt.Errorf("must begin with https://; plain http is for loopback addresses only")
+	case u.User != nil || s != u.Scheme+"://"+u.Host:
+		return fmt.Errorf("must be scheme, host and port alone: no path, no slash at the end, no query")
+	case s != strings.ToLower(s):
+		return fmt.Errorf("must be in lower case")
+	}
+	return port(u)
+}
+
+// port checks that the port of an origin is written only where it is needed.
+func port(u *url.URL) error {
+	p := u.Port()
+	if p == "" {
+		if strings.HasSuffix(u.Host, ":") {
+			return fmt.Errorf("ends in a colon without a port")
+		}
+		return nil
+	}
+	n, err := strconv.ParseUint(p, 10, 16)
+	switch {
+	case err != nil || n == 0 || strconv.FormatUint(n, 10) != p:
+		return fmt.Errorf("has a port that is not a number from 1 to 65535")
+	case u.Scheme == "https" && n == 443, u.Scheme == "http" && n == 80:
+		return fmt.Errorf("must not name the port that its scheme has anyway")
+	}
+	return nil
+}
+
+// listener checks an address that tokens pass through.
+func (c *Config) listener(address string) error {
+	if address == "" {
+		return fmt.Errorf("is required, such as 127.0.0.1:8080")
+	}
+	host, err := hostPort(address)
+	if err == nil && c.TLS.Cert == "" && !loopback(host) {
+		return fmt.Errorf("is not a loopback address, and plain HTTP is for those only; give tls.cert and tls.key, " +
+			"or listen on 127.0.0.1 behind a proxy")
+	}
+	return err
+}
+
+func hostPort(address string) (host string, err error) {
+	host, p, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", fmt.Errorf("must be host:port, such as 127.0.0.1:8080")
+	}
+	if _, err := strconv.ParseUint(p, 10, 16); err != nil {
+		return "", fmt.Errorf("must end in a port from 0 to 65535")
+	}
+	return host, nil
+}
+
+// loopback reports whether a host is this machine's own and nobody else's. An empty host is every interface.
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Unmap().IsLoopback()
+}
+
+func (c *Config) store() error {
+	if c.Store == "" {
+		return fmt.Errorf("is required: bolt:PATH or a Redis URL")
+	}
+	if path, ok := strings.CutPrefix(c.Store, "bolt:"); ok {
+		if path == "" || strings.HasPrefix(path, "//") {
+			return fmt.Errorf("must name a file, such as bolt:bursar.db")
+		}
+		return nil
+	}
+	u, err := url.Parse(c.Store)
+	if err != nil || !slices.Contains([]string{"redis", "rediss", "redis-sentinel", "redis-cluster"}, u.Scheme) {
+		return fmt.Errorf("must be bolt:PATH, redis://, rediss://, redis-sentinel:// or redis-cluster://")
+	}
+	if u.Host == "" {
+		return fmt.Errorf("must name a host, such as redis://127.0.0.1:6379/0")
+	}
+	if _, has := u.User.Password(); has || u.Query().Has("password") {
+		return fmt.Errorf("holds a password; name its place in store_password instead")
+	}
+	return nil
+}
