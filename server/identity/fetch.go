@@ -1,0 +1,118 @@
+package identity
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/bursar-sts/bursar/clients/token"
+	"github.com/bursar-sts/bursar/server/dial"
+)
+
+// maxRedirects bounds the redirects of one request. They stay within the origin that the configuration names.
+const maxRedirects = 2
+
+// fetcher gets one key document. It keeps no connections: documents are minutes apart, and a connection that one
+// tenant's ranges allowed must never serve another tenant.
+type fetcher struct {
+	issuer string // found by discovery if uri is empty
+	uri    string
+	client *http.Client
+}
+
+func newFetcher(at location, guard *dial.Guard, roots *x509.CertPool) *fetcher {
+	transport := &http.Transport{
+		DialContext:            guard.DialContext,
+		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		DisableKeepAlives:      true,
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: 16 << 10,
+	}
+	client := &http.Client{Transport: transport, CheckRedirect: sameOrigin}
+	return &fetcher{issuer: at.issuer, uri: at.uri, client: client}
+}
+
+func sameOrigin(r *http.Request, via []*http.Request) error {
+	switch first := via[0].URL; {
+	case len(via) > maxRedirects:
+		return errors.New("too many redirects")
+	case r.URL.Scheme != first.Scheme || r.URL.Host != first.Host:
+		return errors.New("redirect to another origin")
+	}
+	return nil
+}
+
+// document returns the bytes of the key document. The context bounds everything, discovery and redirects included.
+func (f *fetcher) document(ctx context.Context) ([]byte, error) {
+	uri := f.uri
+	if uri == "" {
+		var err error
+		if uri, err = f.discover(ctx); err != nil {
+			return nil, fmt.Errorf("discover keys: %w", err)
+		}
+	}
+	return f.get(ctx, uri)
+}
+
+// discover reads jwks_uri from the issuer's metadata (OpenID Connect Discovery 1.0 §4), which must name the very
+// issuer that was asked.
+func (f *fetcher) discover(ctx context.Context) (string, error) {
+	data, err := f.get(ctx, strings.TrimSuffix(f.issuer, "/")+"/.well-known/openid-configuration")
+	if err != nil {
+		return "", err
+	}
+	if err := token.CheckJSON(data); err != nil {
+		return "", err
+	}
+	var metadata struct {
+		Issuer  string `json:"issuer"`
+		JWKSURI string `json:"jwks_uri"`
+	}
+	if err := json.Unmarshal(data, &metadata); err != nil {
+		return "", err
+	}
+	if metadata.Issuer != f.issuer {
+		return "", errors.New("metadata is about another issuer")
+	}
+	if err := checkURL(metadata.JWKSURI, true); err != nil {
+		return "", fmt.Errorf("jwks_uri %w", err)
+	}
+	if strings.HasPrefix(f.issuer, "https:") && !strings.HasPrefix(metadata.JWKSURI, "https:") {
+		return "", errors.New("jwks_uri of an https issuer is not https")
+	}
+	return metadata.JWKSURI, nil
+}
+
+func (f *fetcher) get(ctx context.Context, uri string) ([]byte, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, uri, nil)
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("Accept", "application/json, application/jwk-set+json")
+	r.Header.Set("User-Agent", "bursar")
+	resp, err := f.client.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	switch encoding := resp.Header.Get("Content-Encoding"); {
+	case resp.StatusCode != http.StatusOK:
+		return nil, fmt.Errorf("get %s: status %d", uri, resp.StatusCode)
+	case encoding != "" && encoding != "identity": // none was asked for; a small body may unpack to any size
+		return nil, fmt.Errorf("get %s: the answer is compressed", uri)
+	}
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxDocument+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxDocument {
+		return nil, fmt.Errorf("get %s: the answer is larger than %d bytes", uri, maxDocument)
+	}
+	return data, nil
+}

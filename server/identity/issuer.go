@@ -1,0 +1,124 @@
+package identity
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"slices"
+	"time"
+)
+
+// Kind says what an issuer is, and so what its tokens must look like besides being JWTs.
+type Kind string
+
+// The kinds of trusted issuers.
+const (
+	OIDC       Kind = "oidc"       // any OpenID Connect provider or issuer of JWTs
+	Kubernetes Kind = "kubernetes" // a cluster's service-account tokens
+	SPIFFE     Kind = "spiffe"     // JWT-SVIDs of one trust domain
+	GitHub     Kind = "github"     // tokens of GitHub Actions jobs
+)
+
+// Use says what an issuer's tokens may stand for.
+type Use string
+
+// The uses of a token. A workload is an agent itself; a subject is somebody an agent acts for.
+const (
+	Workload Use = "workload"
+	Subject  Use = "subject"
+)
+
+// Replay says what happens when a token comes again.
+type Replay string
+
+// The treatments of replay.
+const (
+	ReplayOff   Replay = "off"   // nothing
+	ReplayAudit Replay = "audit" // it is noted in the log
+	ReplayOnce  Replay = "once"  // it is refused, and so is a token without jti
+)
+
+// DefaultMaxLifetime is how long a token may live from iat to exp unless its issuer's entry says otherwise.
+const DefaultMaxLifetime = 24 * time.Hour
+
+// Issuer is a trusted issuer as a tenant's configuration describes it. The zero value trusts nobody; Check finds what
+// is wrong with it.
+type Issuer struct {
+	// Name is a slug, unique within the tenant.
+	Name string `json:"name"`
+	// Issuer is the exact iss of its tokens. A SPIFFE entry may leave it out.
+	Issuer string `json:"issuer,omitempty"`
+	// Kind is oidc unless given.
+	Kind Kind `json:"kind,omitempty"`
+	// TrustDomain is the trust domain of a SPIFFE entry, such as "prod.example".
+	TrustDomain string `json:"trust_domain,omitempty"`
+	// JWKSURI is where its keys are. Without it and JWKS they are found by OpenID Connect Discovery.
+	JWKSURI string `json:"jwks_uri,omitempty"`
+	// JWKS are its keys themselves.
+	JWKS json.RawMessage `json:"jwks,omitempty"`
+	// Audiences are the aud values that mean this tenant. Required; one of them must be in each token.
+	Audiences []string `json:"audiences,omitempty"`
+	// Algorithms are the signature algorithms it may use; ES256 and RS256 unless given.
+	Algorithms []string `json:"algorithms,omitempty"`
+	// Use is workload unless given.
+	Use []Use `json:"use,omitempty"`
+	// AcceptAct is not available yet: a token with act is refused.
+	AcceptAct bool `json:"accept_act,omitempty"`
+	// Replay is audit unless given.
+	Replay Replay `json:"replay,omitempty"`
+	// MaxLifetime bounds exp - iat of its tokens; DefaultMaxLifetime unless given.
+	MaxLifetime Duration `json:"max_lifetime,omitempty"`
+	// Condition is an expression over the claims that must hold; empty holds always.
+	Condition string `json:"condition,omitempty"`
+	// Network says where its keys may be fetched from.
+	Network Network `json:"network,omitzero"`
+}
+
+// Network says which addresses a tenant's configuration makes the server dial.
+type Network struct {
+	// AllowPrivate opens the private ranges that the platform lets this tenant use.
+	AllowPrivate bool `json:"allow_private,omitempty"`
+}
+
+// Duration is a time.Duration written as in Go ("24h", "1h30m").
+type Duration time.Duration
+
+// MarshalJSON writes the duration as a string.
+func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(time.Duration(d).String()) }
+
+// UnmarshalJSON reads a string that time.ParseDuration understands.
+func (d *Duration) UnmarshalJSON(data []byte) error {
+	var text string
+	if json.Unmarshal(data, &text) == nil {
+		if parsed, err := time.ParseDuration(text); err == nil {
+			*d = Duration(parsed)
+			return nil
+		}
+	}
+	return errors.New(`must be a duration such as "24h" or "90m"`)
+}
+
+// Uses reports whether the issuer's tokens may be used so.
+func (i Issuer) Uses(u Use) bool { return slices.Contains(i.withDefaults().Use, u) }
+
+// Selectors are what decides that a token belongs to this entry. Entries of one tenant must not share any.
+func (i Issuer) Selectors() []string {
+	if i.Kind == SPIFFE {
+		return []string{spiffeScheme + i.TrustDomain}
+	}
+	return []string{i.Issuer}
+}
+
+// withDefaults returns the entry with every optional choice made.
+func (i Issuer) withDefaults() Issuer {
+	i.Kind = cmp.Or(i.Kind, OIDC)
+	i.Replay = cmp.Or(i.Replay, ReplayAudit)
+	i.MaxLifetime = cmp.Or(i.MaxLifetime, Duration(DefaultMaxLifetime))
+	if len(i.Algorithms) == 0 {
+		i.Algorithms = []string{"ES256", "RS256"}
+	}
+	if len(i.Use) == 0 {
+		i.Use = []Use{Workload}
+	}
+	return i
+}

@@ -1,0 +1,282 @@
+package identity
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+
+	"github.com/bursar-sts/bursar/clients/token"
+)
+
+// maxSkew is how far ahead of our clock an issuer's may be. exp has no leeway: an expired token has no honest use.
+const maxSkew = 60 * time.Second
+
+// Pool is whom one tenant trusts. The zero Pool trusts nobody. It is made by Sources.Pool and is safe for concurrent use.
+type Pool struct {
+	sources    *Sources
+	tenant     string
+	bySelector map[string]*entry // nil where entries contradict each other
+	byHash     map[[sha256.Size]byte]*entry
+}
+
+// entry is a trusted issuer, ready for use.
+type entry struct {
+	Issuer
+	hash      [sha256.Size]byte
+	keys      *Keys
+	condition Condition // nil if the entry has none
+}
+
+// Verify checks a token from end to end and returns who it speaks of. tokenType is what its presenter says it is. The
+// token needs one audience of the issuer's entry and may have others, save a JWT-SVID, whose only audience it must be;
+// where a sole audience is a rule, the caller looks at Principal.Audience.
+//
+// Errors are *fault.Error: InvalidRequest, with a reason that begins with "token." and a sentence for the presenter; or
+// Unavailable, if keys are needed that cannot be fetched.
+func (p *Pool) Verify(ctx context.Context, raw string, tokenType TokenType) (*Principal, error) {
+	switch {
+	case tokenType != TypeJWT && tokenType != TypeIDToken:
+		return nil, refuse(reasonTypeID, nil)
+	case len(raw) > token.MaxSize: // before anything is spent on it
+		return nil, refuse(reasonNotCanonical, nil)
+	case p == nil || p.sources == nil:
+		return nil, refuse(reasonIssuer, nil)
+	}
+	now := p.sources.config.Now()
+	this := recollection{tenant: p.tenant, as: tokenType, sum: sha256.Sum256([]byte(raw))}
+	if known := p.recall(ctx, this, now); known != nil {
+		return known, nil
+	}
+	t, err := open(raw)
+	if err != nil {
+		return nil, err
+	}
+	c, err := parseClaims(t.payload, now)
+	if err != nil {
+		return nil, err
+	}
+	e, err := p.choose(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.checkType(t, c, tokenType); err != nil {
+		return nil, err
+	}
+	version, err := e.checkSignature(ctx, raw, t)
+	if err != nil {
+		return nil, err
+	}
+	principal, err := e.principal(ctx, t, c, now)
+	if err != nil {
+		return nil, err
+	}
+	principal.Hash = base64.RawURLEncoding.EncodeToString(this.sum[:])
+	p.sources.verified.put(this, verdict{principal: principal, entry: e.hash, keys: version}, now)
+	return principal, nil
+}
+
+// recall returns the result of verifying the same bytes a moment ago, if the entry and its keys are still the same.
+func (p *Pool) recall(ctx context.Context, this recollection, now time.Time) *Principal {
+	v, ok := p.sources.verified.get(this, now)
+	if !ok {
+		return nil
+	}
+	e := p.byHash[v.entry]
+	if e == nil {
+		return nil
+	}
+	if s, err := e.keys.snapshot(ctx); err != nil || s.version != v.keys {
+		return nil
+	}
+	again := *v.principal
+	again.Reused = true
+	return &again
+}
+
+// choose returns the entry that a token belongs to by its own account. A SPIFFE ID belongs to its trust domain, whatever
+// iss says; all else belongs to iss, compared byte by byte.
+func (p *Pool) choose(c *claims) (*entry, error) {
+	if domain, ok := trustDomain(c.sub); ok {
+		if e := p.bySelector[spiffeScheme+domain]; e != nil {
+			if e.Issuer.Issuer != "" && c.iss != "" && c.iss != e.Issuer.Issuer {
+				return nil, refuse(reasonIssuer, nil)
+			}
+			return e, nil
+		}
+	}
+	if c.iss == "" {
+		return nil, refuse(reasonNoIssuer, nil)
+	}
+	e := p.bySelector[c.iss]
+	if e == nil || e.Kind == SPIFFE {
+		return nil, refuse(reasonIssuer, nil)
+	}
+	return e, nil
+}
+
+// checkType refuses every JWT that was made for something else (RFC 8725 §3.11, §3.12). Types are told apart by typ, and
+// where classes have none, by the claims that give them away.
+func (e *entry) checkType(t *opened, c *claims, tokenType TokenType) error {
+	typ := strings.TrimPrefix(strings.ToLower(t.header.Type), "application/")
+	var ok bool
+	switch {
+	case e.Kind == SPIFFE:
+		ok = tokenType == TypeJWT && (typ == "" || typ == "jwt" || typ == "jose")
+	case typ == token.Type:
+		ok = tokenType == TypeJWT
+	default:
+		ok = typ == "" || typ == "jwt"
+	}
+	switch {
+	case !ok:
+		return refuse(reasonType, nil)
+	case e.Kind == SPIFFE && !t.plain:
+		return refuse(reasonHeader, nil)
+	case has(c, "events"):
+		return refuse(reasonEvent, nil)
+	case has(c, "cnf"):
+		return refuse(reasonBound, nil)
+	case has(c, "act"):
+		return refuse(reasonAct, nil)
+	}
+	return nil
+}
+
+func has(c *claims, name string) bool {
+	_, ok := c.all[name]
+	return ok
+}
+
+// proof takes one token's key lookup through the OpenID Connect verifier, which turns errors into text.
+type proof struct {
+	keys    *Keys
+	header  token.Header
+	version [sha256.Size]byte
+	err     error
+}
+
+// VerifySignature implements oidc.KeySet.
+func (p *proof) VerifySignature(ctx context.Context, compact string) (payload []byte, err error) {
+	payload, p.version, p.err = p.keys.verify(ctx, compact, p.header)
+	return payload, p.err
+}
+
+// checkSignature returns the version of the keys that the token was checked with. What concerns time and audience is
+// checked by principal, which is stricter than the verifier's own checks.
+func (e *entry) checkSignature(ctx context.Context, raw string, t *opened) (version [sha256.Size]byte, err error) {
+	if !slices.Contains(e.Algorithms, t.header.Algorithm) {
+		return version, refuse(reasonAlgorithm, nil)
+	}
+	p := &proof{keys: e.keys, header: t.header}
+	_, err = oidc.NewVerifier(e.Issuer.Issuer, p, &oidc.Config{
+		SupportedSigningAlgs: e.Algorithms,
+		SkipClientIDCheck:    true,
+		SkipExpiryCheck:      true,
+		SkipIssuerCheck:      e.Kind == SPIFFE, // chosen by trust domain; a JWT-SVID need not have iss
+	}).Verify(ctx, raw)
+	switch {
+	case p.err != nil:
+		return version, p.err
+	case err != nil:
+		return version, refuse(reasonMalformed, err)
+	}
+	return p.version, nil
+}
+
+// principal checks what a token with a good signature says.
+func (e *entry) principal(ctx context.Context, t *opened, c *claims, now time.Time) (*Principal, error) {
+	if err := e.checkAudience(c); err != nil {
+		return nil, err
+	}
+	if err := e.checkTimes(c, now); err != nil {
+		return nil, err
+	}
+	if e.Replay == ReplayOnce && c.jti == "" {
+		return nil, refuse(reasonJTI, nil)
+	}
+	if err := e.checkKind(c); err != nil {
+		return nil, err
+	}
+	issuer := c.iss
+	if issuer == "" {
+		domain, _ := trustDomain(c.sub)
+		issuer = spiffeScheme + domain
+	}
+	mayAct, err := parseMayAct(c, issuer)
+	if err != nil {
+		return nil, err
+	}
+	if e.condition != nil && !e.condition.Allow(ctx, c.all) {
+		return nil, refuse(reasonCondition, nil)
+	}
+	return &Principal{
+		Issuer: e.Name, IssuerURL: issuer, Subject: c.sub, JTI: c.jti,
+		Alg: t.header.Algorithm, KeyID: t.header.KeyID,
+		Audience: c.aud, Claims: c.all, IssuedAt: c.iat, Expiry: c.exp,
+		MayAct: mayAct, Uses: e.Use, Replay: e.Replay,
+	}, nil
+}
+
+func (e *entry) checkAudience(c *claims) error {
+	ours := func(aud string) bool { return slices.Contains(e.Audiences, aud) }
+	switch {
+	case !slices.ContainsFunc(c.aud, ours):
+		return refuse(reasonAudience, nil)
+	case e.Kind == SPIFFE && len(c.aud) > 1:
+		return refuse(reasonSPIFFE, errors.New("more than one audience"))
+	}
+	return nil
+}
+
+func (e *entry) checkTimes(c *claims, now time.Time) error {
+	from := c.iat
+	if from.IsZero() {
+		if e.Kind != SPIFFE {
+			return refuse(reasonDate, errors.New("no iat"))
+		}
+		from = now
+	}
+	switch {
+	case !now.Before(c.exp):
+		return refuse(reasonExpired, nil)
+	case c.iat.After(now.Add(maxSkew)), c.nbf.After(now.Add(maxSkew)):
+		return refuse(reasonNotYet, nil)
+	case c.exp.Sub(from) > time.Duration(e.MaxLifetime):
+		return refuse(reasonLifetime, nil)
+	}
+	return nil
+}
+
+// parseMayAct reads may_act (RFC 8693 §4.4). A member that is not understood might restrict the party further, so the
+// token is refused; an empty object never means anybody.
+func parseMayAct(c *claims, issuer string) (*Party, error) {
+	value, present := c.all["may_act"]
+	if !present {
+		return nil, nil
+	}
+	members, _ := value.(map[string]any)
+	party := &Party{Issuer: issuer}
+	for name, value := range members {
+		text, ok := value.(string)
+		switch {
+		case ok && isText(text, maxClaim) && name == "iss":
+			party.Issuer = text
+		case ok && isText(text, maxClaim) && name == "sub":
+			party.Subject = text
+		default:
+			return nil, refuse(reasonMayAct, nil)
+		}
+	}
+	if party.Subject == "" {
+		return nil, refuse(reasonMayAct, nil)
+	}
+	return party, nil
+}
+
+var _ oidc.KeySet = (*Keys)(nil)
