@@ -1,0 +1,30 @@
+-- Reads where a tenant stands and, at the same moment, its rows or cutoffs.
+--
+-- KEYS  1 meta  2 log  3 cutoffs  4 cutoffs by sequence  5 kinds  6… row hashes
+-- ARGV  1 what: 'position', 'rows' or 'cutoffs'  2 the sequence number after which cutoffs are wanted
+-- Reply {entries, revision, cutoffs, time (Unix milliseconds)}, followed
+--       for rows by the number of kinds there are and by each hash, flat;
+--       for cutoffs by name, value, name, value…
+local meta, log, cutoffs, by_seq, kinds = unpack(KEYS, 1, 5)
+local what, after = ARGV[1], ARGV[2]
+
+local head = redis.call('HMGET', meta, 'rev', 'cut', 'time')
+local clock = redis.call('TIME')
+local reply = {
+  tonumber(redis.call('HGET', log, 'n') or '0'),
+  tonumber(head[1] or '0'),
+  tonumber(head[2] or '0'),
+  math.max(clock[1] * 1000 + math.floor(clock[2] / 1000), tonumber(head[3] or '0')),
+}
+if what == 'rows' then
+  reply[5] = redis.call('SCARD', kinds)
+  for i = 6, #KEYS do
+    reply[i] = redis.call('HGETALL', KEYS[i])
+  end
+elseif what == 'cutoffs' then
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', by_seq, '(' .. after, '+inf')) do
+    reply[#reply + 1] = name
+    reply[#reply + 1] = redis.call('HGET', cutoffs, name)
+  end
+end
+return reply

@@ -1,0 +1,106 @@
+// Package storage opens the backend that a URL names. There are two, each complete: storage/bolt, embedded in the
+// process, and storage/redis, shared by several. storage/storagetest is the suite that both pass.
+package storage
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bursar-sts/bursar/server/ledger"
+	"github.com/bursar-sts/bursar/storage/bolt"
+	"github.com/bursar-sts/bursar/storage/redis"
+)
+
+// Committer changes a tenant's ledger, atomically and durably.
+type Committer interface {
+	// Commit appends and changes as a whole. Errors: fault.ErrConflict and fault.ErrSequence, with nothing written;
+	// fault.ErrUnavailable, with the outcome unknown until the commit is repeated.
+	Commit(ctx context.Context, t ledger.Tenant, c ledger.Commit) (ledger.Position, error)
+}
+
+// Reader reads one tenant's ledger. An unknown tenant is an empty one. Every call sees all commits that were
+// acknowledged before it; its errors wrap fault.ErrUnavailable.
+type Reader interface {
+	Position(ctx context.Context, t ledger.Tenant) (ledger.Position, error)
+	// Rows returns the rows of the kinds (none given: of all) by kind and id, as of the position.
+	Rows(ctx context.Context, t ledger.Tenant, kinds ...string) ([]ledger.Row, ledger.Position, error)
+	// Cutoffs returns what changed after a sequence number, in that order, as of the position, without those cutoffs
+	// that are over and do not disable. Who reads less often than every 30 days must begin again at 0.
+	Cutoffs(ctx context.Context, t ledger.Tenant, after int64) ([]ledger.Cutoff, ledger.Position, error)
+	// Events returns at most limit entries from an index on, in order; fewer only at the end of the log.
+	Events(ctx context.Context, t ledger.Tenant, from int64, limit int) ([]ledger.Entry, error)
+}
+
+// Claimer gives a key away once.
+type Claimer interface {
+	// Claim reports whether nobody had claimed key before; of any number of claims in any number of processes exactly
+	// one is fresh. The claim is kept until then, and up to a minute more. An error (fault.ErrUnavailable) leaves open
+	// whether the key is taken.
+	Claim(ctx context.Context, t ledger.Tenant, key string, until time.Time) (fresh bool, err error)
+}
+
+// Clock is the store's time, which all processes share.
+type Clock interface {
+	// Time never goes back within a process, and no later commit of the process is dated before it.
+	Time(ctx context.Context) (time.Time, error)
+}
+
+// Store is a whole backend, for whoever opens and closes it. Those who use it declare the part they need.
+type Store interface {
+	Committer
+	Reader
+	Claimer
+	Clock
+	// Durability says in one sentence what an acknowledged write survives.
+	Durability() string
+	Close() error
+}
+
+var (
+	_ Store = (*bolt.DB)(nil)
+	_ Store = (*redis.DB)(nil)
+)
+
+// Config says which store to open.
+type Config struct {
+	// URL is bolt:PATH or one of Redis (redis://, rediss://, redis-sentinel://, redis-cluster://).
+	URL string
+	// Dir is where a relative PATH begins.
+	Dir string
+	// AcceptVolatile allows a Redis that may lose what it acknowledged.
+	AcceptVolatile bool
+	// ReplicateAppends makes every commit wait for a Redis replica where there is one, not only changes.
+	ReplicateAppends bool
+	// Now is the clock of the embedded store, and the one by which claims are kept in Redis; nil means time.Now.
+	Now func() time.Time
+}
+
+// Open opens the store that cfg.URL names. Its errors say what to correct, and never repeat the URL of a Redis.
+func Open(ctx context.Context, cfg Config) (Store, error) {
+	scheme, rest, _ := strings.Cut(cfg.URL, ":")
+	switch {
+	case scheme == "bolt" && rest != "" && !strings.HasPrefix(rest, "//"):
+		if !filepath.IsAbs(rest) {
+			rest = filepath.Join(cfg.Dir, rest)
+		}
+		db, err := bolt.Open(bolt.Config{Path: rest, Now: cfg.Now})
+		if err != nil {
+			return nil, err // a nil *bolt.DB in a Store would not be nil
+		}
+		return db, nil
+	case slices.Contains(redis.Schemes(), scheme):
+		db, err := redis.Open(ctx, redis.Config{
+			URL: cfg.URL, AcceptVolatile: cfg.AcceptVolatile, ReplicateAppends: cfg.ReplicateAppends, Now: cfg.Now,
+		})
+		if err != nil {
+			return nil, err
+		}
+		return db, nil
+	}
+	return nil, fmt.Errorf("open the store: its URL is bolt:PATH or begins with one of %s://",
+		strings.Join(redis.Schemes(), "://, "))
+}
