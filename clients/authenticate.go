@@ -50,8 +50,8 @@ func (IDSecret) LogValue() slog.Value { return slog.StringValue(redacted) }
 type Proof[P any] struct {
 	// Method is never empty in a proof that Authenticate returned.
 	Method Method
-	// Principal is the verified workload token; the zero P unless Method is MethodWorkload. Its issuer's replay policy has
-	// not been applied: that needs to know what the token is used for.
+	// Principal is the verified workload token; the zero P unless Method is MethodWorkload. Its issuer's replay policy
+	// has not been applied: that needs to know what the token is used for.
 	Principal P
 	// JTI is the jti of a private_key_jwt assertion, which is now used up.
 	JTI string

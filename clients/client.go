@@ -77,7 +77,7 @@ type Network struct {
 	AllowPrivate bool `json:"allow_private,omitempty"`
 }
 
-// MaxSubject bounds a subject and a subject glob, in bytes (a SPIFFE ID has at most 2048).
+// MaxSubject bounds a subject, in bytes; the longest SPIFFE ID has as many.
 const MaxSubject = 2048
 
 // mistakes gathers what is wrong with a document, each with the path of its field.
@@ -136,9 +136,7 @@ func (b Binding) check(path string, m *mistakes) {
 		m.add(path+"subject_glob", "give either subject or subject_glob, not both")
 	case b.Subject != "":
 		m.err(path+"subject", checkSubject(b.Subject))
-	case b.SubjectGlob != "":
-		m.err(path+"subject_glob", checkSubject(b.SubjectGlob))
-	default:
+	case b.SubjectGlob == "":
 		m.add(path+"subject", "give subject, or subject_glob")
 	}
 }

@@ -49,9 +49,9 @@ var sentences = map[string]string{
 	ReasonSeveral: "More than one client is registered for this workload identity; an operator must remove it from " +
 		"all but one.",
 
-	ReasonAssertionType: "client_assertion and client_assertion_type belong together, and the type must be jwt-bearer " +
+	ReasonAssertionType: "client_assertion and client_assertion_type belong together; the type must be jwt-bearer " +
 		"(RFC 7523) or jwt-spiffe.",
-	ReasonAssertionMalformed: "client_assertion must be one signed JWT in compact form, with claims of the right types.",
+	ReasonAssertionMalformed: "client_assertion must be one compact signed JWT with claims of the right types.",
 	ReasonAssertionHeader: "The client assertion's header must name an asymmetric alg and no other typ than JWT or " +
 		"client-authentication+jwt, and must not carry or point to keys.",
 	ReasonAssertionAudience:  "The client assertion's aud must be this server's issuer and nothing else.",

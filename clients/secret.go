@@ -94,9 +94,11 @@ func (d *digests) parse(set SecretSet) (ok bool) {
 		return false
 	}
 	for i, s := range set.Secrets {
-		if n, err := hex.Decode(d[i].sum[:], []byte(s.Hash)); len(s.Hash) != 2*sha256.Size || n != sha256.Size || err != nil {
+		sum, err := hex.DecodeString(s.Hash)
+		if err != nil || len(sum) != sha256.Size {
 			return false
 		}
+		copy(d[i].sum[:], sum)
 		d[i].live = 1
 	}
 	return true
