@@ -1,0 +1,312 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/bursar-sts/bursar/server/fault"
+	"github.com/bursar-sts/bursar/server/ledger"
+)
+
+// maxQueue bounds the calls that wait for one tenant's log.
+const maxQueue = 4096
+
+// The pauses between attempts to commit; each is twice the one before.
+const (
+	firstPause   = 5 * time.Millisecond
+	longestPause = 500 * time.Millisecond
+)
+
+// appender writes one tenant's log: it numbers what is queued and has one commit in flight. What arrives meanwhile
+// goes into the next one, so that load makes commits larger and not slower. Its goroutine lives while there is
+// something to write.
+type appender struct {
+	log    *Log
+	tenant ledger.Tenant
+	last   int64 // number (wsn) of the last event that the store confirmed; the goroutine's own
+
+	mu      sync.Mutex // guards what follows, and the state of the requests
+	queue   []*request
+	running bool
+	down    bool  // the commit in flight has not been answered for the deadline
+	refuse  error // why nothing is accepted any more: closed, or the sequence is broken
+}
+
+// request is a call: events that are recorded together, with the change that they record.
+type request struct {
+	origin Origin
+	change ledger.Change
+	events []Event
+	drafts []draft
+
+	done     chan struct{} // closed with the answer; nil if nobody waits
+	answered bool
+	gone     bool // the caller has been told that it failed
+	position ledger.Position
+	err      error
+}
+
+// answer ends the wait of a caller that still waits.
+func (r *request) answer(p ledger.Position, err error) {
+	if r.done == nil || r.answered || r.gone {
+		return
+	}
+	r.answered, r.position, r.err = true, p, err
+	close(r.done)
+}
+
+// enqueue accepts r, or tells at once why not.
+func (a *appender) enqueue(r *request) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.refuse != nil:
+		return unavailable(a.refuse)
+	case a.down:
+		return unavailable(errDown)
+	case len(a.queue) >= maxQueue:
+		return unavailable(errFull)
+	}
+	a.queue = append(a.queue, r)
+	if !a.running {
+		a.running = true
+		a.log.running.Go(a.run)
+	}
+	return nil
+}
+
+// leave gives up waiting for r, unless it is answered already. If r is not on its way yet it is dropped; else the
+// appender follows it up.
+func (a *appender) leave(r *request, cause error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !r.answered {
+		r.gone, r.err = true, unavailable(cause)
+	}
+}
+
+func (a *appender) close() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.refuse == nil {
+		a.refuse = errClosed
+	}
+}
+
+func (a *appender) run() {
+	for batch := a.next(); batch != nil; batch = a.next() {
+		c := a.number(batch)
+		p, err := a.commit(c)
+		if err == nil {
+			a.confirmed(batch, c, p)
+		} else {
+			a.refused(batch, err)
+		}
+	}
+}
+
+// next takes the batch to be committed from the queue: a change alone, so that its refusal is nobody else's, or as
+// many others as fit. It returns nil, and run ends, when there is nothing.
+func (a *appender) next() []*request {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var batch []*request
+	for len(a.queue) > 0 && len(batch) < MaxEvents {
+		r := a.queue[0]
+		alone := !r.change.Empty() || len(r.events) > 1
+		if alone && len(batch) > 0 {
+			break
+		}
+		a.queue = a.queue[1:]
+		if r.gone {
+			continue
+		}
+		batch = append(batch, r)
+		if alone {
+			break
+		}
+	}
+	if len(batch) == 0 {
+		a.queue, a.running = nil, false
+	}
+	return batch
+}
+
+// number seals the events of a batch. Their numbers are used up only when the store confirms them.
+func (a *appender) number(batch []*request) ledger.Commit {
+	now := a.log.cfg.Now()
+	c := ledger.Commit{Writer: a.log.writer, First: a.last + 1, Change: batch[0].change}
+	add := func(d draft) {
+		c.Entries = append(c.Entries, seal(d, now, c.Writer, c.First+int64(len(c.Entries))))
+	}
+	if a.last == 0 {
+		start := Event{Name: WriterStart, Body: Body{Outcome: Allowed, Request: Request{Node: a.log.cfg.Node}}}
+		d, err := encode(batch[0].origin, start, now)
+		if err != nil {
+			panic(err) // the same origin has been encoded before
+		}
+		add(d)
+	}
+	for _, r := range batch {
+		for _, d := range r.drafts {
+			add(d)
+		}
+	}
+	return c
+}
+
+// commit brings c into the store, unchanged for as long as it takes to know what became of it.
+func (a *appender) commit(c ledger.Commit) (ledger.Position, error) {
+	pause := firstPause
+	for {
+		ctx, cancel := context.WithTimeout(a.log.life, a.log.cfg.Deadline)
+		p, err := a.attempt(ctx, c, &pause)
+		cancel()
+		switch {
+		case settled(err):
+			return p, err
+		case a.log.life.Err() != nil:
+			return p, errClosed
+		}
+		a.stall(err)
+	}
+}
+
+// attempt commits until the store answers or ctx ends.
+func (a *appender) attempt(ctx context.Context, c ledger.Commit, pause *time.Duration) (ledger.Position, error) {
+	for {
+		p, err := a.log.cfg.Store.Commit(ctx, a.tenant, c)
+		if settled(err) {
+			return p, err
+		}
+		select {
+		case <-ctx.Done():
+			return p, err
+		case <-time.After(*pause):
+			*pause = min(2**pause, longestPause)
+		}
+	}
+}
+
+// settled reports whether err tells what became of a commit.
+func settled(err error) bool {
+	return !errors.Is(err, fault.ErrUnavailable) &&
+		!errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
+}
+
+// stall notes that the store does not answer, and answers those who wait behind the commit in flight. Nothing of
+// theirs has been written, nor will be.
+func (a *appender) stall(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.down {
+		return
+	}
+	a.down = true
+	a.log.cfg.Logger.Error("the store does not confirm; nothing is issued or changed until it does",
+		"tenant", a.tenant, "err", err)
+	var kept []*request
+	for _, r := range a.queue {
+		r.answer(ledger.Position{}, unavailable(errDown))
+		if r.done == nil {
+			kept = append(kept, r)
+		}
+	}
+	a.queue = kept
+}
+
+// resume notes that the store answered. The caller holds the lock.
+func (a *appender) resume() {
+	if a.down {
+		a.down = false
+		a.log.cfg.Logger.Info("the store answers again", "tenant", a.tenant)
+	}
+}
+
+// confirmed answers the callers of a recorded batch, and follows up those that could not wait.
+func (a *appender) confirmed(batch []*request, c ledger.Commit, p ledger.Position) {
+	a.last += int64(len(c.Entries))
+	a.log.count.commits.Add(1)
+	a.log.count.recorded.Add(int64(len(c.Entries)))
+	var left []*request
+	a.mu.Lock()
+	a.resume()
+	index := p.Index + int64(len(c.Entries))
+	for _, r := range batch {
+		index -= int64(len(r.drafts))
+	}
+	for _, r := range batch {
+		p.Index = index
+		index += int64(len(r.drafts))
+		r.answer(p, nil)
+		if r.gone {
+			left = append(left, r)
+		}
+	}
+	a.mu.Unlock()
+	if len(left) > 0 {
+		a.follow(left)
+	}
+}
+
+// follow queues, before everything else, what corrects the record for callers that were told that it failed.
+func (a *appender) follow(left []*request) {
+	var after []*request
+	for _, r := range left {
+		reason := NotReleased
+		if !r.change.Empty() {
+			reason = NotConfirmed
+		}
+		for _, e := range r.events {
+			e.Body.Outcome, e.Body.Reason = Failed, reason
+			f, err := a.log.request(r.origin, ledger.Change{}, []Event{e})
+			if err != nil {
+				panic(err) // all but outcome and reason has been encoded before
+			}
+			after = append(after, f)
+		}
+	}
+	a.log.count.unreleased.Add(int64(len(after)))
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.queue = append(after, a.queue...)
+}
+
+// refused answers the callers of a batch of which nothing was written, or nothing that this process will learn of.
+func (a *appender) refused(batch []*request, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case errors.Is(err, fault.ErrSequence):
+		// Numbering on would hide what is missing. Another writer can go on, and that is a restart.
+		a.log.cfg.Logger.Error("the store lost acknowledged events of this process, or was replaced; "+
+			"this tenant is frozen until restart", "tenant", a.tenant, "wid", a.log.writer, "wsn", a.last, "err", err)
+		a.refuse, err = errFrozen, unavailable(errFrozen)
+		batch, a.queue = append(batch, a.queue...), nil
+	case errors.Is(err, errClosed):
+		err = unavailable(errClosed)
+		batch, a.queue = append(batch, a.queue...), nil
+	case !errors.Is(err, fault.ErrConflict):
+		a.log.cfg.Logger.Error("the store refuses a commit for good", "tenant", a.tenant, "err", err)
+		a.resume()
+	default:
+		a.resume()
+	}
+	for _, r := range batch {
+		r.answer(ledger.Position{}, err)
+	}
+}
+
+func (a *appender) stats(s *Stats) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s.Queued += len(a.queue)
+	if a.down {
+		s.Down++
+	}
+	if errors.Is(a.refuse, errFrozen) {
+		s.Frozen++
+	}
+}

@@ -1,0 +1,182 @@
+package audit
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"slices"
+	"strings"
+)
+
+// Names of events. Those of operators' changes are "admin.<object>.<verb>", with an object and a verb of the tables
+// below, such as "admin.client.create".
+const (
+	TokenExchange   = "token.exchange"   // a token was asked for: allowed, denied or error
+	TokenIntrospect = "token.introspect" // an introspection that was denied or odd
+	TokenRevoke     = "token.revoke"     // RFC 7009
+	CutoffSet       = "cutoff.set"       // everything of a target issued so far is revoked
+	CutoffEnable    = "cutoff.enable"    // a disabled target may be used again
+	AuthAdmin       = "auth.admin"       // refused operator sign-ins
+	WriterStart     = "writer.start"     // a process begins to write this log; the log adds it by itself
+	DenyFlood       = "deny.flood"       // unauthenticated refusals, counted; see Log.Refuse
+)
+
+var (
+	names = []string{
+		TokenExchange, TokenIntrospect, TokenRevoke, CutoffSet, CutoffEnable, AuthAdmin, WriterStart, DenyFlood,
+	}
+	objects = []string{
+		"tenant", "client", "client-secret", "tool", "issuer", "policy", "operator", "signing-key",
+	}
+	verbs = []string{"create", "update", "delete", "rotate", "revoke"}
+)
+
+// Outcome says how a decision ended. The zero Outcome is refused.
+type Outcome string
+
+const (
+	Allowed Outcome = "allowed"
+	Denied  Outcome = "denied"
+	Failed  Outcome = "error"
+)
+
+// Reasons that the log itself gives, in the event that follows one whose caller had been told that recording failed.
+const (
+	// NotReleased means that the result recorded before, with the same txn and token, never left the process.
+	NotReleased = "not_released"
+	// NotConfirmed means that the change recorded before was made, but its caller could not be told so.
+	NotConfirmed = "not_confirmed"
+)
+
+// Event is one thing that happened in a tenant. It holds no token, secret, key or body, and no free text: every field
+// is a name, an id, a hash, a code, a number or an address, cut and cleaned before it is written. Values that a caller
+// chose and that nobody has parsed do not belong here.
+type Event struct {
+	Name  string // one of the names above
+	Txn   string // the run; ties the events and tokens of one task together
+	Agent string // workload id of the agent; the SET's sub_id (RFC 9493)
+	Body  Body
+}
+
+// Body is what is recorded of an event. The list of fields is closed; empty ones are left out.
+type Body struct {
+	Outcome    Outcome   `json:"outcome"`
+	Reason     string    `json:"reason,omitempty"` // a code such as "policy.no_rule"
+	Phase      string    `json:"phase,omitempty"`  // "intent" or "outcome", where an effect has both
+	DecisionID string    `json:"decision_id,omitempty"`
+	ClientID   string    `json:"client_id,omitempty"`
+	Actor      Actor     `json:"actor,omitzero"`
+	Tool       string    `json:"tool,omitempty"`
+	Actions    []string  `json:"actions,omitempty"`   // granted
+	Requested  []string  `json:"requested,omitempty"` // asked for
+	Resource   string    `json:"resource,omitempty"`  // the tool's URI (RFC 8707)
+	Token      Token     `json:"token,omitzero"`
+	Subject    Presented `json:"subject_token,omitzero"`
+	ActorToken Presented `json:"actor_token,omitzero"`
+	Lineage    []string  `json:"lineage,omitempty"` // jti of the token's ancestors
+	Policy     Policy    `json:"policy,omitzero"`
+	Change     Change    `json:"change,omitzero"`
+	Cutoff     Cutoff    `json:"cutoff,omitzero"`
+	Key        Key       `json:"key,omitzero"`
+	Operator   Operator  `json:"operator,omitzero"`
+	Request    Request   `json:"request,omitzero"`
+	Count      int64     `json:"count,omitempty"` // how many alike this one event stands for
+	Start      int64     `json:"start,omitempty"` // the first of them, Unix seconds
+	End        int64     `json:"end,omitempty"`   // the last of them
+}
+
+// Actor is who acted for whom.
+type Actor struct {
+	Chain []string `json:"chain,omitempty"` // from the agent that calls to the subject that it acts for
+}
+
+// Token is an issued token.
+type Token struct {
+	JTI          string `json:"jti,omitempty"`
+	Hash         string `json:"th,omitempty"`  // base64url SHA-256 of the compact token
+	Expiry       int64  `json:"exp,omitempty"` // Unix seconds
+	Type         string `json:"typ,omitempty"`
+	Confirmation string `json:"cnf,omitempty"` // thumbprint of the key that the token is bound to
+}
+
+// Presented is a token that a caller presented.
+type Presented struct {
+	Issuer string `json:"iss,omitempty"`
+	JTI    string `json:"jti,omitempty"`
+	Hash   string `json:"th,omitempty"` // base64url SHA-256 of the exact bytes; evidence, never a key
+	Alg    string `json:"alg,omitempty"`
+	KeyID  string `json:"kid,omitempty"`
+	Reused bool   `json:"reused,omitempty"` // seen before in its lifetime
+}
+
+// Policy is what decided.
+type Policy struct {
+	Revision string   `json:"rev,omitempty"`   // hash of the compiled set
+	Rules    []string `json:"rules,omitempty"` // ids of the rules that decided
+}
+
+// Change is a change of configuration.
+type Change struct {
+	Object string   `json:"object,omitempty"` // such as "client"
+	ID     string   `json:"id,omitempty"`
+	Before string   `json:"before,omitempty"` // Digest of the row before
+	After  string   `json:"after,omitempty"`  // Digest of the row after
+	Fields []string `json:"fields,omitempty"` // names of the fields that changed, never their values
+}
+
+// Cutoff is the target of a revocation.
+type Cutoff struct {
+	Kind  string `json:"kind,omitempty"`
+	Value string `json:"value,omitempty"`
+}
+
+// Key is a key or secret that was used or made: which, never its value.
+type Key struct {
+	ID      string `json:"id,omitempty"`
+	Version int64  `json:"version,omitempty"`
+}
+
+// Operator is who administers.
+type Operator struct {
+	ID   string `json:"id,omitempty"`
+	Role string `json:"role,omitempty"`
+}
+
+// Request is where a request came from. The address is written as it is: the log of a tenant is personal data where
+// addresses are. What is not an IP address or not a W3C trace id is left out.
+type Request struct {
+	IP    string `json:"ip,omitempty"`
+	Trace string `json:"trace,omitempty"`
+	Node  string `json:"node,omitempty"` // the log fills it in
+}
+
+// Digest returns "sha256:" and the base64url SHA-256 of value, for Change.Before and Change.After; "" of no bytes.
+func Digest(value []byte) string {
+	if len(value) == 0 {
+		return ""
+	}
+	sum := sha256.Sum256(value)
+	return "sha256:" + base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// check reports why the event may not be recorded. Only a bug gets here, and it must not lead to an effect that the
+// log misreports.
+func (e Event) check() error {
+	if !known(e.Name) {
+		return errors.New("the event has no known name")
+	}
+	switch e.Body.Outcome {
+	case Allowed, Denied, Failed:
+		return nil
+	}
+	return errors.New("the event has no outcome")
+}
+
+func known(name string) bool {
+	rest, ok := strings.CutPrefix(name, "admin.")
+	if !ok {
+		return slices.Contains(names, name)
+	}
+	object, verb, _ := strings.Cut(rest, ".")
+	return slices.Contains(objects, object) && slices.Contains(verbs, verb)
+}

@@ -1,0 +1,91 @@
+package audit_test
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/bursar-sts/bursar/server/audit"
+)
+
+func TestRefusalsAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLog(t, newStore(t))
+		start := time.Now().Unix()
+		var wg sync.WaitGroup
+		for caller := range 10 {
+			wg.Go(func() {
+				for call := range 1000 {
+					l.Refuse(origin, []string{"client.unknown", "subject.signature"}[call%2], fmt.Sprint("192.0.2.", caller))
+				}
+			})
+		}
+		wg.Wait()
+		time.Sleep(900 * time.Millisecond)
+		l.Refuse(origin, "client.unknown", "198.51.100.1")
+		time.Sleep(time.Second)
+		l.Refuse(origin, "client.unknown", "198.51.100.2")
+		time.Sleep(2 * time.Second)
+		counts := map[string][]int64{}
+		for _, s := range history(t, l)[1:] {
+			counts[s.Body.Reason] = append(counts[s.Body.Reason], s.Body.Count)
+			if s.Name != audit.DenyFlood || s.Body.Outcome != audit.Denied || s.Body.Start < start ||
+				s.Body.End < s.Body.Start || s.Body.Request.IP == "" {
+				t.Errorf("got %+v", s)
+			}
+		}
+		if got := fmt.Sprint(counts); got != "map[client.unknown:[5001 1] subject.signature:[5000]]" {
+			t.Errorf("the log counts %s", got)
+		}
+	})
+}
+
+func TestRefusalsAreCountedOnWhileTheStoreIsDown(t *testing.T) {
+	outage(t, func(t *testing.T, s *faulty, l *audit.Log) {
+		s.breaks(always(notApplied))
+		wantUnavailable(t, appendOnly(l, origin, event("a")))
+		for range 100 {
+			l.Refuse(origin, "client.unknown", "192.0.2.1")
+			time.Sleep(time.Second)
+		}
+		if got := l.Stats().Queued; got != 0 {
+			t.Errorf("%d events pile up", got)
+		}
+		s.breaks(nil)
+		time.Sleep(3 * time.Second)
+		all := history(t, l)
+		last := all[len(all)-1].Body
+		if len(all) != 5 || last.Count != 100 || last.End-last.Start != 99 {
+			t.Errorf("got %v, the last of them %+v", all, last)
+		}
+	})
+}
+
+func TestKindsOfRefusalsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLog(t, newStore(t))
+		for i := range 3000 {
+			l.Refuse(origin, fmt.Sprint("reason-", i), "192.0.2.1")
+		}
+		l.Refuse(audit.Origin{}, "reason-0", "192.0.2.1")
+		time.Sleep(2 * time.Second)
+		recorded := len(history(t, l)) - 1
+		if lost := l.Stats().Lost; recorded != 1024 || lost != 3001-1024 {
+			t.Errorf("%d recorded, %d lost", recorded, lost)
+		}
+	})
+}
+
+func TestARefusalHoldsNoTextOfTheCaller(t *testing.T) {
+	l := newLog(t, newStore(t))
+	l.Refuse(origin, "Bad password: hunter2", "not an address")
+	if err := l.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	all := history(t, l)
+	if b := all[1].Body; b.Reason != "internal" || b.Request.IP != "" {
+		t.Errorf("got %+v", b)
+	}
+}
