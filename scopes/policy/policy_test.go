@@ -82,13 +82,15 @@ func TestCompileTellsTheMistakesOfAllRules(t *testing.T) {
 
 func TestAPolicyDoesNotChangeWithWhatItWasMadeOf(t *testing.T) {
 	r := good()
-	r.OnBehalfOf = nil
 	r.Condition = ""
 	p := compile(t, r)
-	r.Actions[0], r.DefaultActions[0], r.Clients[0] = "payouts", "payouts", "other"
-	d := p.Decide(t.Context(), policy.Request{Client: "ap-bot", Tool: "payments"})
-	if !slices.Equal(d.Actions, []string{"refunds.read"}) {
-		t.Errorf("%+v", d)
+	r.Clients[0], r.Actions[0], r.DefaultActions[0], r.OnBehalfOf[0].Issuer = "other", "payouts", "payouts", "ci"
+	request := policy.Request{Client: "ap-bot", Tool: "payments", OnBehalf: true,
+		Subject: policy.Identity{Issuer: "corp-sso", Subject: "ann"}}
+	for _, request.Actions = range [][]string{nil, {"refunds.read"}} {
+		if d := p.Decide(t.Context(), request); !slices.Equal(d.Actions, []string{"refunds.read"}) {
+			t.Errorf("%+v", d)
+		}
 	}
 }
 
