@@ -137,7 +137,8 @@ func TestWhatARequestLacksIsAbsent(t *testing.T) {
 		`request.hour_utc < 24`:    func(r *policy.Request) { r.Time = time.Time{} },
 		`request.time < timestamp("2030-01-01T00:00:00Z")`: func(r *policy.Request) { r.Time = time.Time{} },
 		`request.hour_utc == 0 && string(request.time) == "2026-11-21T00:30:00Z" && actor.client == client.id &&
-			tool == "payments" && depth == 1 && client.id == "ap-bot" && actions == ["read"]`: func(r *policy.Request) { r.Depth = 0 },
+			tool == "payments" && depth == 1 &&
+			client.id == "ap-bot" && actions == ["read"]`: func(r *policy.Request) { r.Depth = 0 },
 	} {
 		p := compile(t, policy.Rule{ID: "r", Clients: []string{"ap-bot"}, Tool: "payments",
 			Actions: []string{"read"}, Condition: condition})
