@@ -1,0 +1,204 @@
+package keys
+
+import (
+	"crypto"
+	"crypto/cipher"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/bursar-sts/bursar/server/ledger"
+)
+
+// Alg is a signature algorithm by its JOSE name (RFC 7518 §3.1, RFC 8037 §3.1).
+type Alg string
+
+const (
+	ES256 Alg = "ES256"
+	RS256 Alg = "RS256" // 2048 bits; thirty times the cost of the others to sign
+	EdDSA Alg = "EdDSA" // Ed25519, always under this name
+)
+
+// The kinds of rows that belong to a ring.
+const (
+	KindDEK = "dek" // id = purpose
+	KindKey = "key" // id = kid
+)
+
+const purposeSign = "sign"
+
+// dekRow is the stored form of a tenant's data key for one purpose.
+type dekRow struct {
+	Master  string    `json:"master"` // id of the master key that sealed it
+	Version int       `json:"version"`
+	Created time.Time `json:"created"`
+	Sealed  []byte    `json:"sealed"` // keySize bytes under the master
+}
+
+func dekPlace(t ledger.Tenant, d dekRow) place {
+	return place{tenant: t, purpose: purposeSign, object: "dek", version: strconv.Itoa(d.Version), binding: d.Master}
+}
+
+// vault seals a tenant's private keys.
+type vault struct {
+	tenant  ledger.Tenant
+	version int
+	aead    cipher.AEAD
+}
+
+// newVault makes a tenant's data key and its row.
+func newVault(m Master, t ledger.Tenant, now time.Time) (vault, ledger.Row, error) {
+	dek := make([]byte, keySize)
+	_, _ = rand.Read(dek) // never fails (crypto/rand)
+	d := dekRow{Master: m.ID(), Version: 1, Created: now}
+	sealed, err := m.Seal(dek, dekPlace(t, d).aad())
+	if err != nil {
+		return vault{}, ledger.Row{}, fmt.Errorf("seal data key: %w", err)
+	}
+	d.Sealed = sealed
+	row, err := newRow(KindDEK, purposeSign, d)
+	if err != nil {
+		return vault{}, ledger.Row{}, err
+	}
+	aead, err := newAEAD(dek)
+	return vault{t, d.Version, aead}, row, err
+}
+
+func openVault(m Master, t ledger.Tenant, value []byte) (vault, error) {
+	var d dekRow
+	if err := json.Unmarshal(value, &d); err != nil {
+		return vault{}, fmt.Errorf("read data key: %w", err)
+	}
+	if d.Master != m.ID() {
+		return vault{}, fmt.Errorf("open data key: it is sealed by master key %q, and the configured one is %q",
+			d.Master, m.ID())
+	}
+	dek, err := m.Open(d.Sealed, dekPlace(t, d).aad())
+	if err != nil {
+		return vault{}, fmt.Errorf("open data key: %w", err)
+	}
+	aead, err := newAEAD(dek)
+	if err != nil {
+		return vault{}, fmt.Errorf("open data key: %w", err)
+	}
+	return vault{t, d.Version, aead}, nil
+}
+
+func (v vault) place(kid string, alg Alg) place {
+	return place{
+		tenant: v.tenant, purpose: purposeSign, object: "key:" + kid, version: strconv.Itoa(v.version), binding: string(alg),
+	}
+}
+
+// keyRow is the stored form of a signing key. When a key stops signing and when it leaves the published set follows
+// from its successor's ActiveFrom, and is therefore not stored.
+type keyRow struct {
+	ID         string    `json:"kid"`
+	Alg        Alg       `json:"alg"`
+	Number     int       `json:"number"`               // counts the keys of Alg; they sign in this order
+	Created    time.Time `json:"created"`              // published from here on
+	ActiveFrom time.Time `json:"active_from,omitzero"` // signs from here on; zero for the next key
+	RevokedAt  time.Time `json:"revoked_at,omitzero"`  // unpublished from here on; Sealed is gone
+	Sealed     []byte    `json:"sealed,omitempty"`     // PKCS #8 under the data key
+}
+
+// key is a keyRow that was opened.
+type key struct {
+	keyRow
+	public jose.JSONWebKey
+	signer *Signer // nil if revoked
+}
+
+// newKey makes a key that is published from now on.
+func (v vault) newKey(alg Alg, number int, now time.Time) (keyRow, error) {
+	private, err := generate(alg)
+	if err != nil {
+		return keyRow{}, fmt.Errorf("make %s key: %w", alg, err)
+	}
+	plain, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		return keyRow{}, fmt.Errorf("encode %s key: %w", alg, err)
+	}
+	kid, err := thumbprint(private.Public())
+	if err != nil {
+		return keyRow{}, err
+	}
+	sealed := v.aead.Seal(nil, nil, plain, v.place(kid, alg).aad())
+	return keyRow{ID: kid, Alg: alg, Number: number, Created: now, Sealed: sealed}, nil
+}
+
+// Known reports whether bursar can sign with alg.
+func (a Alg) Known() bool { return a == ES256 || a == RS256 || a == EdDSA }
+
+func generate(alg Alg) (crypto.Signer, error) {
+	switch alg {
+	case ES256:
+		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	case RS256:
+		return rsa.GenerateKey(rand.Reader, 2048)
+	case EdDSA:
+		_, private, err := ed25519.GenerateKey(rand.Reader)
+		return private, err
+	}
+	return nil, errors.New("the algorithm is none of ES256, RS256, EdDSA")
+}
+
+// thumbprint names a key by itself (RFC 7638), so that a kid never has two meanings.
+func thumbprint(public crypto.PublicKey) (string, error) {
+	sum, err := (&jose.JSONWebKey{Key: public}).Thumbprint(crypto.SHA256)
+	if err != nil {
+		return "", fmt.Errorf("name key: %w", err)
+	}
+	return base64.RawURLEncoding.EncodeToString(sum), nil
+}
+
+func (v vault) openKey(row ledger.Row) (*key, error) {
+	var k key
+	if err := json.Unmarshal(row.Value, &k.keyRow); err != nil {
+		return nil, fmt.Errorf("read key %s: %w", row.ID, err)
+	}
+	if k.ID != row.ID {
+		return nil, fmt.Errorf("read key %s: the row holds another key", row.ID)
+	}
+	if k.revoked() {
+		return &k, nil
+	}
+	plain, err := v.aead.Open(nil, nil, k.Sealed, v.place(k.ID, k.Alg).aad())
+	if err != nil {
+		return nil, fmt.Errorf("open key %s: %w", k.ID, err)
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(plain)
+	if err != nil {
+		return nil, fmt.Errorf("open key %s: %w", k.ID, err)
+	}
+	private, ok := parsed.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("open key %s: not a signing key", k.ID)
+	}
+	k.public = jose.JSONWebKey{Key: private.Public(), KeyID: k.ID, Algorithm: string(k.Alg), Use: "sig"}
+	k.signer = &Signer{KeyID: k.ID, alg: k.Alg, private: private}
+	return &k, nil
+}
+
+func (r keyRow) revoked() bool { return !r.RevokedAt.IsZero() }
+
+func (r keyRow) row() (ledger.Row, error) { return newRow(KindKey, r.ID, r) }
+
+func newRow(kind, id string, value any) (ledger.Row, error) {
+	encoded, err := json.Marshal(value)
+	if err != nil {
+		return ledger.Row{}, fmt.Errorf("encode %s: %w", kind, err)
+	}
+	return ledger.Row{Kind: kind, ID: id, Value: encoded}, nil
+}
