@@ -277,6 +277,30 @@ func TestWhatUsesUpAJTI(t *testing.T) {
 	}
 }
 
+// recorder passes claims on and keeps how long the last one is to be remembered.
+type recorder struct {
+	clients.Claims
+	until time.Time
+}
+
+func (r *recorder) Claim(ctx context.Context, t ledger.Tenant, key string, until time.Time) (bool, error) {
+	r.until = until
+	return r.Claims.Claim(ctx, t, key, until)
+}
+
+func TestAJTIIsRememberedLongerThanItsAssertionLives(t *testing.T) {
+	w := newWorld(t)
+	r := &recorder{Claims: w.db}
+	w.Claims = r
+	exp := now.Add(7 * time.Minute)
+	if got := w.outcome(t.Context(), own("es256", nil, object{"exp": exp.Unix()})); got != "own" {
+		t.Fatalf("got %s", got)
+	}
+	if !r.until.Equal(exp.Add(clients.Skew)) {
+		t.Errorf("remembered until %v, want %v", r.until, exp.Add(clients.Skew))
+	}
+}
+
 // No assertion that fails before the signature makes anybody fetch keys (B20, B21).
 func TestHopelessAssertionsFetchNothing(t *testing.T) {
 	w := newWorld(t)

@@ -92,9 +92,9 @@ func parseKey(raw []byte) (key jose.JSONWebKey, what string) {
 }
 
 // fits reports whether key is a public key that verifies signatures by alg. A key that names an alg is for that one
-// alone (RFC 8725 §3.1); the library leaves this, and use, to its callers.
+// alone (RFC 8725 §3.1), which the library leaves to its callers.
 func fits(key jose.JSONWebKey, alg jose.SignatureAlgorithm) bool {
-	if key.Algorithm != "" && key.Algorithm != string(alg) || key.Use != "" && key.Use != "sig" {
+	if key.Algorithm != "" && key.Algorithm != string(alg) {
 		return false
 	}
 	switch public := key.Key.(type) {

@@ -97,9 +97,10 @@ func TestMistakesOfAClient(t *testing.T) {
 		{"no kid", changed(func(k *jose.JSONWebKey) { k.KeyID = "" }), []string{"auth.jwks.keys[0]: "}},
 		{"a kid of 257 bytes", changed(func(k *jose.JSONWebKey) { k.KeyID = strings.Repeat("k", 257) }),
 			[]string{"auth.jwks.keys[0]: "}},
-		{"a private key", changed(func(k *jose.JSONWebKey) { k.Key = keys()["es256"].key }), []string{"auth.jwks.keys[0]: "}},
+		{"a private key", changed(func(k *jose.JSONWebKey) { k.Key = keys()["es256"].key }),
+			[]string{"auth.jwks.keys[0]: holds a private"}},
 		{"a symmetric key", changed(func(k *jose.JSONWebKey) { k.Key = []byte("0123456789abcdef0123456789abcdef") }),
-			[]string{"auth.jwks.keys[0]: "}},
+			[]string{"auth.jwks.keys[0]: holds a private"}},
 		{"a key for encryption", changed(func(k *jose.JSONWebKey) { k.Use = "enc" }), []string{"auth.jwks.keys[0]: "}},
 		{"a key for signing only", member(`"key_ops":["sign"]`), []string{"auth.jwks.keys[0]: "}},
 		{"a key with another type's alg", changed(func(k *jose.JSONWebKey) { k.Algorithm = "RS256" }),
@@ -208,6 +209,12 @@ func TestMatch(t *testing.T) {
 				t.Errorf("got %s, want %s", got, row.want)
 			}
 		})
+	}
+	all := config(entry(t, `{"id":"any","kind":"agent","identities":[{"issuer":"lab","subject_glob":"*"}]}`))
+	all.Glob = func(string, string) bool { return true }
+	lax, _ := clients.NewRegistry(all)
+	if _, err := lax.Match(t.Context(), "lab", "", nil); !errors.Is(err, clients.ErrUnbound) {
+		t.Errorf("whatever a glob says, no subject is nobody: %v", err)
 	}
 	client, ok := registry.Get("any")
 	if !ok || client.Auth.Method != clients.MethodWorkload {

@@ -1,6 +1,8 @@
 package clients_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"regexp"
 	"slices"
 	"strings"
@@ -71,6 +73,30 @@ func TestAtMostTwoSecretsAreValid(t *testing.T) {
 	}
 	if less, _ = less.Remove(ids[3]); slices.Contains(valid(less), true) {
 		t.Error("an empty set lets somebody in")
+	}
+}
+
+func TestAddLeavesOtherSetsAlone(t *testing.T) {
+	_, first := clients.NewSecret(now)
+	_, second := clients.NewSecret(now)
+	_, third := clients.NewSecret(now)
+	base := clients.SecretSet{Secrets: append(make([]clients.Secret, 0, 4), first)}
+	one, two := base.Add(second), base.Add(third)
+	if one.Secrets[1] != second || two.Secrets[1] != third {
+		t.Error("two sets share their memory")
+	}
+}
+
+// A stored hash of something that was not generated here, and can therefore be guessed, opens nothing.
+func TestOnlyGeneratedSecretsCount(t *testing.T) {
+	sum := sha256.Sum256([]byte("password"))
+	c := config(registered()...)
+	c.Secrets = []clients.SecretSet{{Client: "basic", Secrets: []clients.Secret{{Hash: hex.EncodeToString(sum[:])}}}}
+	w := newWorld(t)
+	w.Registry, _ = clients.NewRegistry(c)
+	got := w.outcome(t.Context(), clients.Credentials{Basic: &clients.IDSecret{ID: "basic", Secret: "password"}})
+	if got != "invalid_client client.secret" {
+		t.Errorf("got %s", got)
 	}
 }
 
