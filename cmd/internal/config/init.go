@@ -11,6 +11,8 @@ import (
 	"strings"
 	"text/template"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/bursar-sts/bursar/server/keys"
 )
 
@@ -115,16 +117,22 @@ func (in Initial) render() string {
 	return b.String()
 }
 
-var initial = template.Must(template.New(DefaultFile).Parse(`# The configuration of a bursar server.
+// scalar writes s as YAML does, quoted only if it must be.
+func scalar(s string) (string, error) {
+	text, err := yaml.Marshal(s)
+	return strings.TrimSuffix(string(text), "\n"), err
+}
+
+var initial = template.Must(template.New(DefaultFile).Funcs(template.FuncMap{"yaml": scalar}).Parse(`# The configuration of a bursar server.
 # Check it with: bursar config check
 # Paths are relative to this file.
 
-base_url: {{printf "%q" .BaseURL}}   # the issuer of tenant acme is this and /t/acme
-listen: {{printf "%q" .Listen}}
+base_url: {{.BaseURL | yaml}}   # the issuer of tenant acme is this and /t/acme
+listen: {{.Listen | yaml}}
 {{- if .TLS}}
 tls: {cert: tls.crt, key: tls.key}   # put the certificate and its key there; the key with mode 0600
 {{- end}}
-store: {{printf "%q" .Store}}
+store: {{.Store | yaml}}
 master_key: file:` + masterKeyFile + `   # seals every key in the store: keep a copy, apart from backups of the store
 admin: {token_file: ` + adminTokenFile + `}   # the first operator's token
 `))

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -104,8 +103,8 @@ func readBounded(path string, forbidden os.FileMode) ([]byte, error) {
 // Secrets are what the configuration names and does not hold.
 type Secrets struct {
 	Master keys.Master
-	// AdminToken is the SHA-256 of the token of the first platform operator.
-	AdminToken [sha256.Size]byte
+	// AdminToken is the token of the first platform operator.
+	AdminToken string
 	// StoreURL is Config.Store with the store's password in it.
 	StoreURL string
 	// Certificate is that of TLS; nil without TLS.
@@ -122,9 +121,9 @@ func (c *Config) Secrets() (*Secrets, []Mistake) {
 		s.Master, err = keys.FileMaster(data)
 		v.check("master_key", err)
 	}
-	token, err := AdminToken(c.Admin.TokenFile)
+	var err error
+	s.AdminToken, err = AdminToken(c.Admin.TokenFile)
 	v.check("admin.token_file", err)
-	s.AdminToken = sha256.Sum256([]byte(token))
 	if c.StorePassword != (Source{}) {
 		password, err := c.StorePassword.read()
 		v.check("store_password", err)

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bursar-sts/bursar/clients/operator"
+)
+
+// target are the flags that name what is revoked or enabled.
+type target struct {
+	jti, client string
+	all         bool
+}
+
+// cutoff returns what the flags name; oneOf has made sure that it is one thing.
+func (t *target) cutoff(tenant string) (operator.Target, string, error) {
+	switch {
+	case t.all:
+		return operator.Target{Kind: operator.CutoffTenant}, "tenant " + tenant, nil
+	case t.client != "":
+		return operator.Target{Kind: operator.CutoffClient, Value: t.client}, "client " + t.client, nil
+	case t.jti != "":
+		return operator.Target{Kind: operator.CutoffToken, Value: t.jti}, "token " + t.jti, nil
+	}
+	return operator.Target{}, "", usage("what is to be revoked or enabled has no name")
+}
+
+func (p *program) revokeCommand() *cobra.Command {
+	var t target
+	cmd := p.cutCommand("revoke TENANT (--jti ID | --client ID | --all)", "End everything that was issued up to now", &t,
+		func(ctx context.Context, c *operator.Client, tenant string, o operator.Target) (*operator.Revoked, error) {
+			return c.Revoke(ctx, tenant, o)
+		},
+		func(what string, r *operator.Revoked) string {
+			line := fmt.Sprintf("revoked %s: everything issued up to %s is refused (event %d)", what, stamp(r.At), r.Index)
+			if r.Kind != operator.CutoffToken {
+				line += "\nnothing new is issued until: bursar enable"
+			}
+			return line
+		})
+	cmd.Flags().StringVar(&t.jti, "jti", "", "one token, by its jti")
+	cmd.Flags().StringVar(&t.client, "client", "", "every token of a client, and disable it")
+	cmd.Flags().BoolVar(&t.all, "all", false, "every token of the tenant, and disable it")
+	oneOf(cmd, true, "jti", "client", "all")
+	return cmd
+}
+
+func (p *program) enableCommand() *cobra.Command {
+	var t target
+	cmd := p.cutCommand("enable TENANT (--client ID | --all)", "Issue tokens again for what a revocation disabled", &t,
+		func(ctx context.Context, c *operator.Client, tenant string, o operator.Target) (*operator.Revoked, error) {
+			return c.Enable(ctx, tenant, o)
+		},
+		func(what string, r *operator.Revoked) string {
+			return fmt.Sprintf("enabled %s: what was issued up to %s stays revoked (event %d)", what, stamp(r.At), r.Index)
+		})
+	cmd.Flags().StringVar(&t.client, "client", "", "a client")
+	cmd.Flags().BoolVar(&t.all, "all", false, "the tenant itself; clients that were revoked one by one stay disabled")
+	oneOf(cmd, true, "client", "all")
+	return cmd
+}
+
+func (p *program) cutCommand(use, short string, t *target,
+	do func(context.Context, *operator.Client, string, operator.Target) (*operator.Revoked, error),
+	say func(what string, r *operator.Revoked) string) *cobra.Command {
+	var conn *connection
+	var asJSON *bool
+	cmd := command(use, short, cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+		cutoff, what, err := t.cutoff(args[0])
+		if err != nil {
+			return err
+		}
+		client, err := conn.open()
+		if err != nil {
+			return err
+		}
+		receipt, err := do(ctx, client, args[0], cutoff)
+		switch {
+		case err != nil:
+			return err
+		case *asJSON:
+			return p.printJSON(receipt)
+		}
+		_, err = fmt.Fprintln(p.out, say(what, receipt))
+		return err
+	})
+	conn, asJSON = p.connect(cmd), jsonFlag(cmd)
+	return cmd
+}
