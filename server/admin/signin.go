@@ -1,0 +1,167 @@
+package admin
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/bursar-sts/bursar/scopes"
+	"github.com/bursar-sts/bursar/server/audit"
+	"github.com/bursar-sts/bursar/server/fault"
+	"github.com/bursar-sts/bursar/server/ledger"
+	"github.com/bursar-sts/bursar/server/tenant"
+)
+
+// Operator is somebody who has signed in, bound to the one tenant, or to the platform, that the call names: no method
+// takes a tenant beside it. Only Authenticate makes one; the zero Operator may do nothing.
+type Operator struct {
+	id       string
+	role     Role
+	platform bool   // a platform operator, whichever tenant it acts on
+	slug     string // the tenant acted on; "" for the platform
+	ip       string
+	origin   audit.Origin // the log of what is acted on
+}
+
+// Credentials are what a call presents.
+type Credentials struct {
+	// Tenant is the slug of the path; "" for a path of the platform.
+	Tenant string
+	// Token is the bearer token; "" if there was none.
+	Token string
+	// IP is the caller's address, for the log.
+	IP string
+}
+
+const (
+	tokenPrefix = "brs_op_" // lets scanners of source code find a leaked one
+	tokenBytes  = 32
+
+	// initial is the id in the log of the operator that the server's admin.token file makes.
+	initial = "admin.token"
+)
+
+// NewToken returns a fresh operator token: "brs_op_" and 32 random bytes in base64url.
+func NewToken() string {
+	var random [tokenBytes]byte
+	_, _ = rand.Read(random[:]) // never fails (crypto/rand)
+	return tokenPrefix + base64.RawURLEncoding.EncodeToString(random[:])
+}
+
+// HashToken returns what is kept of an operator token: its SHA-256 in lower-case hex. Tokens have 256 random bits, so
+// that a plain hash cannot be searched.
+func HashToken(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return hex.EncodeToString(sum[:])
+}
+
+// isToken reports whether s has the form of a token. It spares the store what cannot be one.
+func isToken(s string) bool {
+	random, ok := strings.CutPrefix(s, tokenPrefix)
+	if !ok {
+		return false
+	}
+	b, err := base64.RawURLEncoding.Strict().DecodeString(random)
+	return err == nil && len(b) == tokenBytes
+}
+
+// Authenticate finds the operator of a token. On a tenant's path these are the tenant's operators and the platform's,
+// elsewhere the platform's alone. Every other token is answered alike, whether or not the tenant exists: only a
+// platform operator can learn that.
+//
+// It refuses with Unauthenticated; refusals are counted in the log of the tenant, or of the platform if there is no
+// such tenant.
+func (s *Service) Authenticate(ctx context.Context, c Credentials) (Operator, error) {
+	op := Operator{slug: c.Tenant, ip: c.IP, origin: s.cfg.Directory.PlatformOrigin()}
+	hash := HashToken(c.Token)
+	first := sameHash(hash, s.cfg.PlatformTokenHash)
+	if !first && !isToken(c.Token) {
+		return s.refuse(op, "operator.malformed")
+	}
+	var rows []ledger.Row
+	if c.Tenant != "" && scopes.CheckSlug(c.Tenant) == nil {
+		v, err := s.cfg.Directory.Fresh(ctx, c.Tenant)
+		switch {
+		case err == nil:
+			op.origin, rows = v.Origin(), v.Rows(tenant.KindOperator)
+		case !isNotFound(err):
+			return Operator{}, err
+		}
+	}
+	if first {
+		op.id, op.role, op.platform = initial, Admin, true
+		return op, nil
+	}
+	found, err := findOperator(rows, hash)
+	if err == nil && found == nil {
+		rows, _, err = s.cfg.Store.Rows(ctx, ledger.Platform, tenant.KindOperator)
+		if err == nil {
+			found, err = findOperator(rows, hash)
+		}
+		op.platform = true
+	}
+	switch {
+	case err != nil:
+		return Operator{}, fmt.Errorf("authenticate operator: %w", err)
+	case found == nil:
+		return s.refuse(op, "operator.unknown")
+	case found.expired(s.cfg.Directory.Now()):
+		return s.refuse(op, "operator.expired")
+	}
+	op.id, op.role = found.ID, found.Role
+	return op, nil
+}
+
+func (s *Service) refuse(op Operator, reason string) (Operator, error) {
+	s.cfg.Log.Refuse(op.origin, reason, op.ip)
+	return Operator{}, fault.New(fault.Unauthenticated, reason,
+		"An operator token that is valid here is required; it may have expired or belong elsewhere.")
+}
+
+// operatorRow is the value of a row of kind tenant.KindOperator, in a tenant's ledger or the platform's.
+type operatorRow struct {
+	ID      string    `json:"id"`
+	Role    Role      `json:"role"`
+	Hash    string    `json:"hash"` // HashToken
+	Created time.Time `json:"created"`
+	Expires time.Time `json:"expires"`
+}
+
+func (r *operatorRow) expired(now time.Time) bool { return !now.Before(r.Expires) }
+
+// findOperator returns the operator whose token has the hash; nil if there is none. It compares with all of them.
+func findOperator(rows []ledger.Row, hash string) (*operatorRow, error) {
+	all, err := readOperators(rows)
+	if err != nil {
+		return nil, err
+	}
+	var found *operatorRow
+	for i := range all {
+		if sameHash(hash, all[i].Hash) {
+			found = &all[i]
+		}
+	}
+	return found, nil
+}
+
+func readOperators(rows []ledger.Row) ([]operatorRow, error) {
+	all := make([]operatorRow, len(rows))
+	for i, row := range rows {
+		if err := json.Unmarshal(row.Value, &all[i]); err != nil {
+			return nil, fmt.Errorf("read operator %s: %w", row.ID, err)
+		}
+	}
+	return all, nil
+}
+
+// sameHash compares in constant time. An empty hash is the same as nothing.
+func sameHash(a, b string) bool {
+	return len(a) == 2*sha256.Size && subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1
+}
