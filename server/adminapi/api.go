@@ -1,0 +1,215 @@
+// Package adminapi is the admin API over HTTP: the paths and JSON of clients/operator in front of package admin. It
+// decides nothing; a handler parses, calls one method and translates the answer.
+package adminapi
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"path"
+	"runtime/debug"
+	"slices"
+	"strings"
+
+	"github.com/bursar-sts/bursar/server/admin"
+	"github.com/bursar-sts/bursar/server/fault"
+)
+
+// Prefix begins every path of the admin API.
+const Prefix = "/admin/v1"
+
+// Config is what an API needs.
+type Config struct {
+	Service *admin.Service // required
+	// Version is what GET /version answers, beside the release of Go.
+	Version string
+	// IP returns the caller's address for the log; default is the peer's of the connection.
+	IP     func(*http.Request) string
+	Logger *slog.Logger // default slog.Default()
+}
+
+// API serves everything below Prefix. Its zero value serves nothing.
+//
+// A page of events may be waited for up to admin.MaxWait, so the server's write timeout must be longer.
+type API struct {
+	cfg Config
+	mux *http.ServeMux
+}
+
+// New returns the API.
+func New(cfg Config) *API {
+	if cfg.IP == nil {
+		cfg.IP = peer
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	a := &API{cfg: cfg, mux: http.NewServeMux()}
+	byPath := map[string]map[string]route{}
+	for _, r := range routes() {
+		if byPath[r.path] == nil {
+			byPath[r.path] = map[string]route{}
+		}
+		byPath[r.path][r.method] = r
+	}
+	for p, methods := range byPath {
+		a.mux.Handle(Prefix+p, a.dispatch(methods))
+	}
+	a.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { a.fail(w, r, errPath) })
+	return a
+}
+
+func peer(r *http.Request) string {
+	host, _, _ := net.SplitHostPort(r.RemoteAddr)
+	return host
+}
+
+var (
+	errPath   = fault.New(fault.NotFound, "path.unknown", "There is nothing at this path.")
+	errMethod = fault.New(fault.MethodNotAllowed, "method",
+		"This path does not take that method; the Allow header says which it does.")
+)
+
+// ServeHTTP answers one call.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	defer a.survive(w, r)
+	// The mux would redirect from a path that is not clean, and an operator token is not to follow.
+	if a.mux == nil || path.Clean(r.URL.Path) != r.URL.Path {
+		a.fail(w, r, errPath)
+		return
+	}
+	a.mux.ServeHTTP(w, r)
+}
+
+// survive answers for a handler that panicked.
+func (a *API) survive(w http.ResponseWriter, r *http.Request) {
+	switch p := recover(); p {
+	case nil:
+	case http.ErrAbortHandler:
+		panic(p)
+	default:
+		// The value of a panic can be anything, a token too; its place is enough.
+		a.cfg.Logger.ErrorContext(r.Context(), "admin call panicked", "route", r.Pattern, "stack", string(debug.Stack()))
+		write(w, newProblem(fault.New(fault.Internal, "panic", "")))
+	}
+}
+
+// dispatch serves one path.
+func (a *API) dispatch(methods map[string]route) http.Handler {
+	var allowed []string
+	for method := range methods {
+		allowed = append(allowed, method)
+		if method == http.MethodGet {
+			allowed = append(allowed, http.MethodHead)
+		}
+	}
+	slices.Sort(allowed)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		method := r.Method
+		if method == http.MethodHead {
+			method = http.MethodGet // net/http leaves the body out
+		}
+		route, ok := methods[method]
+		if !ok {
+			w.Header().Set("Allow", strings.Join(allowed, ", "))
+			a.fail(w, r, errMethod)
+			return
+		}
+		answer, err := a.serve(w, r, route)
+		if err != nil {
+			a.fail(w, r, err)
+			return
+		}
+		write(w, answer)
+	})
+}
+
+// call is a request that may be handled: its operator is known, and its body and query have the form of the route.
+type call struct {
+	ctx   context.Context
+	op    admin.Operator
+	path  func(name string) string // segment of the path
+	query query
+	body  []byte
+}
+
+func (a *API) serve(w http.ResponseWriter, r *http.Request, rt route) (answer, error) {
+	c := call{ctx: r.Context(), path: r.PathValue}
+	if rt.scope() != forAll {
+		var err error
+		if c.op, err = a.authenticate(w, r, rt.scope()); err != nil {
+			return answer{}, err
+		}
+	}
+	var err error
+	if c.query, err = parseQuery(r.URL.RawQuery, rt.query); err != nil {
+		return answer{}, err
+	}
+	if c.body, err = readBody(w, r, rt.body); err != nil {
+		return answer{}, err
+	}
+	return rt.handle(a, c)
+}
+
+func (a *API) authenticate(w http.ResponseWriter, r *http.Request, s scope) (admin.Operator, error) {
+	c := admin.Credentials{Token: bearer(r.Header), IP: a.cfg.IP(r)}
+	if s == forTenant {
+		c.Tenant = r.PathValue("tenant")
+	}
+	op, err := a.cfg.Service.Authenticate(r.Context(), c)
+	if err != nil && fault.As(err).Kind == fault.Unauthenticated {
+		challenge := `Bearer realm="bursar admin"`
+		if c.Token != "" {
+			challenge += `, error="invalid_token"` // RFC 6750 §3.1: not where no token was presented
+		}
+		w.Header().Set("WWW-Authenticate", challenge)
+	}
+	return op, err
+}
+
+// bearer returns the token of the Authorization header (RFC 6750 §2.1), or "" where there is not exactly one.
+func bearer(h http.Header) string {
+	values := h.Values("Authorization")
+	if len(values) != 1 {
+		return ""
+	}
+	scheme, token, _ := strings.Cut(values[0], " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimLeft(token, " ")
+}
+
+// readBody returns the request's body, which must be of a media type that the route takes.
+func readBody(w http.ResponseWriter, r *http.Request, want body) ([]byte, error) {
+	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, want.limit()))
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large) && len(want.media) == 0:
+		return nil, fault.New(fault.InvalidRequest, "body.unwanted", "This call takes no body.")
+	case errors.As(err, &large):
+		return nil, fault.New(fault.TooLarge, "body.large", "The body is larger than this call takes.")
+	case err != nil:
+		return nil, fault.Wrap(fault.InvalidRequest, "body.unread", "The body did not arrive whole.", err)
+	case len(want.media) > 0 && !slices.Contains(want.media, media(r.Header)):
+		return nil, fault.New(fault.InvalidRequest, "body.media", "The Content-Type must be "+
+			strings.Join(want.media, " or ")+".")
+	}
+	return data, nil
+}
+
+// fail answers with the problem that err is, and tells the operator of the server what callers are not told.
+func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
+		err = fault.Wrap(fault.Unavailable, "caller.gone", "The call was given up.", err)
+	} else if f := fault.As(err); f.Kind == fault.Internal || f.Kind == fault.Unavailable {
+		a.cfg.Logger.ErrorContext(r.Context(), "admin call failed", "route", r.Pattern, "error", err)
+	}
+	write(w, newProblem(err))
+}
