@@ -16,7 +16,8 @@ var usual = map[Kind]struct {
 		sub: func(*Issuer) string { return "system:serviceaccount:prod:ap-bot" }},
 	SPIFFE: {alg: "ES256", claims: func(*Issuer, string) map[string]any { return map[string]any{} },
 		sub: func(i *Issuer) string { return "spiffe://" + i.config.TrustDomain + "/ns/prod/sa/ap-bot" }},
-	GitHub: {alg: "RS256", claims: jobClaims, sub: func(*Issuer) string { return "repo:acme/deploy:ref:refs/heads/main" }},
+	GitHub: {alg: "RS256", claims: jobClaims,
+		sub: func(*Issuer) string { return "repo:acme/deploy:ref:refs/heads/main" }},
 }
 
 // claims returns the payload of a token with the given changes.

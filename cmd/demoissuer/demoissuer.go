@@ -1,6 +1,7 @@
-// Package demoissuer is a small but real issuer of identity tokens, for `bursar dev` and for tests: it publishes keys the
-// way a cluster, a SPIFFE server, GitHub or an OpenID Connect provider does, signs tokens such as they sign, and can be
-// told to misbehave. It signs whatever it is asked to sign, so it must only ever be trusted by demonstrations and tests.
+// Package demoissuer is a small but real issuer of identity tokens, for `bursar dev` and for tests: it publishes keys
+// the way a cluster, a SPIFFE server, GitHub or an OpenID Connect provider does, signs tokens such as they sign, and
+// can be told to misbehave. It signs whatever it is asked to sign, so it must only ever be trusted by demonstrations
+// and tests.
 package demoissuer
 
 import (

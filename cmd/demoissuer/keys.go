@@ -117,7 +117,8 @@ func (k *key) signature(alg string, input []byte) ([]byte, error) {
 		return append(r.FillBytes(make([]byte, size)), s.FillBytes(make([]byte, size))...), nil
 	case *rsa.PrivateKey:
 		if alg[:2] == "PS" {
-			return rsa.SignPSS(rand.Reader, private, hash, sum, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash})
+			return rsa.SignPSS(rand.Reader, private, hash, sum,
+				&rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash})
 		}
 		return rsa.SignPKCS1v15(rand.Reader, private, hash, sum)
 	}

@@ -64,7 +64,8 @@ func (g *Guard) DialContext(ctx context.Context, network, address string) (net.C
 	return nil, failed
 }
 
-// dialOne gives an attempt its equal share of the time that is left, so that one silent address leaves time for the others.
+// dialOne gives an attempt its equal share of the time that is left, so that one silent address leaves time for the
+// others.
 func dialOne(ctx context.Context, network string, target netip.AddrPort, left int) (net.Conn, error) {
 	if deadline, ok := ctx.Deadline(); ok {
 		var cancel context.CancelFunc

@@ -136,20 +136,26 @@ func TestDialContext(t *testing.T) {
 		{name: "a mapped address is dialled as what it is",
 			guard: dial.Guard{Allow: loopback, Lookup: lookup("::ffff:127.0.0.1")}, address: "issuer.example:" + port},
 		{name: "the second address is tried when the first does not answer",
-			guard: dial.Guard{Allow: loopback, Lookup: lookup("127.0.0.2", "127.0.0.1"), Timeout: 5e9}, address: "a.example:" + port},
+			guard:   dial.Guard{Allow: loopback, Lookup: lookup("127.0.0.2", "127.0.0.1"), Timeout: 5e9},
+			address: "a.example:" + port},
 		{name: "a literal loopback address is refused by default", address: "127.0.0.1:" + port, refused: true},
 		{name: "one private address among public ones refuses the name",
-			guard: dial.Guard{Lookup: lookup("8.8.8.8", "127.0.0.1")}, address: "rebind.example:" + port, refused: true},
+			guard: dial.Guard{Lookup: lookup("8.8.8.8", "127.0.0.1")}, address: "rebind.example:" + port,
+			refused: true},
 		{name: "metadata among allowed addresses refuses the name",
 			guard:   dial.Guard{Allow: loopback, Lookup: lookup("127.0.0.1", "169.254.169.254")},
 			address: "rebind.example:" + port, refused: true},
 		{name: "localhost is refused by default", address: "localhost:" + port, refused: true},
 		{name: "a name with too many addresses is refused",
-			guard: dial.Guard{Allow: loopback, Lookup: lookup(many...)}, address: "many.example:" + port, refused: true},
-		{name: "only TCP is dialled", guard: dial.Guard{Allow: loopback}, network: "udp", address: "127.0.0.1:" + port, refused: true},
-		{name: "a port by name is refused", guard: dial.Guard{Allow: loopback}, address: "127.0.0.1:http", refused: true},
+			guard: dial.Guard{Allow: loopback, Lookup: lookup(many...)}, address: "many.example:" + port,
+			refused: true},
+		{name: "only TCP is dialled", guard: dial.Guard{Allow: loopback}, network: "udp", address: "127.0.0.1:" + port,
+			refused: true},
+		{name: "a port by name is refused", guard: dial.Guard{Allow: loopback}, address: "127.0.0.1:http",
+			refused: true},
 		{name: "port 0 is refused", guard: dial.Guard{Allow: loopback}, address: "127.0.0.1:0", refused: true},
-		{name: "a name without addresses fails", guard: dial.Guard{Lookup: lookup()}, address: "none.example:80", fails: true},
+		{name: "a name without addresses fails", guard: dial.Guard{Lookup: lookup()}, address: "none.example:80",
+			fails: true},
 		{name: "tcp6 does not reach an IPv4 address",
 			guard: dial.Guard{Allow: loopback}, network: "tcp6", address: "127.0.0.1:" + port, fails: true},
 	} {
@@ -205,12 +211,15 @@ func FuzzCheck(f *testing.F) {
 		switch plain := addr.Unmap(); {
 		case !ok && err == nil:
 			t.Error("no address is allowed")
-		case err == nil && (plain.IsPrivate() || plain.IsLoopback() || !plain.IsGlobalUnicast() || plain.IsLinkLocalUnicast()):
+		case err == nil && (plain.IsPrivate() || plain.IsLoopback() || !plain.IsGlobalUnicast() ||
+			plain.IsLinkLocalUnicast()):
 			t.Errorf("%s is allowed", addr)
 		}
-		metadata := &dial.Guard{Allow: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}}
-		if err := metadata.Check(netip.AddrPortFrom(addr, port)); err == nil && (!ok || addr.Unmap().IsLinkLocalUnicast() ||
-			addr.Unmap().IsMulticast() || addr.Unmap().IsUnspecified()) {
+		metadata := &dial.Guard{Allow: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"),
+			netip.MustParsePrefix("::/0")}}
+		if err := metadata.Check(netip.AddrPortFrom(addr, port)); err == nil &&
+			(!ok || addr.Unmap().IsLinkLocalUnicast() ||
+				addr.Unmap().IsMulticast() || addr.Unmap().IsUnspecified()) {
 			t.Errorf("%s is allowed by a guard that allows every private range", addr)
 		}
 	})

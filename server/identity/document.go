@@ -145,10 +145,8 @@ func (k key) fits(alg string) bool {
 
 var curves = map[string]elliptic.Curve{"ES256": elliptic.P256(), "ES384": elliptic.P384(), "ES512": elliptic.P521()}
 
-// CheckJWKS returns every mistake of a JWK Set that stands in the configuration, each beginning with "jwks". Unlike a
+// checkJWKS returns every mistake of a JWK Set that stands in the configuration, each beginning with "jwks". Unlike a
 // fetched document it is held to the letter: only public signature keys of supported types, each with its own kid.
-func CheckJWKS(jwks json.RawMessage) []string { return checkJWKS(jwks, false) }
-
 func checkJWKS(jwks json.RawMessage, spiffe bool) []string {
 	var m mistakes
 	at := func(place int) string { return fmt.Sprintf("jwks.keys[%d]", place) }

@@ -24,6 +24,7 @@ const (
 // with later callers and must not be changed.
 type Principal struct {
 	Issuer    string // name of the trusted issuer's entry
+	Kind      Kind   // of that entry
 	IssuerURL string // iss of the token; for a JWT-SVID without one, "spiffe://" and its trust domain
 	Subject   string // sub
 	JTI       string // jti; empty if the token has none
@@ -33,7 +34,7 @@ type Principal struct {
 	Claims    map[string]any // the whole payload; numbers are float64
 	IssuedAt  time.Time      // zero if the token does not say, as a JWT-SVID may
 	Expiry    time.Time      // exp, rounded down to the second
-	MayAct    *Party         // may_act: the only party who may act for the subject; nil if the token does not restrict it
+	MayAct    *Party         // may_act: the only party who may act for the subject; nil if absent
 	Uses      []Use          // what the trusted issuer's tokens may be used for
 	Replay    Replay         // how the caller is to treat a token that comes again
 	Hash      string         // base64url SHA-256 of the compact token: evidence for the log, never a key for state

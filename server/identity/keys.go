@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,7 +17,8 @@ import (
 	"github.com/bursar-sts/bursar/server/fault"
 )
 
-// Keys are the public keys of one signer, inline or fetched. A fetched document is read without a lock and replaced whole:
+// Keys are the public keys of one signer, inline or fetched. A fetched document is read without a lock and replaced
+// whole:
 //
 //   - up to 4/5 of MaxAge it is used; from then on it is also refreshed in the background;
 //   - older than MaxAge it is fetched again before it is used; if that fails it serves on until MaxStale;
@@ -95,6 +97,9 @@ func (k *Keys) VerifySignature(ctx context.Context, compact string) ([]byte, err
 	t, err := open(compact)
 	if err != nil {
 		return nil, err
+	}
+	if !slices.Contains(algorithms, t.header.Algorithm) {
+		return nil, refuse(reasonAlgorithm, nil)
 	}
 	payload, _, err := k.verify(ctx, compact, t.header)
 	return payload, err

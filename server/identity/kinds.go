@@ -40,7 +40,8 @@ func checkKubernetes(c *claims) error {
 func checkGitHub(c *claims) error {
 	repository, _ := c.all["repository"].(string)
 	owner, _ := c.all["repository_owner"].(string)
-	if rest, ok := strings.CutPrefix(repository, owner+"/"); owner == "" || !ok || rest == "" || strings.Contains(rest, "/") {
+	if rest, ok := strings.CutPrefix(repository, owner+"/"); owner == "" || !ok || rest == "" ||
+		strings.Contains(rest, "/") {
 		return refuse(reasonGitHub, nil)
 	}
 	return nil

@@ -7,8 +7,8 @@ import (
 )
 
 // memory holds the results of verifications, so that a token that an agent trades many times is verified once. Only
-// successes are held. It has two generations: when the young one is full or old it becomes the old one, and the old one is
-// dropped whole. So it is bounded, and forgets in time without looking at every entry.
+// successes are held. It has two generations: when the young one is full or old it becomes the old one, and the old one
+// is dropped whole. So it is bounded, and forgets in time without looking at every entry.
 type memory struct {
 	max  int // entries of one generation
 	keep time.Duration

@@ -51,9 +51,9 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Sources owns what outlives a tenant's configuration: fetched keys, the connections that fetch them, and the memory
-// of tokens verified a moment ago. It is safe for concurrent use. Keys and memory are kept by tenant: nothing that one tenant
-// caused is ever used for another.
+// Sources owns what outlives a tenant's configuration: fetched keys, the connections that fetch them, and the memory of
+// tokens verified a moment ago. It is safe for concurrent use. Keys and memory are kept by tenant: nothing that one
+// tenant caused is ever used for another.
 type Sources struct {
 	config   Config
 	guard    dial.Guard
@@ -116,10 +116,11 @@ func (s *Sources) start(f func()) bool {
 
 // Pool returns the trusted issuers of one tenant. ceiling are the private ranges that the platform lets the tenant use;
 // conditions holds, by issuer name, the compiled condition of every entry that has one. Entries with mistakes, entries
-// that share a selector, and entries whose condition is not there are not trusted. Keys that an earlier Pool of the tenant
-// fetched for an entry with the same source are used on.
+// that share a selector, and entries whose condition is not there are not trusted. Keys that an earlier Pool of the
+// tenant fetched for an entry with the same source are used on.
 func (s *Sources) Pool(tenant string, ceiling []netip.Prefix, issuers []Issuer, conditions map[string]Condition) *Pool {
-	p := &Pool{sources: s, tenant: tenant, bySelector: make(map[string]*entry), byHash: make(map[[sha256.Size]byte]*entry)}
+	p := &Pool{sources: s, tenant: tenant, bySelector: make(map[string]*entry),
+		byHash: make(map[[sha256.Size]byte]*entry)}
 	for _, i := range issuers {
 		condition := conditions[i.Name]
 		if len(i.Check()) > 0 || i.Condition != "" && condition == nil {
@@ -155,13 +156,9 @@ func (i Issuer) hash() [sha256.Size]byte {
 	return sha256.Sum256(text)
 }
 
-// ClientKeys returns the keys of a client that signs its own assertions (RFC 7523): inline, or at uri. ceiling and
-// allowPrivate mean what they mean for an issuer. Inline keys should have passed CheckJWKS.
-func (s *Sources) ClientKeys(tenant string, ceiling []netip.Prefix, allowPrivate bool, uri string,
-	inline json.RawMessage) *Keys {
-	if uri == "" {
-		return inlineKeys(s, inline, false)
-	}
+// ClientKeys returns the keys that a client publishes at uri to sign its own assertions with (RFC 7523). ceiling and
+// allowPrivate mean what they mean for an issuer. Asking again returns the same Keys.
+func (s *Sources) ClientKeys(tenant string, ceiling []netip.Prefix, uri string, allowPrivate bool) *Keys {
 	return s.remoteKeys(location{tenant: tenant, uri: uri}, ceiling, allowPrivate)
 }
 
@@ -186,8 +183,8 @@ func (s *Sources) remoteKeys(at location, ceiling []netip.Prefix, allowPrivate b
 	return k
 }
 
-// sweep forgets keys that nobody used for so long that they would have to be fetched anew. A Pool that still holds them keeps
-// working.
+// sweep forgets keys that nobody used for so long that they would have to be fetched anew. A Pool that still holds them
+// keeps working.
 func (s *Sources) sweep() {
 	oldest := s.config.Now().Add(-s.config.MaxStale).Unix()
 	maps.DeleteFunc(s.keys, func(_ location, k *Keys) bool { return k.used.Load() < oldest })

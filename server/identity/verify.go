@@ -17,7 +17,8 @@ import (
 // maxSkew is how far ahead of our clock an issuer's may be. exp has no leeway: an expired token has no honest use.
 const maxSkew = 60 * time.Second
 
-// Pool is whom one tenant trusts. The zero Pool trusts nobody. It is made by Sources.Pool and is safe for concurrent use.
+// Pool is whom one tenant trusts. The zero Pool trusts nobody. It is made by Sources.Pool and is safe for concurrent
+// use.
 type Pool struct {
 	sources    *Sources
 	tenant     string
@@ -99,8 +100,8 @@ func (p *Pool) recall(ctx context.Context, this recollection, now time.Time) *Pr
 	return &again
 }
 
-// choose returns the entry that a token belongs to by its own account. A SPIFFE ID belongs to its trust domain, whatever
-// iss says; all else belongs to iss, compared byte by byte.
+// choose returns the entry that a token belongs to by its own account. A SPIFFE ID belongs to its trust domain,
+// whatever iss says; all else belongs to iss, compared byte by byte.
 func (p *Pool) choose(c *claims) (*entry, error) {
 	if domain, ok := trustDomain(c.sub); ok {
 		if e := p.bySelector[spiffeScheme+domain]; e != nil {
@@ -120,8 +121,8 @@ func (p *Pool) choose(c *claims) (*entry, error) {
 	return e, nil
 }
 
-// checkType refuses every JWT that was made for something else (RFC 8725 §3.11, §3.12). Types are told apart by typ, and
-// where classes have none, by the claims that give them away.
+// checkType refuses every JWT that was made for something else (RFC 8725 §3.11, §3.12). Types are told apart by typ,
+// and where classes have none, by the claims that give them away.
 func (e *entry) checkType(t *opened, c *claims, tokenType TokenType) error {
 	typ := strings.TrimPrefix(strings.ToLower(t.header.Type), "application/")
 	var ok bool
@@ -216,7 +217,7 @@ func (e *entry) principal(ctx context.Context, t *opened, c *claims, now time.Ti
 		return nil, refuse(reasonCondition, nil)
 	}
 	return &Principal{
-		Issuer: e.Name, IssuerURL: issuer, Subject: c.sub, JTI: c.jti,
+		Issuer: e.Name, Kind: e.Kind, IssuerURL: issuer, Subject: c.sub, JTI: c.jti,
 		Alg: t.header.Algorithm, KeyID: t.header.KeyID,
 		Audience: c.aud, Claims: c.all, IssuedAt: c.iat, Expiry: c.exp,
 		MayAct: mayAct, Uses: e.Use, Replay: e.Replay,

@@ -77,7 +77,8 @@ func run(t *testing.T, kind identity.Kind, rows []row) {
 			switch {
 			case r.reason != "":
 				wantReason(t, err, r.reason)
-				if e := fault.As(err); p != nil || strings.Contains(e.Public, w.server.URL) || strings.Contains(e.Public, "alice") {
+				if e := fault.As(err); p != nil || strings.Contains(e.Public, w.server.URL) ||
+					strings.Contains(e.Public, "alice") {
 					t.Errorf("principal %v, sentence %q", p, e.Public)
 				}
 			case err != nil:
@@ -126,37 +127,45 @@ func TestVerifyRefusesSpellings(t *testing.T) {
 		{name: "an untouched token is accepted"},
 		{name: "nothing", mangle: constant(""), reason: canonical},
 		{name: "no JWT", mangle: constant("hello"), reason: canonical},
-		{name: "two parts", mangle: func(_ *world, s string) string { return s[:strings.LastIndex(s, ".")] }, reason: canonical},
-		{name: "five parts, as a JWE", mangle: func(_ *world, s string) string { return s + ".AAAA.AAAA" }, reason: canonical},
+		{name: "two parts", mangle: func(_ *world, s string) string { return s[:strings.LastIndex(s, ".")] },
+			reason: canonical},
+		{name: "five parts, as a JWE", mangle: func(_ *world, s string) string { return s + ".AAAA.AAAA" },
+			reason: canonical},
 		{name: "JSON serialization", reason: canonical, mangle: func(_ *world, s string) string {
 			p := strings.Split(s, ".")
 			return `{"protected":"` + p[0] + `","payload":"` + p[1] + `","signature":"` + p[2] + `"}`
 		}},
 		{name: "padding", mangle: func(_ *world, s string) string { return s + "==" }, reason: canonical},
-		{name: "a line break inside the payload", mangle: part(1, func(s string) string { return s[:9] + "\n" + s[9:] }), reason: canonical},
-		{name: "a line break at the end", mangle: func(_ *world, s string) string { return s + "\n" }, reason: canonical},
+		{name: "a line break inside the payload",
+			mangle: part(1, func(s string) string { return s[:9] + "\n" + s[9:] }), reason: canonical},
+		{name: "a line break at the end", mangle: func(_ *world, s string) string { return s + "\n" },
+			reason: canonical},
 		{name: "a leading space", mangle: func(_ *world, s string) string { return " " + s }, reason: canonical},
 		{name: "a byte order mark", mangle: func(_ *world, s string) string { return "\ufeff" + s }, reason: canonical},
-		{name: "an authorization scheme", mangle: func(_ *world, s string) string { return "Bearer " + s }, reason: canonical},
+		{name: "an authorization scheme", mangle: func(_ *world, s string) string { return "Bearer " + s },
+			reason: canonical},
 		{name: "unused bits that are set", reason: canonical, mangle: part(2, func(s string) string {
 			const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 			return s[:len(s)-1] + alphabet[strings.IndexByte(alphabet, s[len(s)-1])|1:][:1]
 		})},
 		{name: "a token over 16 KiB", mint: claims("pad", strings.Repeat("x", 16<<10)), reason: canonical},
-		{name: "a claim that is there twice", mangle: payload(func(s string) string { return `{"sub":"alice",` + s[1:] }), reason: canonical},
+		{name: "a claim that is there twice",
+			mangle: payload(func(s string) string { return `{"sub":"alice",` + s[1:] }), reason: canonical},
 		{name: "a claim that is there twice further down", reason: canonical,
 			mangle: payload(func(s string) string { return `{"x":{"a":1,"\u0061":2},` + s[1:] })},
 		{name: "a header member that is there twice", reason: canonical, mangle: part(0, func(s string) string {
 			text, _ := base64.RawURLEncoding.DecodeString(s)
 			return base64.RawURLEncoding.EncodeToString(append([]byte(`{"alg":"ES256",`), text[1:]...))
 		})},
-		{name: "a payload that is no object", mangle: payload(func(string) string { return `["sub"]` }), reason: canonical},
+		{name: "a payload that is no object", mangle: payload(func(string) string { return `["sub"]` }),
+			reason: canonical},
 		{name: "a payload that is no UTF-8", reason: canonical,
 			mangle: payload(func(s string) string { return strings.Replace(s, "alice", "al\xffce", 1) })},
 		{name: "claims nested too deeply", reason: canonical, mangle: payload(func(s string) string {
 			return `{"x":` + strings.Repeat("[", 99) + strings.Repeat("]", 99) + "," + s[1:]
 		})},
-		{name: "a number that overflows", mangle: payload(func(s string) string { return `{"x":1e999,` + s[1:] }), reason: "token.malformed"},
+		{name: "a number that overflows", mangle: payload(func(s string) string { return `{"x":1e999,` + s[1:] }),
+			reason: "token.malformed"},
 	})
 }
 
@@ -166,7 +175,8 @@ func TestVerifyRefusesHeaders(t *testing.T) {
 		{name: "typ is compared without case", mint: header("typ", "jwt")},
 		{name: "typ may be a full media type", mint: header("typ", "application/JWT")},
 		{name: "an access token of another server is a JWT", mint: header("typ", "at+jwt")},
-		{name: "an access token is no ID token", mint: header("typ", "at+jwt"), as: identity.TypeIDToken, reason: "token.type"},
+		{name: "an access token is no ID token", mint: header("typ", "at+jwt"), as: identity.TypeIDToken,
+			reason: "token.type"},
 		{name: "an ID token is an ID token", as: identity.TypeIDToken},
 		{name: "typ JOSE is for SVIDs", mint: header("typ", "JOSE"), reason: "token.type"},
 		{name: "an unknown token type", as: "urn:ietf:params:oauth:token-type:saml2", reason: "token.type_identifier"},
@@ -174,21 +184,29 @@ func TestVerifyRefusesHeaders(t *testing.T) {
 		{name: "empty crit", mint: header("crit", []string{}), reason: "token.critical"},
 		{name: "unencoded payload", mint: header("b64", false, "crit", []string{"b64"}), reason: "token.critical"},
 		{name: "b64 without crit", mint: header("b64", true), reason: "token.critical"},
-		{name: "alg none", mint: demoissuer.Request{Alg: "none"}, mangle: func(_ *world, s string) string { return s + "AA" },
+		{name: "alg none", mint: demoissuer.Request{Alg: "none"},
+			mangle: func(_ *world, s string) string { return s + "AA" },
 			reason: "token.algorithm"},
 		{name: "alg none without signature", mint: demoissuer.Request{Alg: "none"}, reason: "token.not_canonical"},
 		{name: "alg nOnE", mint: header("alg", "nOnE"), reason: "token.algorithm"},
 		{name: "alg in lower case", mint: header("alg", "es256"), reason: "token.algorithm"},
 		{name: "no alg", mint: header("alg", nil), reason: "token.algorithm"},
 		{name: "alg that is no string", mint: header("alg", 256), reason: "token.malformed"},
-		{name: "HS256 with the public key as secret", mint: demoissuer.Request{Alg: "HS256"}, reason: "token.algorithm"},
-		{name: "PS256 where ES256 and RS256 are allowed", mint: demoissuer.Request{Alg: "PS256"}, reason: "token.algorithm"},
-		{name: "an allowed algorithm with a key of another curve", mint: header("alg", "ES384"), reason: "token.key_unfit",
-			entry: func(i *identity.Issuer) { i.Algorithms = []string{"ES256", "ES384"} }},
-		{name: "an allowed algorithm with a key of another type", mint: header("alg", "RS256"), reason: "token.key_unfit"},
+		{name: "HS256 with the public key as secret", mint: demoissuer.Request{Alg: "HS256"},
+			reason: "token.algorithm"},
+		{name: "PS256 where ES256 and RS256 are allowed", mint: demoissuer.Request{Alg: "PS256"},
+			reason: "token.algorithm"},
+		{name: "an allowed algorithm with a key of another curve", mint: header("alg", "ES384"),
+			reason: "token.key_unfit",
+			entry:  func(i *identity.Issuer) { i.Algorithms = []string{"ES256", "ES384"} }},
+		{name: "an allowed algorithm with a key of another type", mint: header("alg", "RS256"),
+			reason: "token.key_unfit"},
 		{name: "an empty signature", mangle: func(_ *world, s string) string { return s[:strings.LastIndex(s, ".")+1] },
 			reason: "token.not_canonical"},
-		{name: "one flipped bit", mangle: payload(func(s string) string { return strings.Replace(s, "alice", "alicd", 1) }),
+		{name: "one flipped bit", mangle: payload(func(s string) string {
+			return strings.Replace(s, "alice", "alicd",
+				1)
+		}),
 			reason: "token.signature"},
 		{name: "an unknown kid", mint: header("kid", "other"), reason: "token.key_unknown"},
 		{name: "a kid that looks like a path", mint: header("kid", "../../etc/passwd"), reason: "token.key_unknown"},
@@ -199,7 +217,8 @@ func TestVerifyRefusesHeaders(t *testing.T) {
 		{name: "key material in the header is not looked at",
 			mint: header("jku", "http://169.254.169.254/keys", "x5u", "http://169.254.169.254/cert")},
 	}
-	for _, typ := range []string{"secevent+jwt", "token-introspection+jwt", "statuslist+jwt", "txntoken+jwt", "logout+jwt",
+	for _, typ := range []string{"secevent+jwt", "token-introspection+jwt", "statuslist+jwt", "txntoken+jwt",
+		"logout+jwt",
 		"client-authentication+jwt", "dpop+jwt", "wit+jwt", "wpt+jwt", "oauth-id-jag+jwt", "vc+sd-jwt", "whatever"} {
 		rows = append(rows, row{name: "typ " + typ, mint: header("typ", typ), reason: "token.type"})
 	}
@@ -229,7 +248,8 @@ func TestVerifyRefusesClaims(t *testing.T) {
 		{name: "aud of the token endpoint", mint: claims("aud", audience+"/token"), reason: "token.audience"},
 		{name: "aud as a list of one", mint: claims("aud", []string{audience})},
 		{name: "aud as a list with others", mint: claims("aud", []string{"https://other.example", audience})},
-		{name: "aud as a list of others", mint: claims("aud", []string{"https://other.example"}), reason: "token.audience"},
+		{name: "aud as a list of others", mint: claims("aud", []string{"https://other.example"}),
+			reason: "token.audience"},
 		{name: "aud as an empty list", mint: claims("aud", []string{}), reason: "token.audience"},
 		{name: "aud as a mixed list", mint: claims("aud", []any{audience, 1}), reason: "token.audience"},
 		{name: "aud as an object", mint: claims("aud", m{audience: true}), reason: "token.audience"},
@@ -240,7 +260,10 @@ func TestVerifyRefusesClaims(t *testing.T) {
 		{name: "sub with a NUL", mint: claims("sub", "alice\x00"), reason: "token.subject"},
 		{name: "empty sub", mangle: payload(func(s string) string { return strings.Replace(s, `"alice"}`, `""}`, 1) }),
 			mint: claims("preferred_username", nil), reason: "token.subject"},
-		{name: "sub null", mangle: payload(func(s string) string { return strings.Replace(s, `"sub":"alice"`, `"sub":null`, 1) }),
+		{name: "sub null", mangle: payload(func(s string) string {
+			return strings.Replace(s, `"sub":"alice"`,
+				`"sub":null`, 1)
+		}),
 			reason: "token.subject"},
 		{name: "sub that is a number", mint: claims("sub", 1), reason: "token.subject"},
 		{name: "no jti", mint: claims("jti", nil)},
@@ -255,8 +278,10 @@ func TestVerifyRefusesClaims(t *testing.T) {
 		{name: "a second before exp", mint: demoissuer.Request{Lifetime: "1s"}},
 		{name: "a fraction is dropped", mint: claims("exp", float64(unix(time.Hour))+0.5)},
 		{name: "iat half a minute ahead", mint: claims("iat", unix(30*time.Second))},
-		{name: "iat more than a minute ahead", mint: claims("iat", unix(90*time.Second)), reason: "token.not_yet_valid"},
-		{name: "nbf more than a minute ahead", mint: claims("nbf", unix(90*time.Second)), reason: "token.not_yet_valid"},
+		{name: "iat more than a minute ahead", mint: claims("iat", unix(90*time.Second)),
+			reason: "token.not_yet_valid"},
+		{name: "nbf more than a minute ahead", mint: claims("nbf", unix(90*time.Second)),
+			reason: "token.not_yet_valid"},
 		{name: "nbf in the past", mint: claims("nbf", unix(-time.Hour))},
 		{name: "a life of exactly the bound", mint: demoissuer.Request{Lifetime: "24h"}},
 		{name: "a life beyond the bound", mint: demoissuer.Request{Lifetime: "24h0m1s"}, reason: "token.lifetime"},
@@ -267,17 +292,21 @@ func TestVerifyRefusesClaims(t *testing.T) {
 		{name: "a delegated token", mint: claims("act", m{"sub": "bot"}), reason: "token.act"},
 		{name: "a delegated token with an empty actor", mint: claims("act", m{}), reason: "token.act"},
 		{name: "a condition that holds", entry: func(i *identity.Issuer) { i.Condition = "always" }},
-		{name: "a condition that fails", entry: func(i *identity.Issuer) { i.Condition = "never" }, reason: "token.condition"},
+		{name: "a condition that fails", entry: func(i *identity.Issuer) { i.Condition = "never" },
+			reason: "token.condition"},
 		{name: "may_act that names somebody", mint: claims("may_act", m{"sub": "bot", "iss": "https://x.example"})},
-		{name: "distributed claims that lead nowhere", mint: claims("_claim_names", m{"a": "b"}), reason: "token.malformed"},
+		{name: "distributed claims that lead nowhere", mint: claims("_claim_names", m{"a": "b"}),
+			reason: "token.malformed"},
 	}
-	for _, bad := range []any{m{}, "bot", m{"iss": "https://x.example"}, m{"sub": ""}, m{"sub": 1}, []any{m{"sub": "bot"}},
+	for _, bad := range []any{m{}, "bot", m{"iss": "https://x.example"}, m{"sub": ""}, m{"sub": 1},
+		[]any{m{"sub": "bot"}},
 		m{"sub": "bot", "email": "b@x.example"}, true} {
 		text, _ := json.Marshal(bad)
 		rows = append(rows, row{name: "may_act " + string(text), mint: claims("may_act", bad), reason: "token.may_act"})
 	}
 	for _, name := range []string{"exp", "iat", "nbf"} {
-		for _, bad := range []any{"1790000000", -1, 1e300, 1e18, true, m{}, []int{1}, float64(unix(101 * 365 * 24 * time.Hour))} {
+		for _, bad := range []any{"1790000000", -1, 1e300, 1e18, true, m{}, []int{1},
+			float64(unix(101 * 365 * 24 * time.Hour))} {
 			text, _ := json.Marshal(bad)
 			rows = append(rows, row{name: name + " " + string(text), mint: claims(name, bad), reason: "token.date"})
 		}
@@ -297,113 +326,6 @@ func TestMayActIsQualifiedByTheTokensOwnIssuer(t *testing.T) {
 	if p.MayAct == nil || *p.MayAct != (identity.Party{Issuer: "https://x.example", Subject: "bot"}) {
 		t.Errorf("may_act %+v", p.MayAct)
 	}
-}
-
-func TestVerifyRefusesOtherTokensOfACluster(t *testing.T) {
-	const reason = "token.kubernetes"
-	bound := func(namespace, name any) m {
-		return m{"namespace": namespace, "serviceaccount": m{"name": name}}
-	}
-	run(t, identity.Kubernetes, []row{
-		{name: "another service account", mint: claims("sub", "system:serviceaccount:dev:bot")},
-		{name: "no bound claims", mint: claims("kubernetes.io", nil), reason: reason},
-		{name: "bound claims of another namespace", mint: claims("kubernetes.io", bound("dev", "ap-bot")), reason: reason},
-		{name: "bound claims of another account", mint: claims("kubernetes.io", bound("prod", "other")), reason: reason},
-		{name: "bound claims without account", mint: claims("kubernetes.io", m{"namespace": "prod"}), reason: reason},
-		{name: "bound claims of the wrong type", mint: claims("kubernetes.io", bound(1, []string{"ap-bot"})), reason: reason},
-		{name: "colons that shift the parts", reason: reason,
-			mint: claims("sub", "system:serviceaccount:prod:a:b", "kubernetes.io", bound("prod", "a:b"))},
-		{name: "somebody who is no service account", mint: claims("sub", "admin"), reason: reason},
-	})
-}
-
-func TestVerifyRefusesOtherTokensOfGitHub(t *testing.T) {
-	run(t, identity.GitHub, []row{
-		{name: "a job of another organisation", mint: claims("sub", "repo:evil/deploy:ref:refs/heads/main"), reason: "token.condition"},
-		{name: "no repository", mint: claims("repository", nil), reason: "token.github"},
-		{name: "no owner", mint: claims("repository_owner", nil), reason: "token.github"},
-		{name: "a repository of another owner", mint: claims("repository", "evil/acme"), reason: "token.github"},
-		{name: "an owner that is a prefix", mint: claims("repository", "acme-evil/x"), reason: "token.github"},
-		{name: "a repository without name", mint: claims("repository", "acme/"), reason: "token.github"},
-	})
-}
-
-func TestVerifyRefusesOtherSVIDs(t *testing.T) {
-	const reason = "token.spiffe"
-	rows := []row{
-		{name: "typ JOSE", mint: header("typ", "JOSE")},
-		{name: "no typ", mint: header("typ", nil)},
-		{name: "typ at+jwt", mint: header("typ", "at+jwt"), reason: "token.type"},
-		{name: "another header member", mint: header("x5t", "abc"), reason: "token.header"},
-		{name: "EdDSA", mint: demoissuer.Request{Alg: "EdDSA"}, reason: "token.algorithm"},
-		{name: "as an ID token", as: identity.TypeIDToken, reason: "token.type"},
-		{name: "another trust domain", mint: claims("sub", "spiffe://other.example/a"), reason: "token.issuer_missing"},
-		{name: "a second audience", mint: claims("aud", []string{audience, "https://other.example"}), reason: reason},
-		{name: "aud as a list of one", mint: claims("aud", []string{audience})},
-		{name: "an iss is of no account", mint: claims("iss", "https://oidc.demo.example")},
-		{name: "no iat", mint: claims("iat", nil)},
-		{name: "no iat and a long life", mint: demoissuer.Request{Lifetime: "25h", Claims: m{"iat": nil}}, reason: "token.lifetime"},
-		{name: "no exp", mint: claims("exp", nil), reason: "token.date"},
-		{name: "no sub", mint: claims("sub", nil), reason: "token.subject"},
-	}
-	for _, id := range []string{"spiffe://demo.example", "spiffe://demo.example/", "spiffe://demo.example/a/", "spiffe://demo.example//a",
-		"spiffe://demo.example/./a", "spiffe://demo.example/a/..", "spiffe://demo.example/a?b", "spiffe://demo.example/a#b",
-		"spiffe://demo.example/a%2fb", "spiffe://demo.example/ä"} {
-		rows = append(rows, row{name: id, mint: claims("sub", id), reason: reason})
-	}
-	for _, id := range []string{"spiffe://DEMO.example/a", "spiffe://demo.example:443/a", "spiffe://me@demo.example/a", "spiffe:///a",
-		"SPIFFE://demo.example/a", "spiffe://demo.example.evil/a", "spiffe://demo.example?/a"} {
-		rows = append(rows, row{name: id, mint: claims("sub", id), reason: "token.issuer_missing"})
-	}
-	run(t, identity.SPIFFE, rows)
-}
-
-func TestOneIssuerTrustedByTwoTenants(t *testing.T) {
-	w := newWorld(t, identity.OIDC)
-	other := w.entry
-	other.Audiences, other.Condition = []string{"https://sts.example/t/other"}, "never"
-	theirs := w.trust("other", other)
-	stranger := w.trust("stranger")
-	compact := w.mint(demoissuer.Request{})
-	w.accept(compact)
-	_, err := theirs.Verify(t.Context(), compact, identity.TypeJWT)
-	wantReason(t, err, "token.audience")
-	_, err = stranger.Verify(t.Context(), compact, identity.TypeJWT)
-	wantReason(t, err, "token.issuer_unknown")
-	both := w.mint(claims("aud", []string{audience, "https://sts.example/t/other"}))
-	w.accept(both)
-	_, err = theirs.Verify(t.Context(), both, identity.TypeJWT)
-	wantReason(t, err, "token.condition")
-	_, err = new(identity.Pool).Verify(t.Context(), compact, identity.TypeJWT)
-	wantReason(t, err, "token.issuer_unknown")
-	_, err = (*identity.Pool)(nil).Verify(t.Context(), compact, identity.TypeJWT)
-	wantReason(t, err, "token.issuer_unknown")
-}
-
-func TestPoolTrustsNoEntryWithMistakes(t *testing.T) {
-	w := newWorld(t, identity.OIDC)
-	compact := w.mint(demoissuer.Request{})
-	good := w.entry
-	twin := good
-	twin.Name = "twin"
-	for name, entries := range map[string][]identity.Issuer{
-		"no audience":                     {changed(good, func(i *identity.Issuer) { i.Audiences = nil })},
-		"a condition that is not there":   {changed(good, func(i *identity.Issuer) { i.Condition = "claims.x" })},
-		"two entries for the same tokens": {good, twin},
-		"a symmetric algorithm":           {changed(good, func(i *identity.Issuer) { i.Algorithms = []string{"ES256", "HS256"} })},
-	} {
-		pool := w.sources.Pool("acme", loopback, entries, nil)
-		if _, err := pool.Verify(t.Context(), compact, identity.TypeJWT); err == nil {
-			t.Errorf("%s: accepted", name)
-		} else {
-			wantReason(t, err, "token.issuer_unknown")
-		}
-	}
-}
-
-func changed(i identity.Issuer, change func(*identity.Issuer)) identity.Issuer {
-	change(&i)
-	return i
 }
 
 // TestTheOtherSpellingOfAnECDSASignature is why state is keyed by issuer and jti: nobody can tell which came first.

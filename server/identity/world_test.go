@@ -55,7 +55,8 @@ func newWorld(t *testing.T, kind identity.Kind, changes ...func(*identity.Issuer
 	w.server = httptest.NewUnstartedServer(nil)
 	url := "http://" + w.server.Listener.Addr().String()
 	var err error
-	w.issuer, err = demoissuer.New(demoissuer.Config{Kind: demoissuer.Kind(kind), URL: url, Audience: audience, Now: w.clock.Now})
+	w.issuer, err = demoissuer.New(demoissuer.Config{Kind: demoissuer.Kind(kind), URL: url, Audience: audience,
+		Now: w.clock.Now})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,328 @@
+package identity_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/bursar-sts/bursar/cmd/demoissuer"
+	"github.com/bursar-sts/bursar/server/fault"
+	"github.com/bursar-sts/bursar/server/identity"
+)
+
+func TestBadSignaturesDoNotFetch(t *testing.T) {
+	w := newWorld(t, identity.OIDC)
+	for i := range 1000 {
+		compact := w.mint(claims("n", i))
+		w.refuse(payload(func(s string) string { return strings.Replace(s, "alice", "alicd", 1) })(w, compact),
+			"token.signature")
+	}
+	w.wantFetches(1)
+}
+
+func TestUnknownKeysFetchOnceAWhile(t *testing.T) {
+	w := newWorld(t, identity.OIDC)
+	unknown := func() {
+		for i := range 50 {
+			w.refuse(w.mint(header("kid", fmt.Sprint("unknown-", i))), "token.key_unknown")
+		}
+	}
+	unknown()
+	w.wantFetches(1) // with nothing cached, the first fetch is the forced one
+	w.clock.advance(31 * time.Second)
+	unknown()
+	w.wantFetches(2)
+	w.clock.advance(29 * time.Second)
+	unknown()
+	w.wantFetches(2)
+	w.accept(w.mint(demoissuer.Request{}))
+	w.wantFetches(2)
+}
+
+func TestUnknownKeysAtOnceShareOneFetch(t *testing.T) {
+	w := newWorld(t, identity.OIDC)
+	w.accept(w.mint(demoissuer.Request{}))
+	w.clock.advance(time.Minute)
+	w.issuer.Rotate()
+	compact := w.mint(demoissuer.Request{})
+	var all sync.WaitGroup
+	for range 50 {
+		all.Go(func() {
+			if _, err := w.verify(compact); err != nil {
+				t.Errorf("a token signed with a new key: %v", err)
+			}
+		})
+	}
+	all.Wait()
+	w.wantFetches(2)
+}
+
+func TestFirstUsesAtOnceShareOneFetch(t *testing.T) {
+	w := newWorld(t, identity.OIDC)
+	var all sync.WaitGroup
+	for i := range 50 {
+		compact := w.mint(claims("n", i))
+		all.Go(func() {
+			if _, err := w.verify(compact); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	w.wantFetches(1)
+}
+
+func TestHeadersNeverCauseRequests(t *testing.T) {
+	var asked atomic.Int32
+	trap := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
+	defer trap.Close()
+	w := newWorld(t, identity.OIDC)
+	jwk := json.RawMessage(w.inline())
+	for _, name := range []string{"jku", "x5u"} {
+		w.refuse(w.mint(header("kid", "mine", name, trap.URL)), "token.key_unknown")
+		w.accept(w.mint(header(name, trap.URL)))
+	}
+	var set struct{ Keys []json.RawMessage }
+	if err := json.Unmarshal(jwk, &set); err != nil {
+		t.Fatal(err)
+	}
+	w.issuer.Rotate()
+	w.issuer.Drop()
+	w.refuse(w.mint(header("kid", "mine", "jwk", set.Keys[0])), "token.key_unknown")
+	if asked.Load() > 0 {
+		t.Error("a URL of the header was fetched")
+	}
+}
+
+func TestRemovedKeyIsRefusedWithinMaxAge(t *testing.T) {
+	w := newWorld(t, identity.OIDC)
+	compact := w.mint(demoissuer.Request{})
+	w.accept(compact)
+	w.issuer.Rotate()
+	w.issuer.Drop()
+	w.clock.advance(5 * time.Minute)
+	w.refuse(compact, "token.key_unknown")
+	w.accept(w.mint(demoissuer.Request{}))
+}
+
+func TestRemovedKeyEndsRememberedTokens(t *testing.T) {
+	w := newWorld(t, identity.OIDC)
+	w.restart(identity.Config{MaxAge: 20 * time.Second, RefetchFloor: time.Second})
+	compact := w.mint(demoissuer.Request{})
+	w.accept(compact)
+	w.issuer.Rotate()
+	w.issuer.Drop()
+	w.clock.advance(20 * time.Second) // a remembered token would be good for 60
+	w.refuse(compact, "token.key_unknown")
+}
+
+func TestRotationIsSeenAtOnce(t *testing.T) {
+	w := newWorld(t, identity.OIDC)
+	old := w.mint(demoissuer.Request{})
+	w.accept(old)
+	w.clock.advance(time.Second)
+	w.issuer.Rotate()
+	w.accept(w.mint(demoissuer.Request{}))
+	w.accept(old)
+	w.wantFetches(2)
+}
+
+func TestKeysServeOnWhileTheIssuerIsDown(t *testing.T) {
+	w := newWorld(t, identity.OIDC)
+	w.accept(w.mint(demoissuer.Request{}))
+	w.server.Close()
+	w.clock.advance(59 * time.Minute)
+	w.accept(w.mint(demoissuer.Request{}))
+	w.clock.advance(time.Minute)
+	w.refuse(w.mint(demoissuer.Request{}), "issuer.unreachable")
+}
+
+func TestBrokenIssuers(t *testing.T) {
+	for mode, name := range map[string]string{
+		"500": "an internal error", "slow": "a byte a second", "huge": "100 MB", "html": "a sign-in page",
+		"gzipbomb": "100 MB in a small body",
+		"redirect:http://169.254.169.254/latest/meta-data": "a redirect to the metadata service",
+		"redirect:http://localhost:1/jwks":                 "a redirect to another origin",
+		"redirect:/jwks":                                   "redirects without end",
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, identity.OIDC)
+			w.restart(identity.Config{FetchTimeout: 100 * time.Millisecond})
+			m, err := demoissuer.ParseMode(mode)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.issuer.SetMode(m)
+			_, err = w.verify(w.mint(demoissuer.Request{}))
+			wantReason(t, err, "issuer.unreachable")
+			if public := fault.As(err).Public; strings.Contains(public, "169.254") ||
+				strings.Contains(public, w.server.URL) {
+				t.Errorf("the presenter reads %q", public)
+			}
+			w.issuer.SetMode(demoissuer.Mode{Name: demoissuer.ModeOK})
+			w.clock.advance(time.Minute)
+			w.accept(w.mint(demoissuer.Request{}))
+		})
+	}
+}
+
+func TestFailedFetchesPause(t *testing.T) {
+	w := newWorld(t, identity.OIDC)
+	w.issuer.SetMode(demoissuer.Mode{Name: demoissuer.Mode500})
+	for range 20 {
+		w.refuse(w.mint(demoissuer.Request{}), "issuer.unreachable")
+	}
+	w.wantFetches(1)
+	for range 300 { // five minutes
+		w.clock.advance(time.Second)
+		w.refuse(w.mint(demoissuer.Request{}), "issuer.unreachable")
+	}
+	if n, _ := w.issuer.Stats(); n < 5 || n > 20 {
+		t.Errorf("%d fetches in five minutes of failure", n)
+	}
+	w.issuer.SetMode(demoissuer.Mode{Name: demoissuer.ModeOK})
+	w.clock.advance(30 * time.Second)
+	w.accept(w.mint(demoissuer.Request{}))
+}
+
+func TestNearlyOldKeysAreRefreshedInTheBackground(t *testing.T) {
+	w := newWorld(t, identity.OIDC)
+	w.accept(w.mint(demoissuer.Request{}))
+	w.clock.advance(4*time.Minute + time.Second)
+	w.issuer.SetMode(demoissuer.Mode{Name: demoissuer.ModeSlow})
+	w.accept(w.mint(demoissuer.Request{})) // does not wait for the issuer
+	w.issuer.SetMode(demoissuer.Mode{Name: demoissuer.ModeOK})
+	w.sources.Close() // ends the fetch, which has an owner that waits for it
+	w.accept(w.mint(demoissuer.Request{}))
+	w.clock.advance(time.Hour)
+	w.refuse(w.mint(demoissuer.Request{}), "issuer.unreachable")
+}
+
+// TestACallerThatGivesUpLeavesTheFetchToOthers also shows that no caller waits longer than it wants.
+func TestACallerThatGivesUpLeavesTheFetchToOthers(t *testing.T) {
+	w := newWorld(t, identity.OIDC)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := w.pool.Verify(ctx, w.mint(demoissuer.Request{}), identity.TypeJWT)
+	if err != nil { // the fetch may win
+		wantReason(t, err, "issuer.unreachable")
+	}
+	w.accept(w.mint(demoissuer.Request{}))
+	w.wantFetches(1)
+}
+
+func TestKeysSurviveAReload(t *testing.T) {
+	w := newWorld(t, identity.OIDC)
+	w.accept(w.mint(demoissuer.Request{}))
+	w.entry.Audiences = append(w.entry.Audiences, "https://sts.example/other")
+	w.pool = w.trust("acme", w.entry)
+	w.accept(w.mint(demoissuer.Request{}))
+	w.wantFetches(1)
+	other := w.trust("other", w.entry)
+	if _, err := other.Verify(t.Context(), w.mint(demoissuer.Request{}), identity.TypeJWT); err != nil {
+		t.Error(err)
+	}
+	w.wantFetches(2) // nothing is shared between tenants
+}
+
+func TestPrivateAddressesNeedBothSides(t *testing.T) {
+	w := newWorld(t, identity.OIDC)
+	compact := w.mint(demoissuer.Request{})
+	closed := w.entry
+	closed.Network.AllowPrivate = false
+	for name, pool := range map[string]*identity.Pool{
+		"the entry does not ask":                w.sources.Pool("acme", loopback, []identity.Issuer{closed}, nil),
+		"the platform does not allow":           w.sources.Pool("acme", nil, []identity.Issuer{w.entry}, nil),
+		"another range is allowed":              w.sources.Pool("acme", loopback[1:], []identity.Issuer{w.entry}, nil),
+		"the keys of the open entry are cached": w.sources.Pool("acme", nil, []identity.Issuer{closed}, nil),
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := pool.Verify(t.Context(), compact, identity.TypeJWT)
+			wantReason(t, err, "issuer.unreachable")
+		})
+	}
+	w.wantFetches(0)
+	w.accept(compact)
+}
+
+func TestOwnListenersAreNeverFetchedFrom(t *testing.T) {
+	w := newWorld(t, identity.OIDC)
+	w.restart(identity.Config{Deny: []netip.AddrPort{netip.MustParseAddrPort(w.server.Listener.Addr().String())}})
+	w.refuse(w.mint(demoissuer.Request{}), "issuer.unreachable")
+	w.wantFetches(0)
+}
+
+func TestDiscovery(t *testing.T) {
+	w := newWorld(t, identity.OIDC)
+	for name, metadata := range map[string]string{
+		"of another issuer":            `{"issuer":"https://evil.example","jwks_uri":"JWKS"}`,
+		"of an issuer with a slash":    `{"issuer":"ISSUER/","jwks_uri":"JWKS"}`,
+		"without keys":                 `{"issuer":"ISSUER"}`,
+		"with keys at the cloud":       `{"issuer":"ISSUER","jwks_uri":"http://169.254.169.254/keys"}`,
+		"with keys at a file":          `{"issuer":"ISSUER","jwks_uri":"file:///etc/passwd"}`,
+		"with keys at a private host":  `{"issuer":"ISSUER","jwks_uri":"https://10.0.0.1/keys"}`,
+		"that is ambiguous":            `{"issuer":"ISSUER","jwks_uri":"JWKS","jwks_uri":"JWKS"}`,
+		"that is a list":               `["ISSUER"]`,
+		"with a plain http public URL": `{"issuer":"ISSUER","jwks_uri":"http://keys.example/"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			mux := http.NewServeMux()
+			server := httptest.NewServer(mux)
+			defer server.Close()
+			mux.HandleFunc("/.well-known/openid-configuration", func(rw http.ResponseWriter, _ *http.Request) {
+				fmt.Fprint(rw, strings.NewReplacer("ISSUER", server.URL, "JWKS", w.issuer.JWKSURI()).Replace(metadata))
+			})
+			pool := w.trust("acme", changed(w.entry, func(i *identity.Issuer) { i.Issuer = server.URL }))
+			_, err := pool.Verify(t.Context(), w.mint(claims("iss", server.URL)), identity.TypeJWT)
+			wantReason(t, err, "issuer.unreachable")
+		})
+	}
+	w.wantFetches(0)
+}
+
+func TestHTTPS(t *testing.T) {
+	w := newWorld(t, identity.OIDC)
+	server := httptest.NewTLSServer(w.issuer)
+	defer server.Close()
+	w.entry.JWKSURI = server.URL + "/jwks"
+	compact := w.mint(demoissuer.Request{})
+	w.restart(identity.Config{})
+	w.refuse(compact, "issuer.unreachable") // nobody vouches for the certificate
+	w.restart(identity.Config{RootCAs: server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs})
+	w.accept(compact)
+}
+
+func TestClientKeys(t *testing.T) {
+	w := newWorld(t, identity.OIDC)
+	keys := w.sources.ClientKeys("acme", loopback, w.issuer.JWKSURI(), true)
+	assertion := w.mint(claims("iss", "bot", "sub", "bot"))
+	text, err := keys.VerifySignature(t.Context(), assertion)
+	if err != nil || !strings.Contains(string(text), `"iss":"bot"`) {
+		t.Errorf("payload %s, error %v", text, err)
+	}
+	if again := w.sources.ClientKeys("acme", loopback, w.issuer.JWKSURI(), true); again != keys {
+		t.Error("keys are fetched anew for each use")
+	}
+	for reason, compact := range map[string]string{
+		"token.not_canonical": assertion + "=",
+		"token.algorithm":     w.mint(demoissuer.Request{Alg: "HS256"}),
+		"token.key_unknown":   w.mint(header("kid", "other")),
+		"token.critical":      w.mint(header("crit", []string{"exp"})),
+		"token.signature": payload(func(s string) string { return strings.Replace(s, "alice", "alicd", 1) })(w,
+			w.mint(demoissuer.Request{})),
+	} {
+		_, err := keys.VerifySignature(t.Context(), compact)
+		wantReason(t, err, reason)
+	}
+	closed := w.sources.ClientKeys("acme", loopback, w.issuer.JWKSURI(), false)
+	_, err = closed.VerifySignature(t.Context(), assertion)
+	wantReason(t, err, "issuer.unreachable")
+}

@@ -1,0 +1,57 @@
+package identity_test
+
+import (
+	"testing"
+
+	"github.com/bursar-sts/bursar/cmd/demoissuer"
+	"github.com/bursar-sts/bursar/server/identity"
+)
+
+func TestOneIssuerTrustedByTwoTenants(t *testing.T) {
+	w := newWorld(t, identity.OIDC)
+	other := w.entry
+	other.Audiences, other.Condition = []string{"https://sts.example/t/other"}, "never"
+	theirs := w.trust("other", other)
+	stranger := w.trust("stranger")
+	compact := w.mint(demoissuer.Request{})
+	w.accept(compact)
+	_, err := theirs.Verify(t.Context(), compact, identity.TypeJWT)
+	wantReason(t, err, "token.audience")
+	_, err = stranger.Verify(t.Context(), compact, identity.TypeJWT)
+	wantReason(t, err, "token.issuer_unknown")
+	both := w.mint(claims("aud", []string{audience, "https://sts.example/t/other"}))
+	w.accept(both)
+	_, err = theirs.Verify(t.Context(), both, identity.TypeJWT)
+	wantReason(t, err, "token.condition")
+	_, err = new(identity.Pool).Verify(t.Context(), compact, identity.TypeJWT)
+	wantReason(t, err, "token.issuer_unknown")
+	_, err = (*identity.Pool)(nil).Verify(t.Context(), compact, identity.TypeJWT)
+	wantReason(t, err, "token.issuer_unknown")
+}
+
+func TestPoolTrustsNoEntryWithMistakes(t *testing.T) {
+	w := newWorld(t, identity.OIDC)
+	compact := w.mint(demoissuer.Request{})
+	good := w.entry
+	twin := good
+	twin.Name = "twin"
+	for name, entries := range map[string][]identity.Issuer{
+		"no audience":                     {changed(good, func(i *identity.Issuer) { i.Audiences = nil })},
+		"a condition that is not there":   {changed(good, func(i *identity.Issuer) { i.Condition = "claims.x" })},
+		"two entries for the same tokens": {good, twin},
+		"a symmetric algorithm": {changed(good,
+			func(i *identity.Issuer) { i.Algorithms = []string{"ES256", "HS256"} })},
+	} {
+		pool := w.sources.Pool("acme", loopback, entries, nil)
+		if _, err := pool.Verify(t.Context(), compact, identity.TypeJWT); err == nil {
+			t.Errorf("%s: accepted", name)
+		} else {
+			wantReason(t, err, "token.issuer_unknown")
+		}
+	}
+}
+
+func changed(i identity.Issuer, change func(*identity.Issuer)) identity.Issuer {
+	change(&i)
+	return i
+}
