@@ -16,16 +16,16 @@ type target struct {
 }
 
 // cutoff returns what the flags name; oneOf has made sure that it is one thing.
-func (t *target) cutoff(tenant string) (operator.Target, string, error) {
+func (t *target) cutoff() (operator.Target, error) {
 	switch {
 	case t.all:
-		return operator.Target{Kind: operator.CutoffTenant}, "tenant " + tenant, nil
+		return operator.Target{Kind: operator.CutoffTenant}, nil
 	case t.client != "":
-		return operator.Target{Kind: operator.CutoffClient, Value: t.client}, "client " + t.client, nil
+		return operator.Target{Kind: operator.CutoffClient, Value: t.client}, nil
 	case t.jti != "":
-		return operator.Target{Kind: operator.CutoffToken, Value: t.jti}, "token " + t.jti, nil
+		return operator.Target{Kind: operator.CutoffToken, Value: t.jti}, nil
 	}
-	return operator.Target{}, "", usage("what is to be revoked or enabled has no name")
+	return operator.Target{}, usage("what is to be revoked or enabled has no name")
 }
 
 func (p *program) revokeCommand() *cobra.Command {
@@ -34,12 +34,16 @@ func (p *program) revokeCommand() *cobra.Command {
 		func(ctx context.Context, c *operator.Client, tenant string, o operator.Target) (*operator.Revoked, error) {
 			return c.Revoke(ctx, tenant, o)
 		},
-		func(what string, r *operator.Revoked) string {
-			line := fmt.Sprintf("revoked %s: everything issued up to %s is refused (event %d)", what, stamp(r.At), r.Index)
-			if r.Kind != operator.CutoffToken {
-				line += "\nnothing new is issued until: bursar enable"
+		func(tenant string, o operator.Target, r *operator.Revoked) []string {
+			lines := []string{fmt.Sprintf("revoked %s: everything of it that was issued up to %s is refused (event %d)",
+				describe(tenant, o), stamp(r.At), r.Index)}
+			switch o.Kind {
+			case operator.CutoffClient:
+				lines = append(lines, "nothing new is issued until: bursar enable "+tenant+" --client "+o.Value)
+			case operator.CutoffTenant:
+				lines = append(lines, "nothing new is issued until: bursar enable "+tenant+" --all")
 			}
-			return line
+			return lines
 		})
 	cmd.Flags().StringVar(&t.jti, "jti", "", "one token, by its jti")
 	cmd.Flags().StringVar(&t.client, "client", "", "every token of a client, and disable it")
@@ -54,8 +58,9 @@ func (p *program) enableCommand() *cobra.Command {
 		func(ctx context.Context, c *operator.Client, tenant string, o operator.Target) (*operator.Revoked, error) {
 			return c.Enable(ctx, tenant, o)
 		},
-		func(what string, r *operator.Revoked) string {
-			return fmt.Sprintf("enabled %s: what was issued up to %s stays revoked (event %d)", what, stamp(r.At), r.Index)
+		func(tenant string, o operator.Target, r *operator.Revoked) []string {
+			return []string{fmt.Sprintf("enabled %s: what was issued up to %s stays revoked (event %d)",
+				describe(tenant, o), stamp(r.At), r.Index)}
 		})
 	cmd.Flags().StringVar(&t.client, "client", "", "a client")
 	cmd.Flags().BoolVar(&t.all, "all", false, "the tenant itself; clients that were revoked one by one stay disabled")
@@ -63,13 +68,23 @@ func (p *program) enableCommand() *cobra.Command {
 	return cmd
 }
 
+func describe(tenant string, o operator.Target) string {
+	switch o.Kind {
+	case operator.CutoffTenant:
+		return "tenant " + tenant
+	case operator.CutoffToken:
+		return "token " + o.Value
+	}
+	return string(o.Kind) + " " + o.Value
+}
+
 func (p *program) cutCommand(use, short string, t *target,
 	do func(context.Context, *operator.Client, string, operator.Target) (*operator.Revoked, error),
-	say func(what string, r *operator.Revoked) string) *cobra.Command {
+	say func(tenant string, o operator.Target, r *operator.Revoked) []string) *cobra.Command {
 	var conn *connection
 	var asJSON *bool
 	cmd := command(use, short, cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
-		cutoff, what, err := t.cutoff(args[0])
+		cutoff, err := t.cutoff()
 		if err != nil {
 			return err
 		}
@@ -84,8 +99,10 @@ func (p *program) cutCommand(use, short string, t *target,
 		case *asJSON:
 			return p.printJSON(receipt)
 		}
-		_, err = fmt.Fprintln(p.out, say(what, receipt))
-		return err
+		for _, line := range say(args[0], cutoff, receipt) {
+			fmt.Fprintln(p.out, harmless(line))
+		}
+		return nil
 	})
 	conn, asJSON = p.connect(cmd), jsonFlag(cmd)
 	return cmd
