@@ -1,0 +1,156 @@
+package tenant
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/bursar-sts/bursar/server/fault"
+	"github.com/bursar-sts/bursar/server/keys"
+	"github.com/bursar-sts/bursar/server/ledger"
+	"github.com/bursar-sts/bursar/server/revoke"
+)
+
+// Draft is a change of a tenant's configuration that has been found free of mistakes and is not made yet.
+type Draft struct {
+	Edits     []Edit       // what changes, in the file's order of kinds; empty if nothing does
+	Unmanaged []ledger.Key // what exists and the file does not name; kept
+	Change    ledger.Change
+}
+
+// Draft compares a file with the tenant as v has it. What the file lacks is deleted only if prune is set. All mistakes of
+// the result, the file's and what it would break, come back at once. Committing the draft's change fails with
+// fault.ErrConflict if somebody else changed the tenant since v.
+func (d *Directory) Draft(v *View, f *File, prune bool) (*Draft, error) {
+	draft, wanted := new(Draft), f.rows()
+	draft.Edits, draft.Unmanaged = diff(v.allRows(), wanted, prune)
+	draft.Change.Expect = v.Revision
+
+	// The file's rows come first, so that the paths of mistakes are the file's own.
+	result := slices.Clone(wanted)
+	for _, key := range draft.Unmanaged {
+		result = append(result, ledger.Row{Kind: key.Kind, ID: key.ID, Value: v.rows[key]})
+	}
+	retired := v.retired(f)
+	if err := d.check(v.ID, v.Slug, result, v.otherRows(), retired); err != nil {
+		return nil, err
+	}
+	for _, edit := range draft.Edits {
+		draft.apply(edit, v)
+	}
+	added, err := missingKeys(v.Ring, f, d.cfg.Now())
+	if err != nil {
+		return nil, err
+	}
+	draft.Change.Put = append(draft.Change.Put, added...)
+	return draft, nil
+}
+
+// DraftNew prepares a tenant that does not exist yet, with fresh signing keys, under a new internal id.
+func (d *Directory) DraftNew(f *File) (ledger.Tenant, *Draft, error) {
+	id := ledger.NewTenant()
+	sealed, err := keys.Create(d.cfg.Master, id, d.cfg.Now(), signingAlgs(f)...)
+	if err != nil {
+		return "", nil, fmt.Errorf("create signing keys: %w", err)
+	}
+	draft, wanted := new(Draft), f.rows()
+	draft.Edits, _ = diff(nil, wanted, false)
+	if err := d.check(id, f.Tenant, wanted, sealed, nil); err != nil {
+		return "", nil, err
+	}
+	draft.Change.Put = append(sealed, wanted...)
+	return id, draft, nil
+}
+
+// check builds the world that a change would leave behind and reports the tenant's mistakes.
+func (d *Directory) check(id ledger.Tenant, slug string, file, other []ledger.Row, retired []string) error {
+	_, found, err := d.plan(id, slug).build(append(slices.Clone(file), other...), 0)
+	if err != nil {
+		return fault.Wrap(fault.Internal, "tenant.unreadable", "The tenant's configuration cannot be read.", err)
+	}
+	if found = append(found, retired...); len(found) > 0 {
+		return invalid("file.mistakes", found)
+	}
+	return nil
+}
+
+// retired lists the file's clients whose ids belonged to a deleted client: an id is never used again, because what was
+// issued or written about its first owner must not become true of another.
+func (v *View) retired(f *File) []string {
+	var found problems
+	for i, client := range f.Clients {
+		if _, gone := v.Row(KindRetired, retiredClient(client.ID)); gone {
+			found.add(fmt.Sprintf("clients[%d].id", i), "belonged to a client that was deleted and cannot be used again")
+		}
+	}
+	return found
+}
+
+func retiredClient(id string) string { return KindClient + "/" + id }
+
+// apply adds one edit to the change. Deleting an object revokes what was issued by or for it.
+func (d *Draft) apply(edit Edit, v *View) {
+	c := &d.Change
+	if edit.Action != Delete {
+		c.Put = append(c.Put, ledger.Row{Kind: edit.Kind, ID: edit.ID, Value: edit.After})
+		return
+	}
+	c.Delete = append(c.Delete, edit.Key)
+	var kind revoke.Kind
+	switch edit.Kind {
+	case KindClient:
+		kind = revoke.Client
+		c.Put = append(c.Put, ledger.Row{Kind: KindRetired, ID: retiredClient(edit.ID), Value: []byte("{}")})
+		if _, has := v.Row(KindSecret, edit.ID); has {
+			c.Delete = append(c.Delete, ledger.Key{Kind: KindSecret, ID: edit.ID})
+		}
+	case KindTool:
+		kind = revoke.Tool
+	case KindIssuer:
+		kind = revoke.Issuer
+	default: // what a policy allowed ends with its tokens, minutes later; revoke for less
+		return
+	}
+	c.Cut = append(c.Cut, ledger.Cut{Key: ledger.Key{Kind: string(kind), ID: edit.ID}, Keep: revoke.Keep})
+}
+
+func signingAlgs(f *File) []keys.Alg {
+	algs := []keys.Alg{keys.ES256}
+	for _, tool := range f.Tools {
+		if alg := tool.Alg(); alg.Known() && !slices.Contains(algs, alg) {
+			algs = append(algs, alg)
+		}
+	}
+	return algs
+}
+
+// missingKeys makes keys for algorithms that the file's tools need and the ring lacks.
+func missingKeys(ring *keys.Ring, f *File, now time.Time) ([]ledger.Row, error) {
+	var rows []ledger.Row
+	for _, alg := range signingAlgs(f) {
+		if ring.Has(alg) {
+			continue
+		}
+		added, err := ring.Add(alg, now)
+		if err != nil {
+			return nil, fmt.Errorf("add a signing key: %w", err)
+		}
+		rows = append(rows, added...)
+	}
+	return rows, nil
+}
+
+// allRows returns every row of the tenant.
+func (w *World) allRows() []ledger.Row {
+	rows := make([]ledger.Row, 0, len(w.rows))
+	for key, value := range w.rows {
+		rows = append(rows, ledger.Row{Kind: key.Kind, ID: key.ID, Value: value})
+	}
+	slices.SortFunc(rows, compareRows)
+	return rows
+}
+
+// otherRows returns the rows that a tenant file does not describe.
+func (w *World) otherRows() []ledger.Row {
+	return slices.DeleteFunc(w.allRows(), func(r ledger.Row) bool { return slices.Contains(FileKinds, r.Kind) })
+}

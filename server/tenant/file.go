@@ -1,0 +1,134 @@
+package tenant
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/bursar-sts/bursar/clients"
+	"github.com/bursar-sts/bursar/scopes"
+	"github.com/bursar-sts/bursar/scopes/policy"
+	"github.com/bursar-sts/bursar/server/fault"
+	"github.com/bursar-sts/bursar/server/identity"
+	"github.com/bursar-sts/bursar/server/ledger"
+)
+
+// APIVersion is the version of the tenant file.
+const APIVersion = "bursar/v1"
+
+// MaxFile bounds a tenant file, in bytes.
+const MaxFile = 1 << 20
+
+// Kinds of rows that a tenant file describes, in the order in which they are listed.
+const (
+	KindIssuer = "issuer"
+	KindClient = "client"
+	KindTool   = "tool"
+	KindPolicy = "policy"
+)
+
+// FileKinds are the kinds of rows that a tenant file describes.
+var FileKinds = []string{KindIssuer, KindClient, KindTool, KindPolicy}
+
+// Kinds of rows that other parts of the server own.
+const (
+	KindSecret   = "client_secret"
+	KindOperator = "operator"
+	KindRetired  = "retired" // names that are never used again: client/<id>
+)
+
+// File is a tenant's desired configuration: who it trusts, who its clients are, what they can call, and which of them
+// may do what. One document a tenant.
+type File struct {
+	// APIVersion is "bursar/v1".
+	APIVersion string `json:"apiVersion"`
+	// Tenant is the slug of the tenant that the file describes.
+	Tenant   string            `json:"tenant"`
+	Issuers  []identity.Issuer `json:"issuers,omitempty"`
+	Clients  []clients.Client  `json:"clients,omitempty"`
+	Tools    []Tool            `json:"tools,omitempty"`
+	Policies []policy.Rule     `json:"policies,omitempty"`
+}
+
+// ParseFile reads a tenant file, YAML or JSON. It reports every mistake of form at once; whether the objects fit
+// together is found when they are built into a World.
+func ParseFile(data []byte) (*File, error) {
+	if len(data) > MaxFile {
+		return nil, invalid("file.too_large", []string{fmt.Sprintf("is larger than %d bytes", MaxFile)})
+	}
+	var r reader
+	f := new(File)
+	r.decode(data, f)
+	if len(r.problems) > 0 {
+		return nil, invalid("file.malformed", r.problems)
+	}
+	var p problems
+	if f.APIVersion != APIVersion {
+		p.add("apiVersion", "must be "+APIVersion)
+	}
+	p.err("tenant", scopes.CheckSlug(f.Tenant))
+	if len(p) > 0 {
+		return nil, invalid("file.malformed", p)
+	}
+	return f, nil
+}
+
+func invalid(reason string, found []string) *fault.Error {
+	e := fault.New(fault.Invalid, reason, "The tenant's configuration has mistakes; mend all of them and apply it again.")
+	e.Problems = found
+	return e
+}
+
+// rows returns the objects as rows, each once; objects that share a name are a mistake that building the World reports.
+func (f *File) rows() []ledger.Row {
+	var rows []ledger.Row
+	add := func(kind, id string, object any) {
+		value, err := json.Marshal(object)
+		if err != nil { // every type here marshals: they came from JSON
+			panic(fmt.Sprintf("marshal %s %s: %v", kind, id, err))
+		}
+		rows = append(rows, ledger.Row{Kind: kind, ID: id, Value: value})
+	}
+	for _, x := range f.Issuers {
+		add(KindIssuer, x.Name, x)
+	}
+	for _, x := range f.Clients {
+		add(KindClient, x.ID, x)
+	}
+	for _, x := range f.Tools {
+		add(KindTool, x.Name, x)
+	}
+	for _, x := range f.Policies {
+		add(KindPolicy, x.ID, x)
+	}
+	return rows
+}
+
+// fromRows reads the objects of a tenant back from its rows.
+func fromRows(rows []ledger.Row) (*File, error) {
+	f := new(File)
+	for _, row := range rows {
+		var err error
+		switch row.Kind {
+		case KindIssuer:
+			f.Issuers, err = appendRow(f.Issuers, row)
+		case KindClient:
+			f.Clients, err = appendRow(f.Clients, row)
+		case KindTool:
+			f.Tools, err = appendRow(f.Tools, row)
+		case KindPolicy:
+			f.Policies, err = appendRow(f.Policies, row)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read row %s/%s: %w", row.Kind, row.ID, err)
+		}
+	}
+	return f, nil
+}
+
+func appendRow[T any](list []T, row ledger.Row) ([]T, error) {
+	var x T
+	if err := json.Unmarshal(row.Value, &x); err != nil {
+		return nil, err
+	}
+	return append(list, x), nil
+}

@@ -1,0 +1,207 @@
+package tenant
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// reader turns YAML into Go values strictly: an unknown field, a field given twice, a merge key or a second document
+// is a mistake, and all mistakes are found in one pass. The Go types speak JSON, so there is one set of field names.
+type reader struct {
+	problems problems
+	nodes    int
+}
+
+// maxNodes bounds a document after its aliases are expanded.
+const maxNodes = 200_000
+
+// decode reads the single YAML document in data into target, a pointer to a struct.
+func (r *reader) decode(data []byte, target any) {
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	var doc yaml.Node
+	if err := dec.Decode(&doc); err != nil {
+		r.problems.add("", "is not YAML: "+strings.TrimPrefix(err.Error(), "yaml: "))
+		return
+	}
+	if dec.Decode(new(yaml.Node)) == nil {
+		r.problems.add("", "holds more than one document; apply one tenant at a time")
+		return
+	}
+	value := r.value(&doc, reflect.TypeOf(target).Elem(), "")
+	if len(r.problems) > 0 {
+		return
+	}
+	text, err := json.Marshal(value)
+	if err != nil {
+		r.problems.add("", "cannot be represented: "+err.Error())
+		return
+	}
+	if err := json.Unmarshal(text, target); err != nil {
+		r.problems.add("", err.Error())
+	}
+}
+
+// value converts a node that is to fill a value of the given type. typ is nil where anything may stand.
+func (r *reader) value(n *yaml.Node, typ reflect.Type, path string) any {
+	if r.nodes++; r.nodes > maxNodes {
+		if r.nodes == maxNodes+1 {
+			r.problems.add("", "expands to too many values; use fewer aliases")
+		}
+		return nil
+	}
+	for typ != nil && typ.Kind() == reflect.Pointer {
+		typ = typ.Elem()
+	}
+	switch n.Kind {
+	case yaml.DocumentNode:
+		return r.value(n.Content[0], typ, path)
+	case yaml.AliasNode:
+		return r.value(n.Alias, typ, path)
+	case yaml.MappingNode:
+		return r.mapping(n, typ, path)
+	case yaml.SequenceNode:
+		return r.sequence(n, typ, path)
+	}
+	return r.scalar(n, typ, path)
+}
+
+func (r *reader) mapping(n *yaml.Node, typ reflect.Type, path string) any {
+	fields := jsonFields(typ)
+	if typ != nil && fields == nil && !opaque(typ) && typ.Kind() != reflect.Map {
+		r.mistake(n, path, "must be "+want(typ)+", not a mapping")
+		return nil
+	}
+	object := make(map[string]any, len(n.Content)/2)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, at := n.Content[i], join(path, n.Content[i].Value)
+		if _, twice := object[key.Value]; twice {
+			r.mistake(key, at, "is given twice")
+			continue
+		}
+		var next reflect.Type
+		if fields != nil {
+			field, known := fields[key.Value]
+			if !known {
+				r.mistake(key, at, unknown(key.Value))
+				continue
+			}
+			next = field
+		}
+		object[key.Value] = r.value(n.Content[i+1], next, at)
+	}
+	return object
+}
+
+func (r *reader) sequence(n *yaml.Node, typ reflect.Type, path string) any {
+	var elem reflect.Type
+	switch {
+	case typ == nil || opaque(typ):
+	case typ.Kind() == reflect.Slice:
+		elem = typ.Elem()
+	default:
+		r.mistake(n, path, "must be "+want(typ)+", not a list")
+		return nil
+	}
+	list := make([]any, len(n.Content))
+	for i, item := range n.Content {
+		list[i] = r.value(item, elem, fmt.Sprintf("%s[%d]", path, i))
+	}
+	return list
+}
+
+func (r *reader) scalar(n *yaml.Node, typ reflect.Type, path string) any {
+	var value any
+	if n.Tag == "!!timestamp" || n.Tag == "!!binary" {
+		value = n.Value
+	} else if err := n.Decode(&value); err != nil {
+		r.mistake(n, path, "cannot be read")
+		return nil
+	}
+	if typ == nil || value == nil {
+		return value
+	}
+	// Only the whole type can say whether it accepts the scalar; it is asked here so that each mistake gets its path.
+	text, err := json.Marshal(value)
+	if err == nil {
+		err = json.Unmarshal(text, reflect.New(typ).Interface())
+	}
+	var mismatch *json.UnmarshalTypeError
+	switch {
+	case err == nil:
+		return value
+	case errors.As(err, &mismatch):
+		r.mistake(n, path, "must be "+want(typ))
+	default:
+		r.mistake(n, path, err.Error())
+	}
+	return nil
+}
+
+func (r *reader) mistake(n *yaml.Node, path, what string) {
+	r.problems.add(path, fmt.Sprintf("%s (line %d)", what, n.Line))
+}
+
+// later are fields of the format that this version does not have yet; they are refused, not ignored.
+var later = map[string]bool{"upstream": true, "discoverable": true, "from": true, "delegates": true}
+
+func unknown(field string) string {
+	if later[field] {
+		return "is not available in this version"
+	}
+	return "is not a known field"
+}
+
+func join(path, field string) string {
+	if path == "" {
+		return field
+	}
+	return path + "." + field
+}
+
+var (
+	rawMessage  = reflect.TypeFor[json.RawMessage]()
+	unmarshaler = reflect.TypeFor[json.Unmarshaler]()
+)
+
+// opaque reports whether the type reads its JSON itself, so that its inside is not ours to check.
+func opaque(typ reflect.Type) bool {
+	return typ == rawMessage || typ.Kind() == reflect.Interface || reflect.PointerTo(typ).Implements(unmarshaler)
+}
+
+// jsonFields returns the JSON names of a struct's fields; nil for other types.
+func jsonFields(typ reflect.Type) map[string]reflect.Type {
+	if typ == nil || typ.Kind() != reflect.Struct || opaque(typ) {
+		return nil
+	}
+	fields := make(map[string]reflect.Type, typ.NumField())
+	for field := range typ.Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		if name != "" && name != "-" {
+			fields[name] = field.Type
+		}
+	}
+	return fields
+}
+
+// want describes a type to somebody who writes YAML.
+func want(typ reflect.Type) string {
+	switch {
+	case typ.Kind() == reflect.String:
+		return "a string"
+	case typ.Kind() == reflect.Bool:
+		return "true or false"
+	case typ.Kind() == reflect.Slice && typ != rawMessage:
+		return "a list"
+	case typ.Kind() == reflect.Struct && !opaque(typ), typ.Kind() == reflect.Map:
+		return "a mapping"
+	case typ.Kind() >= reflect.Int && typ.Kind() <= reflect.Float64 && !opaque(typ):
+		return "a number"
+	}
+	return "of another form"
+}

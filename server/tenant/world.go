@@ -1,0 +1,210 @@
+package tenant
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/bursar-sts/bursar/clients"
+	"github.com/bursar-sts/bursar/scopes/policy"
+	"github.com/bursar-sts/bursar/server/audit"
+	"github.com/bursar-sts/bursar/server/identity"
+	"github.com/bursar-sts/bursar/server/keys"
+	"github.com/bursar-sts/bursar/server/ledger"
+)
+
+// World is everything that one tenant has configured, compiled, at one revision. It is immutable and swapped whole; code
+// that holds a World has no way to name another tenant.
+type World struct {
+	ID       ledger.Tenant
+	Slug     string
+	Issuer   string // "{base_url}/t/{slug}", the iss of its tokens
+	Revision int64
+
+	Issuers *identity.Pool
+	// ClientKeys reads the keys that its clients publish.
+	ClientKeys clients.KeySource
+
+	Clients  *clients.Registry
+	Tools    *Tools
+	Policies *policy.Policy
+	Ring     *keys.Ring
+
+	rows map[ledger.Key][]byte
+	// Ceiling are the private addresses that the platform lets this tenant's issuers use; none by default.
+	Ceiling []netip.Prefix
+}
+
+// Origin names the tenant's log.
+func (w *World) Origin() audit.Origin { return audit.Origin{Tenant: w.ID, Issuer: w.Issuer} }
+
+// Row returns the stored value of one object.
+func (w *World) Row(kind, id string) (json.RawMessage, bool) {
+	value, ok := w.rows[ledger.Key{Kind: kind, ID: id}]
+	return value, ok
+}
+
+// Rows returns the stored objects of one kind, in the order of their ids.
+func (w *World) Rows(kind string) []ledger.Row {
+	var rows []ledger.Row
+	for key, value := range w.rows {
+		if key.Kind == kind {
+			rows = append(rows, ledger.Row{Kind: key.Kind, ID: key.ID, Value: value})
+		}
+	}
+	slices.SortFunc(rows, compareRows)
+	return rows
+}
+
+// plan is what a World is built from.
+type plan struct {
+	id      ledger.Tenant
+	slug    string
+	issuer  string
+	base    string
+	ceiling []netip.Prefix
+	sources *identity.Sources
+	master  keys.Master
+}
+
+// build compiles rows. The problems are the tenant's mistakes, all of them; the error is a store or key that cannot be
+// read, which is not the tenant's doing.
+func (p plan) build(rows []ledger.Row, revision int64) (*World, []string, error) {
+	f, err := fromRows(rows)
+	if err != nil {
+		return nil, nil, err
+	}
+	w := &World{ID: p.id, Slug: p.slug, Issuer: p.issuer, Revision: revision, Ceiling: p.ceiling,
+		rows: make(map[ledger.Key][]byte, len(rows))}
+	var secrets []clients.SecretSet
+	var sealed []ledger.Row
+	for _, row := range rows {
+		w.rows[ledger.Key{Kind: row.Kind, ID: row.ID}] = row.Value
+		switch row.Kind {
+		case KindSecret:
+			if secrets, err = appendRow(secrets, row); err != nil {
+				return nil, nil, fmt.Errorf("read row %s/%s: %w", row.Kind, row.ID, err)
+			}
+		case keys.KindDEK, keys.KindKey:
+			sealed = append(sealed, row)
+		}
+	}
+	if w.Ring, err = keys.Open(p.master, p.id, sealed); err != nil {
+		return nil, nil, fmt.Errorf("open signing keys: %w", err)
+	}
+	return w, w.compile(p, f, secrets), nil
+}
+
+// compile fills the world from the file's objects and lists all mistakes.
+func (w *World) compile(p plan, f *File, secrets []clients.SecretSet) []string {
+	var found problems
+	conditions := make(map[string]identity.Condition, len(f.Issuers))
+	for i, issuer := range f.Issuers {
+		path := fmt.Sprintf("issuers[%d]", i)
+		found.under(path, issuer.Check())
+		if issuer.Condition != "" {
+			condition, err := policy.NewCondition(issuer.Condition)
+			found.err(path+".condition", err)
+			conditions[issuer.Name] = condition
+		}
+	}
+	var list []string
+	w.Tools, list = newTools(f.Tools, p.base, p.slug)
+	found = append(found, list...)
+	w.Clients, list = clients.NewRegistry(clients.Config{
+		Clients: f.Clients, Secrets: secrets, Glob: policy.Glob, CheckGlob: policy.CheckGlob,
+		Condition: func(expr string) (clients.Condition, error) { return policy.NewCondition(expr) },
+	})
+	found = append(found, list...)
+	w.Policies, list = policy.Compile(f.Policies)
+	found = append(found, list...)
+	checkReferences(&found, p, f)
+	if len(found) == 0 {
+		w.ClientKeys = clientKeys{p.sources, string(p.id), p.ceiling}
+		w.Issuers = p.sources.Pool(string(p.id), p.ceiling, f.Issuers, conditions)
+	}
+	return found
+}
+
+// checkReferences finds objects that name others wrongly: the mistakes that no object can see by itself.
+func checkReferences(found *problems, p plan, f *File) {
+	issuers := map[string]identity.Issuer{}
+	urls := map[string]string{}
+	for i, x := range f.Issuers {
+		path := fmt.Sprintf("issuers[%d]", i)
+		if _, twice := issuers[x.Name]; twice {
+			found.add(path+".name", "is used twice")
+		}
+		if x.Name == "client" {
+			found.add(path+".name", "is reserved: the subjects of its tokens would be named like clients of ours")
+		}
+		issuers[x.Name] = x
+		for _, key := range x.Selectors() {
+			if other, taken := urls[key]; taken {
+				found.add(path, fmt.Sprintf("would accept the same tokens as issuer %s; an identity must have one meaning", other))
+			}
+			urls[key] = x.Name
+		}
+		if x.Network.AllowPrivate && len(p.ceiling) == 0 {
+			found.add(path+".network.allow_private", "the platform allows this tenant no private addresses "+
+				"(tenants."+p.slug+".private_cidrs in bursar.yaml)")
+		}
+	}
+	tools := map[string]Tool{}
+	for _, x := range f.Tools {
+		tools[x.Name] = x
+	}
+	known := map[string]bool{}
+	for i, x := range f.Clients {
+		path := fmt.Sprintf("clients[%d]", i)
+		known[x.ID] = true
+		for j, binding := range x.Identities {
+			issuer, ok := issuers[binding.Issuer]
+			switch at := fmt.Sprintf("%s.identities[%d].issuer", path, j); {
+			case !ok:
+				found.add(at, "is not an issuer of this tenant")
+			case !issuer.Uses(identity.Workload):
+				found.add(at, "names an issuer whose use does not include workload")
+			}
+		}
+		for j, name := range x.Tools {
+			if _, ok := tools[name]; !ok {
+				found.add(fmt.Sprintf("%s.tools[%d]", path, j), "is not a tool of this tenant")
+			}
+		}
+		if x.Auth.Network.AllowPrivate && len(p.ceiling) == 0 {
+			found.add(path+".auth.network.allow_private", "the platform allows this tenant no private addresses")
+		}
+	}
+	for i, x := range f.Policies {
+		checkPolicy(found, fmt.Sprintf("policies[%d]", i), x, tools, known, issuers)
+	}
+}
+
+func checkPolicy(found *problems, path string, x policy.Rule, tools map[string]Tool, known map[string]bool,
+	issuers map[string]identity.Issuer) {
+	for j, id := range x.Clients {
+		if !known[id] {
+			found.add(fmt.Sprintf("%s.clients[%d]", path, j), "is not a client of this tenant")
+		}
+	}
+	tool, ok := tools[x.Tool]
+	if !ok {
+		found.add(path+".tool", "is not a tool of this tenant")
+	}
+	for j, action := range x.Actions {
+		if ok && !slices.Contains(tool.Actions, action) {
+			found.add(fmt.Sprintf("%s.actions[%d]", path, j), "is not an action of tool "+tool.Name)
+		}
+	}
+	for j, match := range x.OnBehalfOf {
+		issuer, ok := issuers[match.Issuer]
+		switch at := fmt.Sprintf("%s.on_behalf_of[%d].issuer", path, j); {
+		case !ok:
+			found.add(at, "is not an issuer of this tenant")
+		case !issuer.Uses(identity.Subject):
+			found.add(at, "names an issuer whose use does not include subject")
+		}
+	}
+}
