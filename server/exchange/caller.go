@@ -1,0 +1,227 @@
+package exchange
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/bursar-sts/bursar/clients"
+	"github.com/bursar-sts/bursar/server/fault"
+	"github.com/bursar-sts/bursar/server/identity"
+	"github.com/bursar-sts/bursar/server/revoke"
+	"github.com/bursar-sts/bursar/server/tenant"
+)
+
+// caller is who asks, and for whom.
+type caller struct {
+	client *clients.Client
+	proof  clients.Proof[*identity.Principal] // its zero value if the client proved itself by subject or actor token
+
+	subject  *identity.Principal // who the token will be about; nil until verified
+	actor    *identity.Principal // the verified actor token; nil without one
+	onBehalf bool                // the client acts for subject, not as itself
+}
+
+// identify finds the agent. A workload's token can come in three places: as client_assertion, as actor_token when it acts
+// for somebody, or alone, as subject_token. Whatever else proves a client must name the same one.
+func (a *Attempt) identify(ctx context.Context) error {
+	a.caller = caller{}
+	client, proof, err := a.x.authenticator(a.view).Authenticate(ctx, a.req.Credentials)
+	switch {
+	case err == nil:
+		if client.Kind != clients.Agent {
+			a.caller.client = client
+			return fault.New(fault.UnauthorizedClient, "client.grant", "This client may not exchange tokens; only agents may.")
+		}
+		a.caller.client, a.caller.proof = client, proof
+		return nil
+	case !errors.Is(err, clients.ErrNone):
+		return err
+	case a.req.SubjectToken == "" && a.req.ActorToken == "":
+		return err
+	}
+	if err := a.req.check(); err != nil {
+		return err
+	}
+	return a.identifyByToken(ctx)
+}
+
+// identifyByToken finds the agent by the identity token that its platform gave it, and nothing else.
+func (a *Attempt) identifyByToken(ctx context.Context) error {
+	role, raw, kind := "subject", a.req.SubjectToken, a.req.SubjectTokenType
+	if a.req.ActorToken != "" {
+		role, raw, kind = "actor", a.req.ActorToken, a.req.ActorTokenType
+	}
+	p, err := a.verify(ctx, role, raw, kind)
+	if err != nil {
+		return err
+	}
+	client, err := a.bound(ctx, role, p)
+	if err != nil {
+		return err
+	}
+	if client.Auth.Method != clients.MethodWorkload {
+		return fault.New(fault.InvalidClient, "client.method", "The client is registered for another authentication method; use that one.")
+	}
+	if id := a.req.Credentials.ClientID; id != "" && id != client.ID {
+		return otherClient()
+	}
+	a.caller.client = client
+	return nil
+}
+
+// reidentify checks on a newer view that the client found before is still that client. Its credentials are not asked
+// for again: what was proven stays proven, and an assertion can be used only once.
+func (a *Attempt) reidentify(ctx context.Context) error {
+	before := a.caller
+	if before.proof.Method == "" {
+		a.caller = caller{}
+		if err := a.identifyByToken(ctx); err != nil {
+			return err
+		}
+		if a.caller.client.ID != before.client.ID {
+			return otherClient()
+		}
+		return nil
+	}
+	client, known := a.view.Clients.Get(before.client.ID)
+	if !known || client.Auth.Method != before.proof.Method || client.Kind != clients.Agent {
+		return clientChanged(nil)
+	}
+	a.caller = caller{client: client, proof: before.proof}
+	if p := before.proof.Principal; p != nil {
+		if err := a.mustBe(ctx, "client", p); err != nil {
+			return clientChanged(err)
+		}
+	}
+	return nil
+}
+
+func clientChanged(cause error) error {
+	return fault.Wrap(fault.InvalidClient, "client.changed", "The client was changed meanwhile; authenticate again.", cause)
+}
+
+// resolve verifies what was presented and finds for whom the client asks.
+func (a *Attempt) resolve(ctx context.Context) error {
+	subject, err := a.verify(ctx, "subject", a.req.SubjectToken, a.req.SubjectTokenType)
+	if err != nil {
+		return err
+	}
+	a.caller.subject = subject
+	if a.req.ActorToken != "" {
+		return a.resolveActor(ctx)
+	}
+	bound, err := a.bound(ctx, "subject", subject)
+	switch {
+	case err == nil && bound.ID == a.caller.client.ID:
+		return nil // the agent as itself
+	case err == nil:
+		return otherClient()
+	case !errors.Is(err, clients.ErrUnbound) || a.caller.proof.Method == "":
+		return err
+	}
+	return a.actFor(subject)
+}
+
+func (a *Attempt) resolveActor(ctx context.Context) error {
+	actor, err := a.verify(ctx, "actor", a.req.ActorToken, a.req.ActorTokenType)
+	if err != nil {
+		return err
+	}
+	if err := a.mustBe(ctx, "actor", actor); err != nil {
+		return err
+	}
+	a.caller.actor = actor
+	if bound, err := a.bound(ctx, "subject", a.caller.subject); err == nil && bound.ID == a.caller.client.ID {
+		return bad("subject.is_actor", "subject_token and actor_token are of the same agent; to act as itself, leave actor_token out.")
+	}
+	return a.actFor(a.caller.subject)
+}
+
+// actFor marks that the client acts for somebody, whose issuer must be trusted for that.
+func (a *Attempt) actFor(subject *identity.Principal) error {
+	if !slices.Contains(subject.Uses, identity.Subject) {
+		return bad("subject.use", "The subject token's issuer is not trusted for subjects that an agent may act for.")
+	}
+	if subject.MayAct != nil {
+		// The claim names the only party who may act, and there is no rule yet by which a party is one of our clients.
+		return bad("subject.may_act", "The subject token restricts who may act for its subject (may_act), which is not available in this version.")
+	}
+	a.caller.onBehalf = true
+	return nil
+}
+
+// verify checks a token that was presented in the given role.
+func (a *Attempt) verify(ctx context.Context, role, raw, kind string) (*identity.Principal, error) {
+	p, err := a.view.Issuers.Verify(ctx, raw, identity.TokenType(kind))
+	if err == nil {
+		return p, nil
+	}
+	f := *fault.As(err)
+	if rest, ok := strings.CutPrefix(f.Reason, "token."); ok {
+		f.Reason = role + "." + rest
+	}
+	return nil, &f
+}
+
+// bound returns the one client whose identity the token proves. Errors wrap clients.ErrUnbound where there is none.
+func (a *Attempt) bound(ctx context.Context, role string, p *identity.Principal) (*clients.Client, error) {
+	if !slices.Contains(p.Uses, identity.Workload) {
+		return nil, fault.Wrap(fault.InvalidRequest, role+".unbound", unboundSentence, clients.ErrUnbound)
+	}
+	client, err := a.view.Clients.Match(ctx, p.Issuer, p.Subject, p.Claims)
+	switch {
+	case errors.Is(err, clients.ErrAmbiguous):
+		return nil, fault.Wrap(fault.InvalidRequest, role+".ambiguous", "More than one client is registered for this identity; an operator "+
+			"must remove it from all but one.", err)
+	case err != nil:
+		return nil, fault.Wrap(fault.InvalidRequest, role+".unbound", unboundSentence, err)
+	}
+	return client, nil
+}
+
+const unboundSentence = "No client is registered for the identity in this token; an operator must add it to a client's identities."
+
+// mustBe refuses a workload's token that is not of the client found already.
+func (a *Attempt) mustBe(ctx context.Context, role string, p *identity.Principal) error {
+	client, err := a.bound(ctx, role, p)
+	if err != nil {
+		return err
+	}
+	if client.ID != a.caller.client.ID {
+		return otherClient()
+	}
+	return nil
+}
+
+func otherClient() error {
+	return fault.New(fault.InvalidClient, "client.contradiction", "The credentials and tokens of the request name different clients.")
+}
+
+// authenticator authenticates the clients of the view's tenant.
+func (x *Exchanger) authenticator(v *tenant.View) clients.Authenticator[*identity.Principal] {
+	return clients.Authenticator[*identity.Principal]{
+		Issuer: v.Issuer, Tenant: v.ID, Registry: v.Clients, Keys: v.ClientKeys, Workload: workload{v}, Claims: x.Claims,
+		Disabled: func(id string) bool {
+			_, hit := v.Cutoffs.Disabled(target(revoke.Client, id), target(revoke.Tenant, ""))
+			return hit
+		},
+		Now: x.Now,
+	}
+}
+
+// workload verifies workload tokens that come as client assertions.
+type workload struct{ view *tenant.View }
+
+func (w workload) Verify(ctx context.Context, raw string, spiffe bool) (clients.Identity, *identity.Principal, error) {
+	p, err := w.view.Issuers.Verify(ctx, raw, identity.TypeJWT)
+	if err != nil {
+		return clients.Identity{}, nil, err
+	}
+	if !slices.Contains(p.Uses, identity.Workload) || spiffe && p.Kind != identity.SPIFFE {
+		return clients.Identity{}, nil, fault.New(fault.InvalidClient, "client.assertion.issuer",
+			"The assertion's issuer is not trusted for this type of assertion.")
+	}
+	return clients.Identity{Issuer: p.Issuer, Subject: p.Subject, Claims: p.Claims}, p, nil
+}

@@ -1,0 +1,180 @@
+// Package exchange decides who gets which token (RFC 8693). An Attempt goes through fixed steps, each of which can only
+// narrow what the ones before it left:
+//
+//	who asks → what was presented → which tool → which actions → the policy → how long → mint → record → release
+//
+// Nothing is released that is not recorded, and nothing that a revocation or a change of configuration, committed before
+// the record, would have refused.
+package exchange
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/bursar-sts/bursar/clients"
+	"github.com/bursar-sts/bursar/server/audit"
+	"github.com/bursar-sts/bursar/server/fault"
+	"github.com/bursar-sts/bursar/server/identity"
+	"github.com/bursar-sts/bursar/server/ledger"
+	"github.com/bursar-sts/bursar/server/revoke"
+	"github.com/bursar-sts/bursar/server/tenant"
+)
+
+// Log records decisions. Append returns once the event is durable, with the position that the tenant had reached; an
+// error means that nothing may be released. Refuse counts what nobody authenticated and never blocks.
+type Log interface {
+	Append(ctx context.Context, o audit.Origin, e audit.Event) (ledger.Position, error)
+	Change(ctx context.Context, o audit.Origin, c ledger.Change, es ...audit.Event) (ledger.Position, error)
+	Refuse(o audit.Origin, reason, ip string)
+}
+
+// Config is what an Exchanger needs; every field but Now is required.
+type Config struct {
+	Directory *tenant.Directory
+	Log       Log
+	Claims    clients.Claims
+	Now       func() time.Time // default time.Now
+}
+
+// Exchanger decides requests for tokens, and later questions about them. It is safe for concurrent use.
+type Exchanger struct {
+	Config
+}
+
+// New returns an Exchanger.
+func New(c Config) *Exchanger {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return &Exchanger{c}
+}
+
+// Attempt is one request on its way. It is used by one goroutine; its methods are called in the order Begin, Decide,
+// Issue, and none after one of them failed.
+type Attempt struct {
+	x   *Exchanger
+	req Request
+	id  string // decision id
+
+	view   *tenant.View
+	caller caller
+	txn    string
+	used   bool // the subject token's single use was taken by this attempt
+	grant  *grant
+}
+
+// maxTurns bounds how often a decision is made again because the tenant changed meanwhile.
+const maxTurns = 4
+
+// Begin finds out who asks. Errors are *fault.Error: InvalidClient for a client that did not authenticate,
+// InvalidRequest for a token that identifies nobody, NotFound for an unknown tenant, Unavailable.
+func (x *Exchanger) Begin(ctx context.Context, slug string, r Request) (*Attempt, error) {
+	view, err := x.Directory.View(ctx, slug)
+	if err != nil {
+		return nil, err
+	}
+	now := x.Now()
+	a := &Attempt{x: x, req: r, view: view, id: ledger.NewID(now), txn: ledger.NewID(now)}
+	return a, a.settle(ctx, a.identify(ctx), a.identify)
+}
+
+// ClientID returns the client that asks.
+func (a *Attempt) ClientID() string { return a.caller.client.ID }
+
+// Decide narrows the request to what is granted. It has no effect but the record of a refusal.
+func (a *Attempt) Decide(ctx context.Context) error {
+	return a.settle(ctx, a.narrow(ctx), a.again)
+}
+
+// Refuse ends the attempt with a refusal that its surface found, and records it.
+func (a *Attempt) Refuse(ctx context.Context, err error) error { return a.refuse(ctx, err) }
+
+// Reject counts a request that could not be read. The error is not nil only if there is no such tenant, or nobody can say.
+func (x *Exchanger) Reject(ctx context.Context, slug, reason string, ip netip.Addr) error {
+	view, err := x.Directory.View(ctx, slug)
+	if err != nil {
+		return err
+	}
+	x.Log.Refuse(view.Origin(), reason, ipString(ip))
+	return nil
+}
+
+// again makes the whole decision anew, on the view as it is now.
+func (a *Attempt) again(ctx context.Context) error {
+	a.grant = nil
+	if err := a.reidentify(ctx); err != nil {
+		return err
+	}
+	return a.narrow(ctx)
+}
+
+// settle decides what becomes of a step's outcome. A refusal may rest on a view that is out of date, so it counts only
+// once the newest view gives it too; then it is recorded, and returned.
+func (a *Attempt) settle(ctx context.Context, err error, retry func(context.Context) error) error {
+	for range maxTurns {
+		if err == nil || unanswered(err) {
+			break
+		}
+		newest, freshErr := a.x.Directory.Fresh(ctx, a.view.Slug)
+		if freshErr != nil {
+			return freshErr
+		}
+		if newest == a.view {
+			break
+		}
+		a.view = newest
+		err = retry(ctx)
+	}
+	if err == nil {
+		return nil
+	}
+	return a.refuse(ctx, err)
+}
+
+// unanswered reports whether err is not a decision but the lack of one.
+func unanswered(err error) bool {
+	kind := fault.As(err).Kind
+	return kind == fault.Unavailable || kind == fault.Internal
+}
+
+// refuse records a refusal and returns what the caller may know of it. Those of callers who did not authenticate are
+// counted, so that nobody can fill a tenant's log from outside.
+func (a *Attempt) refuse(ctx context.Context, err error) error {
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	f := fault.As(err)
+	if a.caller.client == nil {
+		a.x.Log.Refuse(a.view.Origin(), f.Reason, a.ip())
+		return f
+	}
+	outcome := audit.Denied
+	if unanswered(f) {
+		outcome = audit.Failed
+	}
+	if _, err := a.x.Log.Append(ctx, a.view.Origin(), a.event(outcome, f.Reason)); err != nil {
+		return fault.As(err)
+	}
+	recorded := *f
+	recorded.DecisionID = a.id
+	return &recorded
+}
+
+func (a *Attempt) ip() string { return ipString(a.req.IP) }
+
+// disabled refuses what an operator has switched off.
+func disabled(s *revoke.State, kind fault.Kind, keys ...ledger.Key) error {
+	if key, hit := s.Disabled(keys...); hit {
+		return fault.New(kind, "revoked."+key.Kind, refusedByPolicy)
+	}
+	return nil
+}
+
+func target(kind revoke.Kind, value string) ledger.Key {
+	return ledger.Key{Kind: string(kind), ID: value}
+}
+
+// subjectOf names somebody whom a trusted issuer vouches for, as in the sub of a token and in cutoffs.
+func subjectOf(p *identity.Principal) string { return p.Issuer + ":" + p.Subject }

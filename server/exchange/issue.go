@@ -1,0 +1,232 @@
+package exchange
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"slices"
+	"time"
+
+	"github.com/bursar-sts/bursar/clients/token"
+	"github.com/bursar-sts/bursar/server/audit"
+	"github.com/bursar-sts/bursar/server/fault"
+	"github.com/bursar-sts/bursar/server/identity"
+	"github.com/bursar-sts/bursar/server/ledger"
+)
+
+// minted is a signed token that has not been released.
+type minted struct {
+	compact string
+	claims  token.Claims
+}
+
+// Issue mints the token, records it, and returns it. The record's position tells what was committed before it; if that
+// is more than the decision knew, the decision is checked against it, and a token that would not have been issued is
+// never released: a second record says so.
+func (a *Attempt) Issue(ctx context.Context) (*Result, error) {
+	for range maxTurns {
+		if err := a.useOnce(ctx); err != nil {
+			return nil, a.refuse(ctx, err)
+		}
+		m, err := a.mint()
+		if err != nil {
+			return nil, a.refuse(ctx, err)
+		}
+		p, err := a.x.Log.Append(ctx, a.view.Origin(), a.issuedEvent(m))
+		if err != nil {
+			return nil, fault.As(err)
+		}
+		a.x.Directory.Observe(p)
+		switch sound, err := a.confirm(ctx, m, p); {
+		case err != nil:
+			return nil, a.withhold(ctx, m, err)
+		case sound:
+			return a.result(m), nil
+		}
+		// Decided anew, and otherwise than before: what was minted is void.
+		if err := a.withhold(ctx, m, nil); err != nil {
+			return nil, err
+		}
+	}
+	return nil, fault.New(fault.Unavailable, "tenant.changing", "The tenant's configuration is being changed; try again shortly.")
+}
+
+// confirm reports whether the token may be released given that the tenant had reached p when it was recorded. If it may
+// not, either the error says why, or the attempt holds a new decision to mint by.
+func (a *Attempt) confirm(ctx context.Context, m *minted, p ledger.Position) (sound bool, err error) {
+	if p.Time.Unix() < m.claims.IssuedAt {
+		return false, a.again(ctx) // dated ahead of the store: a cutoff made now would miss it
+	}
+	if !a.view.Covers(p) {
+		newest, err := a.x.Directory.At(ctx, a.view.Slug, p)
+		if err != nil {
+			return false, err
+		}
+		changed := newest.Revision != a.view.Revision
+		a.view = newest
+		if err := a.enabled(); err != nil {
+			return false, err
+		}
+		if _, err := a.tool(); err != nil {
+			return false, err
+		}
+		if changed {
+			before := a.grant
+			if err := a.again(ctx); err != nil {
+				return false, err
+			}
+			if !before.same(a.grant) {
+				return false, nil
+			}
+		}
+	}
+	if key, hit := a.view.Cutoffs.Hits(m.claims, a.grant.tool.Name); hit {
+		return false, fault.New(fault.InvalidRequest, "revoked."+key.Kind, refusedByPolicy)
+	}
+	return true, nil
+}
+
+// same reports whether two grants would give the same token, but for its dates and id.
+func (g *grant) same(h *grant) bool {
+	return g.tool.Resource == h.tool.Resource && g.tool.Alg() == h.tool.Alg() && g.tool.ScopeFormat == h.tool.ScopeFormat &&
+		g.granted.String() == h.granted.String() && g.decision.TTL == h.decision.TTL && g.tool.TTL() == h.tool.TTL()
+}
+
+// withhold records that a recorded token was not released, and why.
+func (a *Attempt) withhold(ctx context.Context, m *minted, why error) error {
+	reason := audit.NotReleased
+	if why != nil {
+		reason = fault.As(why).Reason
+	}
+	e := a.event(audit.Failed, reason)
+	e.Body.Token = tokenRecord(m)
+	if _, err := a.x.Log.Append(ctx, a.view.Origin(), e); err != nil {
+		return fault.As(err)
+	}
+	if why == nil {
+		return nil
+	}
+	f := *fault.As(why)
+	f.DecisionID = a.id
+	return &f
+}
+
+// useOnce takes the single use of the presented tokens whose issuers allow only one.
+func (a *Attempt) useOnce(ctx context.Context) error {
+	if a.used {
+		return nil
+	}
+	for _, p := range a.caller.principals() {
+		if p.Replay != identity.ReplayOnce {
+			continue
+		}
+		fresh, err := a.x.Claims.Claim(ctx, a.view.ID, onceKey(p), p.Expiry.Add(time.Minute))
+		switch {
+		case err != nil:
+			return fault.As(err)
+		case !fresh:
+			return bad("subject.replayed", "A presented token was used before, and its issuer's tokens may be used once; get a new one.")
+		}
+	}
+	a.used = true
+	return nil
+}
+
+// onceKey names a token by its issuer and jti, never by its bytes: one signed token has many spellings.
+func onceKey(p *identity.Principal) string { return "subject\x00" + p.Issuer + "\x00" + p.JTI }
+
+func (a *Attempt) mint() (*minted, error) {
+	signer, err := a.view.Ring.Signer(a.grant.tool.Alg(), a.x.Now())
+	if err != nil {
+		return nil, fault.Wrap(fault.Unavailable, "key.unavailable", "The signing key is not available; try again shortly.", err)
+	}
+	m := &minted{claims: a.claims()}
+	if m.compact, err = signer.Sign(token.Type, m.claims.Marshal()); err != nil {
+		return nil, fault.Wrap(fault.Unavailable, "key.unavailable", "The signing key is not available; try again shortly.", err)
+	}
+	return m, nil
+}
+
+// claims are those of the token (RFC 9068 §2.2). An agent as itself is the subject; one that acts for somebody is the
+// actor (RFC 8693 §4.1), and never becomes the subject.
+func (a *Attempt) claims() token.Claims {
+	client := "client:" + a.caller.client.ID
+	c := token.Claims{
+		Issuer: a.view.Issuer, Subject: client, SubProfile: agentProfile, Audience: a.grant.tool.Resource,
+		ClientID: a.caller.client.ID, Scope: a.grant.tool.Scope(a.grant.granted),
+		IssuedAt: a.grant.issued.Unix(), Expiry: a.grant.expiry.Unix(), ID: ledger.NewID(a.grant.issued), Txn: a.txn,
+		Lineage: &token.Lineage{Issuers: a.caller.issuers()},
+	}
+	if a.caller.onBehalf {
+		c.Subject, c.SubProfile = subjectOf(a.caller.subject), ""
+		c.Act = &token.Actor{Issuer: a.view.Issuer, Subject: client, SubProfile: agentProfile}
+	}
+	return c
+}
+
+// agentProfile is the sub_profile of agents.
+const agentProfile = "ai_agent"
+
+// issuers names the trusted issuers that the token rests on, so that cutting one of them off reaches it.
+func (c *caller) issuers() []string {
+	var names []string
+	for _, p := range c.principals() {
+		if !slices.Contains(names, p.Issuer) {
+			names = append(names, p.Issuer)
+		}
+	}
+	return names
+}
+
+func (a *Attempt) result(m *minted) *Result {
+	return &Result{Token: m.compact, Scope: m.claims.Scope, Txn: a.txn,
+		ExpiresIn: time.Duration(m.claims.Expiry-m.claims.IssuedAt) * time.Second}
+}
+
+// event is the record of this attempt as far as it got.
+func (a *Attempt) event(outcome audit.Outcome, reason string) audit.Event {
+	e := audit.Event{Name: audit.TokenExchange, Txn: a.txn, Body: audit.Body{
+		Outcome: outcome, Reason: reason, DecisionID: a.id,
+		Request: audit.Request{IP: a.ip(), Trace: a.req.Trace},
+	}}
+	if client := a.caller.client; client != nil {
+		e.Body.ClientID = client.ID
+		e.Agent = "client:" + client.ID
+		e.Body.Actor.Chain = []string{e.Agent}
+	}
+	e.Body.Subject, e.Body.ActorToken = presented(a.caller.subject), presented(a.caller.actor)
+	if a.caller.onBehalf {
+		e.Body.Actor.Chain = append(e.Body.Actor.Chain, subjectOf(a.caller.subject))
+	}
+	a.grant.describe(&e.Body)
+	return e
+}
+
+// describe adds what was asked for, in the tool's own terms. Words that no tool knows are not recorded: they are text
+// that the caller chose.
+func (g *grant) describe(b *audit.Body) {
+	if g == nil || g.tool == nil {
+		return
+	}
+	b.Tool, b.Resource = g.tool.Name, g.tool.Resource
+	b.Requested, b.Actions = g.requested.Names(), g.granted.Names()
+	b.Policy = audit.Policy{Revision: g.decision.Revision, Rules: g.decision.Rules}
+}
+
+func (a *Attempt) issuedEvent(m *minted) audit.Event {
+	e := a.event(audit.Allowed, "")
+	e.Body.Token = tokenRecord(m)
+	return e
+}
+
+func tokenRecord(m *minted) audit.Token {
+	sum := sha256.Sum256([]byte(m.compact))
+	return audit.Token{JTI: m.claims.ID, Hash: base64.RawURLEncoding.EncodeToString(sum[:]), Expiry: m.claims.Expiry, Type: token.Type}
+}
+
+func presented(p *identity.Principal) audit.Presented {
+	if p == nil {
+		return audit.Presented{}
+	}
+	return audit.Presented{Issuer: p.IssuerURL, JTI: p.JTI, Hash: p.Hash, Alg: p.Alg, KeyID: p.KeyID, Reused: p.Reused}
+}
