@@ -1,0 +1,80 @@
+// Package oauth is the OAuth surface of a tenant: the token endpoint (RFC 8693), introspection (RFC 7662) and revocation
+// (RFC 7009). It reads requests strictly, hands plain values to server/exchange, and writes the answers.
+//
+// It is the only package that knows fosite, which carries the token endpoint's plumbing: one TokenEndpointHandler, our
+// own client authentication, no storage. fosite's own reading of forms, its introspection and revocation endpoints and
+// its error writer are not used; each has been seen to accept or hide what must be refused.
+package oauth
+
+import (
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/bursar-sts/bursar/server/exchange"
+	"github.com/bursar-sts/bursar/server/fault"
+	"github.com/ory/fosite"
+)
+
+// Config is what the endpoints need; all of it is required.
+type Config struct {
+	Exchanger *exchange.Exchanger
+	// Slug returns the tenant that the request's URL names.
+	Slug   func(*http.Request) string
+	Logger *slog.Logger
+	// Observe is told the outcome of each request: the endpoint, and "ok" or the reason of the refusal.
+	Observe func(endpoint, outcome string)
+}
+
+// Endpoints serves the OAuth endpoints of every tenant.
+type Endpoints struct {
+	cfg      Config
+	provider fosite.OAuth2Provider
+}
+
+// New returns the endpoints.
+func New(cfg Config) *Endpoints {
+	return &Endpoints{cfg: cfg, provider: newProvider()}
+}
+
+// refuse answers with an error, and counts it if no client is known to have sent it.
+func (e *Endpoints) refuse(w http.ResponseWriter, r *http.Request, endpoint string, err error) {
+	f := fault.As(err)
+	e.cfg.Observe(endpoint, f.Reason)
+	if f.Kind == fault.Internal || f.Kind == fault.Unavailable {
+		e.cfg.Logger.ErrorContext(r.Context(), "request failed", "endpoint", endpoint, "tenant", e.cfg.Slug(r), "reason", f.Reason, "error", f.Err)
+	}
+	writeError(w, f, `Basic realm="`+e.cfg.Slug(r)+`", charset="UTF-8"`)
+}
+
+// reject refuses a request that could not even be read.
+func (e *Endpoints) reject(w http.ResponseWriter, r *http.Request, endpoint string, err error) {
+	if known := e.cfg.Exchanger.Reject(r.Context(), e.cfg.Slug(r), fault.As(err).Reason, peer(r)); known != nil {
+		err = known
+	}
+	e.refuse(w, r, endpoint, err)
+}
+
+// question reads a request of introspection or revocation.
+func (e *Endpoints) question(w http.ResponseWriter, r *http.Request, endpoint string) (exchange.Question, bool) {
+	form, err := readForm(w, r)
+	if err != nil {
+		e.reject(w, r, endpoint, err)
+		return exchange.Question{}, false
+	}
+	credentials, err := readCredentials(r, form)
+	if err != nil {
+		e.reject(w, r, endpoint, err)
+		return exchange.Question{}, false
+	}
+	return exchange.Question{Credentials: credentials, Token: form.Get("token"), IP: peer(r)}, true
+}
+
+// trace returns the trace id of a W3C traceparent header, "" without a valid one.
+func trace(r *http.Request) string {
+	parts := strings.Split(r.Header.Get("Traceparent"), "-")
+	if len(parts) < 4 || len(parts[1]) != 32 || strings.Trim(parts[1], "0123456789abcdef") != "" {
+		return ""
+	}
+	return parts[1]
+}

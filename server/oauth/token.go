@@ -1,0 +1,179 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/bursar-sts/bursar/clients"
+	"github.com/bursar-sts/bursar/server/exchange"
+	"github.com/bursar-sts/bursar/server/fault"
+	"github.com/ory/fosite"
+)
+
+// GrantTokenExchange is the grant type of RFC 8693 §2.1, the only one that is served.
+const GrantTokenExchange = "urn:ietf:params:oauth:grant-type:token-exchange"
+
+// Token serves POST /token.
+//
+//	200 {"access_token","issued_token_type","token_type","expires_in","scope"} (RFC 8693 §2.2.1)
+//	4xx, 5xx {"error","error_description","decision_id"} (RFC 8693 §2.2.2)
+func (e *Endpoints) Token(w http.ResponseWriter, r *http.Request) {
+	form, err := readForm(w, r)
+	if err != nil {
+		e.reject(w, r, "token", err)
+		return
+	}
+	if !form.Has("grant_type") {
+		e.reject(w, r, "token", fault.New(fault.InvalidRequest, "request.grant_type", "grant_type is missing."))
+		return
+	}
+	credentials, err := readCredentials(r, form)
+	if err != nil {
+		e.reject(w, r, "token", err)
+		return
+	}
+	p := &pending{exchanger: e.cfg.Exchanger, slug: e.cfg.Slug(r), request: readRequest(r, form, credentials)}
+	if err := e.exchange(w, r, form, p); err != nil {
+		e.refuse(w, r, "token", err)
+		return
+	}
+	e.cfg.Observe("token", "ok")
+}
+
+func readRequest(r *http.Request, form url.Values, credentials clients.Credentials) exchange.Request {
+	return exchange.Request{
+		Credentials:  credentials,
+		SubjectToken: form.Get("subject_token"), SubjectTokenType: form.Get("subject_token_type"),
+		ActorToken: form.Get("actor_token"), ActorTokenType: form.Get("actor_token_type"),
+		RequestedTokenType: form.Get("requested_token_type"),
+		Resources:          form["resource"], Audiences: form["audience"],
+		Scope:                form.Get("scope"),
+		AuthorizationDetails: form.Has("authorization_details"), Proof: len(r.Header.Values("DPoP")) > 0,
+		IP: peer(r), Trace: trace(r),
+	}
+}
+
+// exchange runs the request through fosite's pipeline: client authentication, the handler's two phases, the response.
+func (e *Endpoints) exchange(w http.ResponseWriter, r *http.Request, form url.Values, p *pending) error {
+	r.PostForm, r.Form = form, form // what was read strictly is what fosite sees
+	ctx := context.WithValue(r.Context(), pendingKey{}, p)
+	request, err := e.provider.NewAccessRequest(ctx, r, p)
+	if err != nil {
+		return err
+	}
+	response, err := e.provider.NewAccessResponse(ctx, request)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Bursar-Txn", p.txn)
+	e.provider.WriteAccessResponse(ctx, w, request, response)
+	return nil
+}
+
+// pending is one request on its way through fosite. fosite hands its session from phase to phase and never stores it.
+type pending struct {
+	fosite.DefaultSession
+	exchanger *exchange.Exchanger
+	slug      string
+	request   exchange.Request
+	attempt   *exchange.Attempt
+	txn       string
+}
+
+type pendingKey struct{}
+
+// Clone returns the session itself: there is one per request.
+func (p *pending) Clone() fosite.Session { return p }
+
+// authenticate is fosite's client authentication: it finds out who asks, by credentials or by the identity token.
+func authenticate(ctx context.Context, _ *http.Request, _ url.Values) (fosite.Client, error) {
+	p, ok := ctx.Value(pendingKey{}).(*pending)
+	if !ok {
+		return nil, errors.New("authenticate client: no pending request")
+	}
+	attempt, err := p.exchanger.Begin(ctx, p.slug, p.request)
+	if err != nil {
+		return nil, err
+	}
+	p.attempt = attempt
+	return &fosite.DefaultClient{ID: attempt.ClientID(), GrantTypes: fosite.Arguments{GrantTokenExchange}}, nil
+}
+
+// exchangeHandler is the token exchange as fosite's TokenEndpointHandler.
+type exchangeHandler struct{}
+
+var _ fosite.TokenEndpointHandler = exchangeHandler{}
+
+// CanSkipClientAuth is never true: skipping would let wrong credentials pass as none.
+func (exchangeHandler) CanSkipClientAuth(context.Context, fosite.AccessRequester) bool { return false }
+
+// CanHandleTokenEndpointRequest is true for every grant type, so that an unknown one is refused in our words and after
+// the client's authentication.
+func (exchangeHandler) CanHandleTokenEndpointRequest(context.Context, fosite.AccessRequester) bool {
+	return true
+}
+
+// HandleTokenEndpointRequest decides.
+func (exchangeHandler) HandleTokenEndpointRequest(ctx context.Context, r fosite.AccessRequester) error {
+	p, err := pendingOf(r)
+	if err != nil {
+		return err
+	}
+	if r.GetRequestForm().Get("grant_type") != GrantTokenExchange {
+		return p.attempt.Refuse(ctx, fault.New(fault.UnsupportedGrant, "request.grant_type", "Only the token-exchange grant of RFC 8693 is served here."))
+	}
+	return p.attempt.Decide(ctx)
+}
+
+// PopulateTokenEndpointResponse mints and records, and only then sets the token.
+func (exchangeHandler) PopulateTokenEndpointResponse(ctx context.Context, r fosite.AccessRequester, w fosite.AccessResponder) error {
+	p, err := pendingOf(r)
+	if err != nil {
+		return err
+	}
+	result, err := p.attempt.Issue(ctx)
+	if err != nil {
+		return err
+	}
+	p.txn = result.Txn
+	w.SetAccessToken(result.Token)
+	w.SetTokenType("Bearer")
+	w.SetExpiresIn(result.ExpiresIn)
+	w.SetExtra("scope", result.Scope)
+	w.SetExtra("issued_token_type", exchange.TypeAccessToken)
+	return nil
+}
+
+func pendingOf(r fosite.AccessRequester) (*pending, error) {
+	p, ok := r.GetSession().(*pending)
+	if !ok || p.attempt == nil {
+		return nil, errors.New("token endpoint: the request was not authenticated")
+	}
+	return p, nil
+}
+
+// newProvider returns fosite with nothing but our own parts.
+func newProvider() fosite.OAuth2Provider {
+	return fosite.NewOAuth2Provider(noClients{}, &fosite.Config{
+		AccessTokenLifespan:          time.Minute, // never used: the handler says how long
+		ClientAuthenticationStrategy: authenticate,
+		TokenEndpointHandlers:        fosite.TokenEndpointHandlers{exchangeHandler{}},
+		ScopeStrategy:                fosite.ExactScopeStrategy,
+	})
+}
+
+// noClients is the storage that fosite insists on. Nothing asks it, and it knows nobody.
+type noClients struct{}
+
+func (noClients) GetClient(context.Context, string) (fosite.Client, error) {
+	return nil, fosite.ErrNotFound
+}
+
+func (noClients) ClientAssertionJWTValid(context.Context, string) error { return fosite.ErrJTIKnown }
+
+func (noClients) SetClientAssertionJWT(context.Context, string, time.Time) error {
+	return fosite.ErrJTIKnown
+}
