@@ -1,0 +1,100 @@
+// Package server assembles the surfaces into one HTTP handler. What is mounted is a table of routes; the metadata that
+// clients discover (RFC 8414) is derived from it. It is the only package that knows gorilla/mux.
+package server
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/bursar-sts/bursar/server/exchange"
+	"github.com/bursar-sts/bursar/server/fault"
+	"github.com/bursar-sts/bursar/server/oauth"
+	"github.com/bursar-sts/bursar/server/tenant"
+	"github.com/gorilla/mux"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Config is what the server needs. Every field but Now is required.
+type Config struct {
+	BaseURL   string // an origin, without a trailing slash
+	Directory *tenant.Directory
+	Exchanger *exchange.Exchanger
+	Admin     http.Handler // serves /admin/v1/; nil where the admin API has a listener of its own
+	// Ready reports why the server cannot serve: its store does not answer.
+	Ready   func(context.Context) error
+	Metrics prometheus.Registerer
+	Logger  *slog.Logger
+	Now     func() time.Time // default time.Now
+}
+
+// Server is the HTTP handler of all tenants.
+type Server struct {
+	cfg     Config
+	oauth   *oauth.Endpoints
+	metrics *metrics
+	routes  []route
+	handler http.Handler
+}
+
+// New returns the handler.
+func New(cfg Config) *Server {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	s := &Server{cfg: cfg, metrics: newMetrics(cfg.Metrics)}
+	s.oauth = oauth.New(oauth.Config{Exchanger: cfg.Exchanger, Slug: slug, Logger: cfg.Logger, Observe: s.metrics.decided})
+	s.routes = s.table()
+	s.handler = s.mount()
+	return s
+}
+
+// ServeHTTP serves one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+// mount makes the router. Paths are matched as they were sent: nothing is cleaned, decoded or redirected.
+func (s *Server) mount() http.Handler {
+	router := mux.NewRouter().UseEncodedPath().SkipClean(true)
+	for _, route := range s.routes {
+		router.Handle(route.path, s.wrap(route))
+	}
+	if s.cfg.Admin != nil {
+		router.PathPrefix("/admin/v1/").Handler(s.wrap(routeFor("admin", s.cfg.Admin)))
+	}
+	router.NotFoundHandler = s.wrap(routeFor("none", http.HandlerFunc(notFound)))
+	return router
+}
+
+// slug returns the tenant that the URL names.
+func slug(r *http.Request) string { return mux.Vars(r)["tenant"] }
+
+// view returns the tenant of the request as this process knows it; if it cannot, it has answered.
+func (s *Server) view(w http.ResponseWriter, r *http.Request) (*tenant.View, bool) {
+	v, err := s.cfg.Directory.View(r.Context(), slug(r))
+	if err == nil {
+		return v, true
+	}
+	switch f := fault.As(err); f.Kind {
+	case fault.NotFound:
+		notFound(w, r)
+	default:
+		s.cfg.Logger.ErrorContext(r.Context(), "read tenant", "tenant", slug(r), "error", err)
+		w.Header().Set("Retry-After", "1")
+		writeJSON(w, http.StatusServiceUnavailable, "no-store", []byte(`{"error":"temporarily_unavailable"}`))
+	}
+	return nil, false
+}
+
+// notFound answers for everything that does not exist, and says nothing of what does.
+func notFound(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusNotFound, "no-store", []byte(`{"error":"not_found"}`))
+}
+
+func writeJSON(w http.ResponseWriter, status int, cache string, text []byte) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", cache)
+	w.WriteHeader(status)
+	_, _ = w.Write(text)
+}
