@@ -174,6 +174,11 @@ func (r *Ring) all() iter.Seq2[line, *key] {
 // Has reports whether the ring can sign with alg.
 func (r *Ring) Has(alg Alg) bool { return r.lines[alg].next() != nil }
 
+// Algs returns the algorithms that the ring can sign with, in order.
+func (r *Ring) Algs() []Alg {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(r.lines)), func(alg Alg) bool { return !r.Has(alg) })
+}
+
 // Signer returns the signer of the key of alg that is active at now; ErrNoKey if there is none. Each key has one, which
 // outlives this call.
 func (r *Ring) Signer(alg Alg, now time.Time) (*Signer, error) {

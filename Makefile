@@ -1,0 +1,37 @@
+# make test installs what the tests need and runs everything; `go test ./...` is the everyday loop.
+SHELL := /bin/bash
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+FUZZTIME ?= 60s
+
+.PHONY: build test lint tools bench fuzz clean
+
+build: ## the static binary, as the Dockerfile builds it
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o dist/bursar ./cmd/bursar
+
+test: tools lint build
+	BURSAR_TEST=full go test -timeout 20m ./...
+	dist/bursar version
+	dist/bursar dev --once >/dev/null
+
+lint:
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these'; exit 1; }
+	go vet ./...
+	go run $(STATICCHECK) ./...
+
+tools: ## what the tests start: a real Redis, and an independent JOSE implementation
+	@command -v redis-server >/dev/null || .ci/install redis-server
+	@command -v node >/dev/null && command -v npm >/dev/null || .ci/install nodejs npm
+	@test -d e2e/node_modules/jose || npm --prefix e2e ci --no-audit --no-fund
+
+bench:
+	go run ./e2e/bench
+
+fuzz:
+	@go list ./... | while read -r pkg; do \
+		go test -list '^Fuzz' "$$pkg" | grep '^Fuzz' | while read -r target; do \
+			echo "== $$pkg $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$pkg" </dev/null || exit 1; \
+		done || exit 1; \
+	done
+
+clean:
+	rm -rf dist e2e/node_modules

@@ -1,0 +1,59 @@
+package serve
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+)
+
+// port is one listener with the server behind it.
+type port struct {
+	name        string
+	listener    net.Listener
+	certificate *tls.Certificate // nil for plain HTTP
+	handler     http.Handler
+	server      *http.Server
+}
+
+func openPort(name, address string) (*port, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen for %s requests: %w", name, err)
+	}
+	p := &port{name: name, listener: l}
+	p.server = &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.handler.ServeHTTP(w, r) }),
+		// A body is small, so a caller that needs longer than this to send one is not a client. Answers may take longer:
+		// reading the log waits for events.
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      60 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+	}
+	return p, nil
+}
+
+// serve answers requests until close. What ends it otherwise is sent to failed.
+func (p *port) serve(failed chan<- error) {
+	l := p.listener
+	if p.certificate != nil {
+		l = tls.NewListener(l, &tls.Config{
+			Certificates: []tls.Certificate{*p.certificate}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
+		})
+	}
+	if err := p.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		failed <- fmt.Errorf("serve %s requests: %w", p.name, err)
+	}
+}
+
+// close lets the requests under way finish until ctx ends.
+func (p *port) close(ctx context.Context) error {
+	err := p.server.Shutdown(ctx)
+	_ = p.listener.Close() // Shutdown closes it only if Serve had begun
+	return err
+}

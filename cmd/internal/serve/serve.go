@@ -1,0 +1,210 @@
+// Package serve runs a server: it opens what bursar.yaml names, assembles the rooms, listens, and winds everything down
+// in the opposite order.
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/bursar-sts/bursar/cmd/internal/config"
+	"github.com/bursar-sts/bursar/server"
+	"github.com/bursar-sts/bursar/server/admin"
+	"github.com/bursar-sts/bursar/server/adminapi"
+	"github.com/bursar-sts/bursar/server/audit"
+	"github.com/bursar-sts/bursar/server/exchange"
+	"github.com/bursar-sts/bursar/server/identity"
+	"github.com/bursar-sts/bursar/server/ledger"
+	"github.com/bursar-sts/bursar/server/tenant"
+	"github.com/bursar-sts/bursar/storage"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Config is what a Server runs on; every field is required.
+type Config struct {
+	*config.Config
+	Secrets *config.Secrets
+	Version string
+	Logger  *slog.Logger
+}
+
+// Server is a running server.
+type Server struct {
+	cfg      Config
+	store    storage.Store
+	log      *audit.Log
+	sources  *identity.Sources
+	admin    *admin.Service
+	registry *prometheus.Registry
+	ports    []*port
+	failed   chan error
+}
+
+// maintenance is how often keys are looked at.
+const maintenance = time.Minute
+
+// Start opens the store and begins to serve. Run must follow.
+func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
+	s := &Server{cfg: cfg, registry: prometheus.NewRegistry(), failed: make(chan error, 3)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close(context.WithoutCancel(ctx)))
+		}
+	}()
+	s.store, err = storage.Open(ctx, storage.Config{URL: cfg.Secrets.StoreURL, AcceptVolatile: cfg.VolatileStore == "accept"})
+	if err != nil {
+		return nil, err
+	}
+	cfg.Logger.InfoContext(ctx, "store opened", "durability", s.store.Durability())
+	if err := s.listen(); err != nil {
+		return nil, err
+	}
+	deny, err := s.ownAddresses(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.assemble(deny)
+	for _, p := range s.ports {
+		go p.serve(s.failed)
+	}
+	return s, nil
+}
+
+// listen opens the sockets before anything is assembled, because the dial guard must know their addresses.
+func (s *Server) listen() error {
+	for _, l := range []struct {
+		name, address string
+		plain         bool
+	}{{"public", s.cfg.Listen, false}, {"admin", s.cfg.Admin.Listen, false}, {"metrics", s.cfg.Metrics.Listen, true}} {
+		if l.address == "" {
+			continue
+		}
+		p, err := openPort(l.name, l.address)
+		if err != nil {
+			return err
+		}
+		if !l.plain {
+			p.certificate = s.cfg.Secrets.Certificate
+		}
+		s.ports = append(s.ports, p)
+	}
+	return nil
+}
+
+// assemble builds the handlers of the open ports.
+func (s *Server) assemble(deny []netip.AddrPort) {
+	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	node, _ := os.Hostname() // informative only; without one the records carry none
+	s.log = audit.New(audit.Config{Store: s.store, Node: node, Logger: s.cfg.Logger})
+	s.sources = identity.NewSources(identity.Config{Deny: deny})
+	ceilings := make(map[string][]netip.Prefix, len(s.cfg.Tenants))
+	for slug, t := range s.cfg.Tenants {
+		ceilings[slug] = t.PrivateCIDRs
+	}
+	directory := tenant.NewDirectory(tenant.Config{Store: s.store, Master: s.cfg.Secrets.Master, Sources: s.sources,
+		BaseURL: s.cfg.BaseURL, Ceilings: ceilings})
+	s.admin = admin.New(admin.Config{Directory: directory, Store: s.store, Log: s.log,
+		PlatformTokenHash: admin.HashToken(s.cfg.Secrets.AdminToken), RotateEvery: s.cfg.Keys.RotateEvery})
+	api := adminapi.New(adminapi.Config{Service: s.admin, Version: s.cfg.Version, Logger: s.cfg.Logger})
+	public := server.Config{
+		BaseURL: s.cfg.BaseURL, Directory: directory, Admin: api,
+		Exchanger: exchange.New(exchange.Config{Directory: directory, Log: s.log, Claims: s.store}),
+		Ready: func(ctx context.Context) error {
+			_, err := s.store.Position(ctx, ledger.Platform)
+			return err
+		},
+		Metrics: s.registry, Logger: s.cfg.Logger,
+	}
+	for _, p := range s.ports {
+		switch p.name {
+		case "admin":
+			p.handler, public.Admin = api, nil
+		case "metrics":
+			p.handler = promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{})
+		}
+	}
+	s.ports[0].handler = server.New(public)
+}
+
+// ownAddresses lists what is never dialled for a tenant: the server's listeners and its store.
+func (s *Server) ownAddresses(ctx context.Context) ([]netip.AddrPort, error) {
+	var own []netip.AddrPort
+	for _, p := range s.ports {
+		if tcp, ok := p.listener.Addr().(*net.TCPAddr); ok {
+			own = append(own, tcp.AddrPort())
+		}
+	}
+	hosts, err := storage.Hosts(s.cfg.Store)
+	if err != nil {
+		return nil, err
+	}
+	for _, host := range hosts {
+		name, number, err := net.SplitHostPort(host)
+		if err != nil {
+			return nil, fmt.Errorf("store address: %w", err)
+		}
+		addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name)
+		if err != nil {
+			return nil, fmt.Errorf("store address: %w", err)
+		}
+		tcp, err := net.LookupPort("tcp", number)
+		if err != nil {
+			return nil, fmt.Errorf("store address: %w", err)
+		}
+		for _, address := range addresses {
+			own = append(own, netip.AddrPortFrom(address.Unmap(), uint16(tcp)))
+		}
+	}
+	return own, nil
+}
+
+// Run serves until ctx ends or a listener fails, then lets requests under way finish.
+func (s *Server) Run(ctx context.Context) error {
+	ticker := time.NewTicker(maintenance)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return s.close(context.WithoutCancel(ctx))
+		case err := <-s.failed:
+			return errors.Join(err, s.close(context.WithoutCancel(ctx)))
+		case <-ticker.C:
+			if err := s.admin.Maintain(ctx); err != nil {
+				s.cfg.Logger.WarnContext(ctx, "maintain keys", "error", err)
+			}
+		}
+	}
+}
+
+// drain bounds how long requests under way may take to finish.
+const drain = 10 * time.Second
+
+// close ends everything that was opened: first who asks, then what they ask for.
+func (s *Server) close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, drain)
+	defer cancel()
+	var errs []error
+	for _, p := range s.ports {
+		errs = append(errs, p.close(ctx))
+	}
+	if s.log != nil {
+		errs = append(errs, s.log.Close(ctx))
+	}
+	if s.sources != nil {
+		s.sources.Close()
+	}
+	if s.store != nil {
+		errs = append(errs, s.store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Address returns the address on which the server listens.
+func (s *Server) Address() string { return s.ports[0].listener.Addr().String() }

@@ -1,0 +1,150 @@
+package e2e_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/bursar-sts/bursar/"
+
+// rooms lists every package and the packages of ours that it may import. A package that is not listed fails the test, so
+// that a new room, and a new door between rooms, is a decision. "*" opens every door.
+var rooms = map[string]string{
+	// vocabulary
+	"scopes":        "",
+	"server/fault":  "",
+	"server/ledger": "",
+	"server/dial":   "",
+	// formats and libraries, for people outside
+	"clients/token":    "scopes",
+	"clients/operator": "scopes",
+	// organs
+	"scopes/policy":   "scopes",
+	"clients":         "scopes clients/token server/fault server/ledger",
+	"server/keys":     "server/ledger",
+	"server/audit":    "server/fault server/ledger",
+	"server/revoke":   "clients/token scopes server/ledger",
+	"server/identity": "clients/token scopes server/dial server/fault",
+	"server/tenant": "clients scopes scopes/policy server/audit server/fault server/identity server/keys server/ledger " +
+		"server/revoke",
+	"server/exchange": "clients clients/token scopes scopes/policy server/audit server/fault server/identity server/ledger " +
+		"server/revoke server/tenant",
+	"server/admin": "clients scopes server/audit server/fault server/keys server/ledger server/revoke server/tenant",
+	// surfaces
+	"server/oauth":    "clients server/exchange server/fault",
+	"server/adminapi": "clients clients/operator server/admin server/audit server/fault server/ledger server/tenant",
+	"web":             "",
+	"server":          "clients server/exchange server/fault server/keys server/oauth server/tenant web",
+	// adapters
+	"storage/internal/accept": "server/ledger",
+	"storage/bolt":            "server/fault server/ledger storage/internal/accept",
+	"storage/redis":           "server/fault server/ledger storage/internal/accept",
+	"storage":                 "server/ledger storage/bolt storage/redis",
+	"storage/storagetest":     "server/fault server/ledger storage",
+	// programs
+	"cmd/bursar":          "*",
+	"cmd/demoissuer":      "",
+	"cmd/internal/config": "scopes server/keys storage",
+	"cmd/internal/serve":  "*",
+	// the house seen from the street
+	"e2e":        "clients/operator clients/token",
+	"e2e/issuer": "cmd/demoissuer",
+}
+
+// heavy third parties, and the one room that may import each.
+var heavy = map[string]string{
+	"github.com/ory/":           "server/oauth",
+	"github.com/gorilla/mux":    "server",
+	"github.com/redis/":         "storage/redis",
+	"go.etcd.io/bbolt":          "storage/bolt",
+	"github.com/coreos/go-oidc": "server/identity",
+	"cel.dev/":                  "scopes/policy",
+	"github.com/spf13/cobra":    "cmd/bursar",
+}
+
+// noHTTP are the rooms that must not know net/http: what they decide does not depend on how it is asked.
+var noHTTP = strings.Fields("scopes scopes/policy clients clients/token server/fault server/ledger server/dial server/keys server/audit " +
+	"server/revoke server/tenant server/exchange server/admin storage storage/bolt storage/redis")
+
+// TestTheHouse holds every source file against the rules. It parses the files in this process, so that the test cache sees
+// a change of any of them.
+func TestTheHouse(t *testing.T) {
+	seen := map[string]bool{}
+	err := filepath.WalkDir("..", func(file string, d fs.DirEntry, err error) error {
+		switch name := d.Name(); {
+		case err != nil:
+			return err
+		case d.IsDir() && (name == "node_modules" || name == "testdata" || strings.HasPrefix(name, ".") && name != ".."):
+			return fs.SkipDir
+		case d.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go"):
+			return nil
+		}
+		room, err := filepath.Rel("..", filepath.Dir(file))
+		if err != nil {
+			return err
+		}
+		room = filepath.ToSlash(room)
+		seen[room] = true
+		checkImports(t, room, file)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for room := range rooms {
+		if !seen[room] && room != "e2e" {
+			t.Errorf("%s is in the table and has no source file", room)
+		}
+	}
+}
+
+func checkImports(t *testing.T, room, file string) {
+	t.Helper()
+	allowed, listed := rooms[room]
+	if !listed {
+		t.Errorf("%s: room %s is not in the table of rooms", file, room)
+		return
+	}
+	f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, spec := range f.Imports {
+		imported, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ours, ok := strings.CutPrefix(imported, module); ok && allowed != "*" && !slices.Contains(strings.Fields(allowed), ours) {
+			t.Errorf("%s: %s may not import %s", file, room, ours)
+		}
+		if imported == "net/http" && slices.Contains(noHTTP, room) {
+			t.Errorf("%s: %s must not know net/http", file, room)
+		}
+		for prefix, owner := range heavy {
+			if strings.HasPrefix(imported, prefix) && room != owner {
+				t.Errorf("%s: only %s may import %s", file, owner, imported)
+			}
+		}
+	}
+}
+
+// TestTopLevel holds the folders of the repository against the plan.
+func TestTopLevel(t *testing.T) {
+	entries, err := os.ReadDir("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := strings.Fields("cmd server storage scopes clients web e2e docs dist")
+	for _, e := range entries {
+		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") && !slices.Contains(known, e.Name()) {
+			t.Errorf("folder %s is not part of the house", e.Name())
+		}
+	}
+}
