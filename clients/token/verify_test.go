@@ -318,6 +318,32 @@ func TestCheckSignatureOnPublishedVectors(t *testing.T) {
 	}
 }
 
+// The library looks at none of this.
+func TestCheckSignatureRefusesAKeyThatIsNotForIt(t *testing.T) {
+	compact, h := goodES(t), token.Header{Type: token.Type, Algorithm: "ES256", KeyID: "es"}
+	good := jose.JSONWebKey{Key: ecKey.Public(), KeyID: "es", Algorithm: "ES256", Use: "sig"}
+	if err := token.CheckSignature(compact, h, good); err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(k *jose.JSONWebKey){
+		"the zero key":                func(k *jose.JSONWebKey) { *k = jose.JSONWebKey{} },
+		"a key to encrypt with":       func(k *jose.JSONWebKey) { k.Use = "enc" },
+		"a key without alg":           func(k *jose.JSONWebKey) { k.Algorithm = "" },
+		"a key for another alg":       func(k *jose.JSONWebKey) { k.Algorithm = "ES384" },
+		"an RSA key that says ES256":  func(k *jose.JSONWebKey) { k.Key = rsaKey.Public() },
+		"a private key":               func(k *jose.JSONWebKey) { k.Key = ecKey },
+		"a shared secret":             func(k *jose.JSONWebKey) { k.Key = []byte("secret") },
+		"a nested key":                func(k *jose.JSONWebKey) { k.Key = good },
+		"a set of keys that holds it": func(k *jose.JSONWebKey) { k.Key = jose.JSONWebKeySet{Keys: []jose.JSONWebKey{good}} },
+	} {
+		key := good
+		change(&key)
+		if err := token.CheckSignature(compact, h, key); reason(err) != token.ReasonAlgorithm {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
 func TestKeySetRefuses(t *testing.T) {
 	private, err := json.Marshal(jose.JSONWebKey{Key: ecKey, KeyID: "es", Algorithm: "ES256", Use: "sig"})
 	if err != nil {

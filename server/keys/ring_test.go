@@ -219,6 +219,9 @@ func TestAnAlgorithmThatIsNotThereIsErrNoKey(t *testing.T) {
 	if r = s.apply(put, nil, err); !r.Has(keys.EdDSA) || states(r, start) != "active next active next" {
 		t.Errorf("after Add: %s", states(r, start))
 	}
+	if got := r.Algs(); !slices.Equal(got, []keys.Alg{keys.ES256, keys.EdDSA}) {
+		t.Errorf("Algs: %v", got)
+	}
 	if again, err := r.Add(keys.EdDSA, start); err != nil || again != nil {
 		t.Errorf("a second Add: %v, %v", again, err)
 	}

@@ -174,6 +174,15 @@ func TestWithLeavesTheOldStateAlone(t *testing.T) {
 	}
 }
 
+// A store that lost a revocation cannot take it back from those who know.
+func TestTheTimeOfACutoffNeverGoesBack(t *testing.T) {
+	s := state(cutoff(revoke.Client, "ap-bot")).With([]ledger.Cutoff{cutoff(revoke.Client, "ap-bot",
+		func(c *ledger.Cutoff) { c.Seq, c.At, c.Until = 2, cut.Add(-time.Hour), cut.Add(-time.Minute) })}, at(cut))
+	if _, hit := s.Hits(itself(), ""); !hit {
+		t.Error("a later change with an earlier time brought a revoked token back")
+	}
+}
+
 // Many cutoffs come one by one, as a store that is polled gives them; ended ones go, all others stay.
 func TestManyCutoffs(t *testing.T) {
 	s := state(cutoff(revoke.Client, "ap-bot", func(c *ledger.Cutoff) { c.Disabled, c.Until = true, cut }))
