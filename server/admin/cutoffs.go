@@ -6,16 +6,22 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
-	"github.com/bursar-sts/bursar/scopes"
 	"github.com/bursar-sts/bursar/server/audit"
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/ledger"
 	"github.com/bursar-sts/bursar/server/revoke"
 	"github.com/bursar-sts/bursar/server/tenant"
 )
+
+// CutoffKinds returns the kinds of targets that can be revoked.
+func CutoffKinds() []string {
+	var kinds []string
+	for _, k := range revoke.Kinds() {
+		kinds = append(kinds, string(k))
+	}
+	return kinds
+}
 
 // Cutoffs lists the tenant's cutoffs that still matter, in the order of Seq.
 func (s *Service) Cutoffs(ctx context.Context, op Operator) ([]ledger.Cutoff, error) {
@@ -42,17 +48,19 @@ type Receipt struct {
 }
 
 // Revoke ends everything of a target that was issued up to now, and disables the target if its kind can be. Of the kind
-// revoke.Tenant the value is empty. A client, tool or issuer must be one of the tenant's (a client may also be deleted
-// already), so that a slip of the pen does not pass for a revocation; what is only in tokens is not looked up.
+// revoke.Tenant the value is empty. A client, tool or issuer, and the issuer of a subject, must be one of the tenant's (a
+// client may also be deleted already), so that a slip of the pen does not pass for a revocation; what is only in tokens
+// is not looked up.
 //
 // After Unavailable the cutoff may be in force; asking again is safe, and moves it forward.
-func (s *Service) Revoke(ctx context.Context, op Operator, target ledger.Key) (Receipt, error) {
+func (s *Service) Revoke(ctx context.Context, op Operator, kind, value string) (Receipt, error) {
 	v, err := s.read(ctx, op, WriteCutoffs)
 	if err != nil {
 		return Receipt{}, err
 	}
-	if problems := checkTarget(target); len(problems) > 0 {
-		return Receipt{}, invalid("cutoff.target", problems...)
+	target, err := parseTarget(kind, value)
+	if err != nil {
+		return Receipt{}, err
 	}
 	if !exists(v, target) {
 		return Receipt{}, fault.New(fault.NotFound, "cutoff.unknown",
@@ -67,17 +75,17 @@ func (s *Service) Revoke(ctx context.Context, op Operator, target ledger.Key) (R
 // Enable lets a target that Revoke disabled be used again. What was revoked stays revoked: the receipt's At is that of
 // the cutoff. Enable returns when what is issued from then on is not hit by it, which can take until the end of the
 // second in which Revoke was called: tokens are dated in whole seconds, and one of the cutoff's own second is revoked.
-func (s *Service) Enable(ctx context.Context, op Operator, target ledger.Key) (Receipt, error) {
+func (s *Service) Enable(ctx context.Context, op Operator, kind, value string) (Receipt, error) {
 	v, err := s.read(ctx, op, WriteCutoffs)
 	if err != nil {
 		return Receipt{}, err
 	}
-	problems := checkTarget(target)
-	if len(problems) == 0 && !revoke.Kind(target.Kind).Disables() {
-		problems = []string{"kind: is final and cannot be enabled"}
+	target, err := parseTarget(kind, value)
+	if err == nil && !revoke.Kind(kind).Disables() {
+		err = invalid("cutoff.final", "kind: is final; what it revokes never comes back")
 	}
-	if len(problems) > 0 {
-		return Receipt{}, invalid("cutoff.target", problems...)
+	if err != nil {
+		return Receipt{}, err
 	}
 	before, err := s.cutoffs(ctx, v)
 	if err != nil {
@@ -105,62 +113,28 @@ func (s *Service) outlast(ctx context.Context, at time.Time) {
 	}
 }
 
-// CutoffKinds returns the kinds of targets.
-func CutoffKinds() []string {
-	var kinds []string
-	for _, k := range []revoke.Kind{revoke.JTI, revoke.Lineage, revoke.Run, revoke.Client, revoke.Tool, revoke.Tenant,
-		revoke.Issuer, revoke.Subject} {
-		kinds = append(kinds, string(k))
+// parseTarget reads a target; what is wrong with it is Invalid.
+func parseTarget(kind, value string) (ledger.Key, error) {
+	key, err := revoke.ParseTarget(kind, value)
+	if err != nil {
+		return key, invalid("cutoff.target", err.Error())
 	}
-	return kinds
-}
-
-// maxValue bounds a target's value, in bytes: the name of an issuer, a colon, and the longest subject.
-const maxValue = 64 + 2048
-
-func checkTarget(k ledger.Key) []string {
-	valueProblem := func(what string) []string { return []string{"value: " + what} }
-	switch kind := revoke.Kind(k.Kind); kind {
-	case revoke.Tenant:
-		if k.ID != "" {
-			return valueProblem("the kind tenant has none")
-		}
-		return nil
-	case revoke.Client, revoke.Tool, revoke.Issuer:
-		if err := scopes.CheckSlug(k.ID); err != nil {
-			return valueProblem(err.Error())
-		}
-		return nil
-	case revoke.JTI, revoke.Lineage, revoke.Run:
-		odd := func(r rune) bool { return r <= ' ' || r > '~' }
-		if k.ID == "" || len(k.ID) > 256 || strings.ContainsFunc(k.ID, odd) {
-			return valueProblem("must be 1 to 256 printable ASCII characters without spaces")
-		}
-		return nil
-	case revoke.Subject:
-		name, sub, _ := strings.Cut(k.ID, ":")
-		if scopes.CheckSlug(name) != nil || sub == "" || len(k.ID) > maxValue || !utf8.ValidString(k.ID) ||
-			strings.ContainsFunc(k.ID, unicode.IsControl) {
-			return valueProblem("must be the sub of the tokens: the trusted issuer's name, a colon, and its subject")
-		}
-		return nil
-	}
-	return []string{"kind: must be one of " + strings.Join(CutoffKinds(), ", ")}
+	return key, nil
 }
 
 // exists reports whether the tenant has the target, as far as that can be known.
 func exists(v *tenant.View, k ledger.Key) bool {
-	var found bool
+	has := func(kind, id string) bool { _, found := v.Row(kind, id); return found }
 	switch revoke.Kind(k.Kind) {
 	case revoke.Client:
-		_, found = v.Row(tenant.KindClient, k.ID)
-		return found || v.Retired(k.ID)
+		return has(tenant.KindClient, k.ID) || v.Retired(k.ID)
 	case revoke.Tool:
-		_, found = v.Row(tenant.KindTool, k.ID)
+		return has(tenant.KindTool, k.ID)
 	case revoke.Issuer:
-		_, found = v.Row(tenant.KindIssuer, k.ID)
-	default:
-		return true
+		return has(tenant.KindIssuer, k.ID)
+	case revoke.Subject:
+		issuer, _, _ := strings.Cut(k.ID, ":")
+		return has(tenant.KindIssuer, issuer)
 	}
-	return found
+	return true
 }

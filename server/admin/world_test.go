@@ -1,0 +1,215 @@
+package admin_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/bursar-sts/bursar/server/admin"
+	"github.com/bursar-sts/bursar/server/audit"
+	"github.com/bursar-sts/bursar/server/fault"
+	"github.com/bursar-sts/bursar/server/identity"
+	"github.com/bursar-sts/bursar/server/keys"
+	"github.com/bursar-sts/bursar/server/ledger"
+	"github.com/bursar-sts/bursar/server/tenant"
+	"github.com/bursar-sts/bursar/storage/bolt"
+	"github.com/bursar-sts/bursar/storage/storagetest"
+)
+
+const baseURL = "https://sts.example"
+
+// world is a store with the processes that work on it, in one time that only the test moves.
+type world struct {
+	t        *testing.T
+	store    *storagetest.Faulty
+	master   keys.Master
+	platform string        // the token of admin.token
+	*process               // the first one
+	deadline time.Duration // of the logs of further processes
+
+	mu    sync.Mutex
+	now   time.Time
+	slept time.Duration
+}
+
+// process is what one bursar process has of its own.
+type process struct {
+	svc *admin.Service
+	log *audit.Log
+	dir *tenant.Directory
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, platform: admin.NewToken(), now: time.Date(2030, 1, 2, 3, 4, 5, 600e6, time.UTC)}
+	db, err := bolt.Open(bolt.Config{Path: filepath.Join(t.TempDir(), "bursar.db"), Now: w.time})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	w.store = storagetest.Failing(db)
+	if w.master, err = keys.FileMaster(keys.NewMasterFile()); err != nil {
+		t.Fatal(err)
+	}
+	w.process = w.start()
+	return w
+}
+
+// start starts another process.
+func (w *world) start() *process {
+	w.t.Helper()
+	sources := identity.NewSources(identity.Config{Now: w.time})
+	log := audit.New(audit.Config{Store: w.store, Now: w.time, Deadline: w.deadline})
+	w.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+		defer cancel()
+		_ = log.Close(ctx)
+		sources.Close()
+	})
+	dir := tenant.NewDirectory(tenant.Config{Store: w.store, Master: w.master, Sources: sources, BaseURL: baseURL, Now: w.time})
+	return &process{log: log, dir: dir, svc: admin.New(admin.Config{
+		Directory: dir, Store: w.store, Log: log, PlatformTokenHash: admin.HashToken(w.platform), Sleep: w.sleep,
+	})}
+}
+
+func (w *world) time() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.now
+}
+
+// sleep lets the time pass at once.
+func (w *world) sleep(ctx context.Context, d time.Duration) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.now, w.slept = w.now.Add(d), w.slept+d
+	return ctx.Err()
+}
+
+func (w *world) pass(d time.Duration) { _ = w.sleep(context.Background(), d) }
+
+// signIn returns the operator that a token is on a tenant's paths, or on the platform's.
+func (w *world) signIn(p *process, slug, token string) admin.Operator {
+	w.t.Helper()
+	op, err := p.svc.Authenticate(w.t.Context(), admin.Credentials{Tenant: slug, Token: token, IP: "192.0.2.1"})
+	if err != nil {
+		w.t.Fatalf("sign in at %q: %v", slug, err)
+	}
+	return op
+}
+
+// root returns the platform admin on a tenant's paths.
+func (w *world) root(slug string) admin.Operator {
+	w.t.Helper()
+	return w.signIn(w.process, slug, w.platform)
+}
+
+// token makes an operator token on a tenant, or on the platform.
+func (w *world) token(slug string, role admin.Role) string {
+	w.t.Helper()
+	plain, _, err := w.svc.CreateOperator(w.t.Context(), w.root(slug), role, time.Hour)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return plain
+}
+
+// apply applies a file that must be accepted.
+func (w *world) apply(slug, file string) *admin.Applied {
+	w.t.Helper()
+	done, err := w.svc.Apply(w.t.Context(), w.root(slug), admin.ApplyRequest{File: []byte(file)})
+	if err != nil {
+		w.t.Fatalf("apply: %v %q", err, fault.As(err).Problems)
+	}
+	return done
+}
+
+// file describes a tenant with clients of those ids, which authenticate by secret.
+func file(slug string, clients ...string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "apiVersion: bursar/v1\ntenant: %s\nclients:\n", slug)
+	for _, id := range clients {
+		fmt.Fprintf(&b, "  - {id: %s, kind: agent, auth: {method: client_secret_basic}}\n", id)
+	}
+	return b.String()
+}
+
+const tool = "tools: [{name: payments, resource: https://pay.example, actions: [refunds.read]}]\n"
+
+// record is an event as the log has it.
+type record struct {
+	Name string
+	Body audit.Body
+	raw  string
+}
+
+// records reads a whole log, without the entries that the log makes by itself.
+func (w *world) records(t ledger.Tenant) []record {
+	w.t.Helper()
+	entries, err := w.store.Events(w.t.Context(), t, 0, 100_000)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var all []record
+	for _, e := range entries {
+		var set struct {
+			Events map[string]audit.Body `json:"events"`
+		}
+		if err := json.Unmarshal(e.Data, &set); err != nil {
+			w.t.Fatal(err)
+		}
+		for name, body := range set.Events {
+			name = strings.TrimSuffix(strings.TrimPrefix(name, "urn:bursar:event:"), ":v1")
+			if name != audit.WriterStart {
+				all = append(all, record{name, body, string(e.Data)})
+			}
+		}
+	}
+	return all
+}
+
+// id returns the tenant's internal id.
+func (w *world) id(slug string) ledger.Tenant {
+	w.t.Helper()
+	if slug == "" {
+		return ledger.Platform
+	}
+	v, err := w.dir.Fresh(w.t.Context(), slug)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return v.ID
+}
+
+func (w *world) position(slug string) ledger.Position {
+	w.t.Helper()
+	p, err := w.store.Position(w.t.Context(), w.id(slug))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return p
+}
+
+func wantKind(t *testing.T, err error, want fault.Kind) {
+	t.Helper()
+	if err == nil {
+		t.Fatalf("nothing was refused, want %v", want)
+	}
+	if got := fault.As(err).Kind; got != want {
+		t.Fatalf("refused as %v (%v), want %v", got, err, want)
+	}
+}
+
+func wantReason(t *testing.T, err error, want string) {
+	t.Helper()
+	f, ok := errors.AsType[*fault.Error](err)
+	if !ok || f.Reason != want {
+		t.Fatalf("refused with %v, want the reason %s", err, want)
+	}
+}
