@@ -26,7 +26,8 @@ go generate ./cmd/internal/configdoc -->
 
 There are two kinds of files. ` + "`bursar.yaml`" + ` is the server's, and its operator writes it. A tenant file
 describes one tenant: who it trusts, who its clients are, which tools they can call, and who may do what;
-` + "`bursar apply`" + ` sends it to the server. Both are strict: an unknown field is a mistake, and all mistakes of a file are reported at once.
+` + "`bursar apply`" + ` sends it to the server. Both are strict: an unknown field is a mistake, and all mistakes of a
+file are reported at once.
 
 Durations are written as in ` + "`90s`, `5m`, `24h`" + `. A field may be left out unless it says that it is required.
 `
