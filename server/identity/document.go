@@ -105,15 +105,12 @@ func parseDocument(data []byte, spiffe bool, skipped func(place int, err error))
 
 // parse reads the key itself.
 func (r rawKey) parse(raw []byte) (key, error) {
-	if r.malformed {
-		return key{}, errors.New("is not a JWK")
-	}
-	if r.Type == "oct" || r.D != nil || r.K != nil {
-		return key{}, errors.New("is not public; publish and configure public keys only, and replace this one")
-	}
 	var jwk jose.JSONWebKey
-	if err := jwk.UnmarshalJSON(raw); err != nil || !jwk.Valid() || !jwk.IsPublic() {
-		return key{}, errors.New("is not a valid public key in JWK form")
+	switch err := jwk.UnmarshalJSON(raw); {
+	case r.malformed || err != nil || !jwk.Valid():
+		return key{}, errors.New("is not a valid key in JWK form")
+	case !jwk.IsPublic():
+		return key{}, errors.New("is not public; configure public keys only, and replace this one")
 	}
 	switch public := jwk.Key.(type) {
 	case *rsa.PublicKey:

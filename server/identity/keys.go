@@ -92,7 +92,7 @@ func (s *snapshot) find(kid, alg string) (*key, error) {
 
 // VerifySignature checks the signature of a compact JWS and returns its payload. The token must be canonical; of its
 // header only alg and kid are used, and crit is refused (RFC 7515 §4.1.11). Nothing is said about claims or typ.
-// Errors are *fault.Error: InvalidRequest with a reason that begins with "token.", or Unavailable if keys cannot be had.
+// Errors are *fault.Error: InvalidRequest with a reason that begins with "token.", or Unavailable without keys.
 func (k *Keys) VerifySignature(ctx context.Context, compact string) ([]byte, error) {
 	t, err := open(compact)
 	if err != nil {

@@ -163,6 +163,9 @@ func TestBrokenIssuers(t *testing.T) {
 			w.issuer.SetMode(m)
 			_, err = w.verify(w.mint(demoissuer.Request{}))
 			wantReason(t, err, "issuer.unreachable")
+			if n, _ := w.issuer.Stats(); n > 3 {
+				t.Errorf("%d requests for one fetch", n)
+			}
 			if public := fault.As(err).Public; strings.Contains(public, "169.254") ||
 				strings.Contains(public, w.server.URL) {
 				t.Errorf("the presenter reads %q", public)
@@ -195,15 +198,77 @@ func TestFailedFetchesPause(t *testing.T) {
 
 func TestNearlyOldKeysAreRefreshedInTheBackground(t *testing.T) {
 	w := newWorld(t, identity.OIDC)
+	asked, answer := make(chan bool, 1), make(chan bool)
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		asked <- true
+		<-answer
+		w.issuer.ServeHTTP(rw, r)
+	}))
+	defer server.Close()
+	w.entry.JWKSURI = server.URL + "/jwks"
+	w.restart(identity.Config{FetchTimeout: time.Minute})
+	go func() { answer <- true }()
 	w.accept(w.mint(demoissuer.Request{}))
+	<-asked
 	w.clock.advance(4*time.Minute + time.Second)
+	w.accept(w.mint(demoissuer.Request{})) // while the issuer does not answer
+	select {
+	case <-asked:
+	case <-time.After(10 * time.Second):
+		t.Fatal("no refresh was begun")
+	}
+	w.accept(w.mint(demoissuer.Request{}))
+	answer <- true
+}
+
+func TestCloseEndsFetches(t *testing.T) {
+	w := newWorld(t, identity.OIDC)
+	w.accept(w.mint(demoissuer.Request{}))
 	w.issuer.SetMode(demoissuer.Mode{Name: demoissuer.ModeSlow})
-	w.accept(w.mint(demoissuer.Request{})) // does not wait for the issuer
-	w.issuer.SetMode(demoissuer.Mode{Name: demoissuer.ModeOK})
-	w.sources.Close() // ends the fetch, which has an owner that waits for it
+	w.clock.advance(4*time.Minute + time.Second)
+	w.accept(w.mint(demoissuer.Request{}))
+	w.sources.Close()
 	w.accept(w.mint(demoissuer.Request{}))
 	w.clock.advance(time.Hour)
 	w.refuse(w.mint(demoissuer.Request{}), "issuer.unreachable")
+}
+
+func TestFetchesAreModest(t *testing.T) {
+	w := newWorld(t, identity.OIDC)
+	var written atomic.Int64
+	status, document := http.StatusOK, w.inline()
+	mux := http.NewServeMux()
+	mux.HandleFunc("/endless", func(rw http.ResponseWriter, _ *http.Request) {
+		for written.Load() < 100<<20 {
+			n, err := rw.Write(make([]byte, 64<<10))
+			if err != nil {
+				return
+			}
+			written.Add(int64(n))
+		}
+	})
+	mux.HandleFunc("/document", func(rw http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Accept-Encoding") != "" || r.Header.Get("Cookie") != "" {
+			t.Errorf("request %v", r.Header)
+		}
+		rw.WriteHeader(status)
+		_, _ = rw.Write(document)
+	})
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	w.entry.JWKSURI = server.URL + "/endless"
+	w.restart(identity.Config{FetchTimeout: time.Minute})
+	w.refuse(w.mint(demoissuer.Request{}), "issuer.unreachable")
+	if n := written.Load(); n > 50<<20 {
+		t.Errorf("%d bytes were sent", n)
+	}
+	w.entry.JWKSURI = server.URL + "/document"
+	w.restart(identity.Config{})
+	w.accept(w.mint(demoissuer.Request{}))
+	for _, status = range []int{http.StatusInternalServerError, http.StatusAccepted, http.StatusNotFound} {
+		w.restart(identity.Config{})
+		w.refuse(w.mint(demoissuer.Request{}), "issuer.unreachable")
+	}
 }
 
 // TestACallerThatGivesUpLeavesTheFetchToOthers also shows that no caller waits longer than it wants.
@@ -226,11 +291,13 @@ func TestKeysSurviveAReload(t *testing.T) {
 	w.pool = w.trust("acme", w.entry)
 	w.accept(w.mint(demoissuer.Request{}))
 	w.wantFetches(1)
-	other := w.trust("other", w.entry)
-	if _, err := other.Verify(t.Context(), w.mint(demoissuer.Request{}), identity.TypeJWT); err != nil {
-		t.Error(err)
+	compact := w.mint(demoissuer.Request{})
+	w.accept(compact)
+	other := w.trust("other", w.entry) // and nothing is shared between tenants
+	if p, err := other.Verify(t.Context(), compact, identity.TypeJWT); err != nil || p.Reused {
+		t.Errorf("principal %+v, error %v", p, err)
 	}
-	w.wantFetches(2) // nothing is shared between tenants
+	w.wantFetches(2)
 }
 
 func TestPrivateAddressesNeedBothSides(t *testing.T) {

@@ -53,6 +53,8 @@ func TestVerifyRefusesOtherSVIDs(t *testing.T) {
 		{name: "a second audience", mint: claims("aud", []string{audience, "https://other.example"}), reason: reason},
 		{name: "aud as a list of one", mint: claims("aud", []string{audience})},
 		{name: "an iss is of no account", mint: claims("iss", "https://oidc.demo.example")},
+		{name: "an iss that looks like the trust domain", mint: claims("iss", "spiffe://demo.example", "sub", "alice"),
+			reason: "token.issuer_unknown"},
 		{name: "no iat", mint: claims("iat", nil)},
 		{name: "no iat and a long life", mint: demoissuer.Request{Lifetime: "25h", Claims: m{"iat": nil}},
 			reason: "token.lifetime"},
