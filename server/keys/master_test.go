@@ -108,7 +108,10 @@ func TestPlacesNeverCollide(t *testing.T) {
 			t.Fatalf("%q and %q", a, b)
 		}
 	})
-	if bytes.Equal(keys.AAD("ab", "c", "", "", ""), keys.AAD("a", "bc", "", "", "")) {
-		t.Error("a byte moved to the next field")
+	for _, between := range []string{"", ":", "\x00", strings.Repeat("\x00", 8), strings.Repeat("\x00", 7) + "\x01"} {
+		a, b := keys.AAD("x"+between+"y", "z", "", "", ""), keys.AAD("x", "y"+between+"z", "", "", "")
+		if bytes.Equal(a, b) {
+			t.Errorf("what is on either side of %q moved to another field", between)
+		}
 	}
 }

@@ -163,7 +163,7 @@ func TestAStateThatWasNeverToldRefuses(t *testing.T) {
 }
 
 func TestWithLeavesTheOldStateAlone(t *testing.T) {
-	old := state()
+	old := state(cutoff(revoke.JTI, "other"))
 	next := old.With([]ledger.Cutoff{cutoff(revoke.JTI, "self")}, ledger.Position{Cutoffs: 9, Time: cut})
 	if _, hit := old.Hits(itself(), ""); hit || old.Seq != 1 || next.Seq != 9 {
 		t.Errorf("hit %v, sequences %d and %d", hit, old.Seq, next.Seq)
@@ -186,9 +186,14 @@ func TestTheTimeOfACutoffNeverGoesBack(t *testing.T) {
 // Many cutoffs come one by one, as a store that is polled gives them; ended ones go, all others stay.
 func TestManyCutoffs(t *testing.T) {
 	s := state(cutoff(revoke.Client, "ap-bot", func(c *ledger.Cutoff) { c.Disabled, c.Until = true, cut }))
+	helper := ledger.Key{Kind: "client", ID: "helper"}
+	s = s.With([]ledger.Cutoff{{Key: helper, At: cut, Until: cut, Disabled: true}}, at(cut))
 	moment := cut
 	for i := range 5000 {
 		moment = cut.Add(time.Duration(i) * time.Second)
+		if i == 2000 {
+			s = s.With([]ledger.Cutoff{{Key: helper, Seq: 2000, At: cut, Until: cut}}, at(moment))
+		}
 		c := ledger.Cutoff{Key: ledger.Key{Kind: "jti", ID: "t" + strconv.Itoa(i)}, Seq: int64(i + 2), At: moment,
 			Until: moment.Add(revoke.Keep)}
 		s = s.With([]ledger.Cutoff{c}, ledger.Position{Cutoffs: c.Seq, Time: moment})
@@ -209,6 +214,9 @@ func TestManyCutoffs(t *testing.T) {
 	}
 	if _, hit := s.Hits(itself(), ""); !hit {
 		t.Error("a disabled client came back by itself")
+	}
+	if _, hit := s.Disabled(helper); hit {
+		t.Error("a client that was enabled is disabled again")
 	}
 }
 
