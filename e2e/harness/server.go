@@ -1,0 +1,203 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/bursar-sts/bursar/clients/operator"
+	"github.com/bursar-sts/bursar/storage/storagetest"
+)
+
+// patience bounds every wait for something that must happen.
+const patience = 20 * time.Second
+
+// Server is a bursar process.
+type Server struct {
+	URL      string // where it is reached
+	BaseURL  string // its base_url; the same, except for a Twin
+	Metrics  string // URL of its metrics
+	Dir      string // its configuration, keys, data and output
+	Operator *operator.Client
+	Redis    *storagetest.RedisServer // nil on the embedded store
+
+	config  string // its bursar.yaml
+	process *process
+}
+
+// EachStore runs a test on a server of its own with each store.
+func EachStore(t *testing.T, run func(t *testing.T, s *Server)) {
+	t.Helper()
+	for _, store := range []string{"bolt", "redis"} {
+		t.Run(store, func(t *testing.T) {
+			t.Parallel()
+			run(t, Start(t, store))
+		})
+	}
+}
+
+// Start makes a configuration with `bursar init` and serves it; store is bolt or redis. The tenants acme, globex and
+// frozen may have issuers on loopback addresses, others may not.
+func Start(t testing.TB, store string) *Server {
+	t.Helper()
+	s := &Server{Dir: t.TempDir()}
+	url := "bolt:bursar.db"
+	if store == "redis" {
+		s.Redis = storagetest.StartRedis(t)
+		url = s.Redis.URL()
+	}
+	listen := freeAddress(t)
+	s.URL = "http://" + listen
+	s.BaseURL, s.config = s.URL, filepath.Join(s.Dir, "bursar.yaml")
+	if out, err := s.run(t, "init", "--dir", s.Dir, "--listen", listen, "--store", url); err != nil {
+		t.Fatalf("bursar init: %v\n%s", err, out)
+	}
+	metrics := freeAddress(t)
+	s.Metrics = "http://" + metrics + "/metrics"
+	s.extend(t, fmt.Sprintf("metrics: {listen: %q}\ntenants:\n  acme: {private_cidrs: [127.0.0.0/8]}\n"+
+		"  globex: {private_cidrs: [127.0.0.0/8]}\n  frozen: {private_cidrs: [127.0.0.0/8]}\n", metrics))
+	s.Operator = s.operator(t, filepath.Join(s.Dir, "admin.token"))
+	s.Restart(t)
+	t.Cleanup(func() { s.finish(t) })
+	return s
+}
+
+func freeAddress(t testing.TB) string {
+	return fmt.Sprintf("127.0.0.1:%d", storagetest.FreePort(t))
+}
+
+func (s *Server) extend(t testing.TB, more string) {
+	t.Helper()
+	text, err := os.ReadFile(s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(s.config, append(text, more...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *Server) operator(t testing.TB, tokenFile string) *operator.Client {
+	t.Helper()
+	token, err := os.ReadFile(tokenFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &operator.Client{BaseURL: s.URL, Token: strings.TrimSpace(string(token))}
+}
+
+// Twin starts a second process on the same configuration and the same Redis, reached at another address.
+func (s *Server) Twin(t testing.TB) *Server {
+	t.Helper()
+	text, err := os.ReadFile(s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listen, metrics := freeAddress(t), freeAddress(t)
+	twin := *s
+	twin.URL, twin.Metrics, twin.config = "http://"+listen, "http://"+metrics+"/metrics", filepath.Join(s.Dir, "twin.yaml")
+	own := strings.TrimPrefix(s.URL, "http://")
+	changed := strings.Replace(string(text), "listen: "+own, "listen: "+listen, 1)
+	changed = strings.Replace(changed, strings.TrimSuffix(strings.TrimPrefix(s.Metrics, "http://"), "/metrics"), metrics, 1)
+	if err := os.WriteFile(twin.config, []byte(changed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	twin.Operator = twin.operator(t, filepath.Join(s.Dir, "admin.token"))
+	twin.process = nil
+	twin.Restart(t)
+	t.Cleanup(func() { twin.finish(t) })
+	return &twin
+}
+
+// Output is the file that everything goes to which the process prints.
+func (s *Server) Output() string { return s.config + ".log" }
+
+// Restart serves, and returns when the server is ready. A server that runs must be killed or stopped before.
+func (s *Server) Restart(t testing.TB) {
+	t.Helper()
+	out, err := os.OpenFile(s.Output(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = out.Close() }() // the process has its own
+	s.process = start(t, out, nil, binary(t, "bursar"), "serve", "--config", s.config)
+	Eventually(t, "the server is ready", func() bool {
+		if s.process.ended() {
+			t.Fatal("the server ended instead of serving")
+		}
+		return s.Operator.Ready(t.Context()) == nil
+	})
+}
+
+// Kill ends the server as kill -9 does.
+func (s *Server) Kill() { s.process.end(syscall.SIGKILL) }
+
+// Stop ends the server as a service manager does.
+func (s *Server) Stop() { s.process.end(syscall.SIGTERM) }
+
+// finish ends the server, and shows what it printed if the test failed.
+func (s *Server) finish(t testing.TB) {
+	s.Stop()
+	if !t.Failed() {
+		return
+	}
+	if text, err := os.ReadFile(s.Output()); err == nil {
+		t.Logf("output of the server:\n%s", tail(text, 8<<10))
+	}
+}
+
+func tail(text []byte, size int) []byte { return text[max(0, len(text)-size):] }
+
+// Bursar runs a command of the binary as the platform's operator and returns what it printed. Its error is that of the
+// process.
+func (s *Server) Bursar(t testing.TB, args ...string) (string, error) {
+	t.Helper()
+	return s.run(t, args...)
+}
+
+func (s *Server) run(t testing.TB, args ...string) (string, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, binary(t, "bursar"), args...)
+	cmd.Env = append(os.Environ(), "BURSAR_SERVER="+s.URL, "BURSAR_TOKEN_FILE="+filepath.Join(s.Dir, "admin.token"))
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// Apply applies a tenant file through the binary, and fails the test if it is refused.
+func (s *Server) Apply(t testing.TB, file string) {
+	t.Helper()
+	if out, err := s.TryApply(t, file); err != nil {
+		t.Fatalf("bursar apply: %v\n%s\n%s", err, out, file)
+	}
+}
+
+// TryApply applies a tenant file through the binary.
+func (s *Server) TryApply(t testing.TB, file string) (string, error) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "tenant.yaml")
+	if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return s.Bursar(t, "apply", "-f", path)
+}
+
+// Issuer is the issuer URL of a tenant.
+func (s *Server) Issuer(tenant string) string { return s.BaseURL + "/t/" + tenant }
+
+// Eventually waits until a condition holds that nothing announces.
+func Eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %s in vain: %s", patience, what)
+		}
+	}
+}
