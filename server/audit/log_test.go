@@ -68,6 +68,10 @@ func TestCallersGetTheirOwnPositions(t *testing.T) {
 	if want := 1 + callers*calls*4/5 + 2*changes; len(all) != want || conflicts == 0 || changes == 0 {
 		t.Errorf("%d entries, %d conflicts, %d changes; want %d entries", len(all), conflicts, changes, want)
 	}
+	rows, p, err := s.Rows(t.Context(), origin.Tenant)
+	if err != nil || p.Revision != int64(changes) || len(rows) != changes {
+		t.Errorf("%d changes were recorded; revision %d, %d rows, %v", changes, p.Revision, len(rows), err)
+	}
 	if s.commits >= len(at) {
 		t.Errorf("%d commits for %d calls: nothing was grouped", s.commits, len(at))
 	}
@@ -142,6 +146,27 @@ func named(name string) audit.Event {
 func appendOnly(l *audit.Log, o audit.Origin, e audit.Event) error {
 	_, err := l.Append(context.Background(), o, e)
 	return err
+}
+
+func TestACrowdIsRecordedInFullCommits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t)
+		l := newLog(t, s)
+		s.breaks(times(3, notApplied))
+		const callers = 1000
+		var wg sync.WaitGroup
+		for i := range callers {
+			wg.Go(func() {
+				if err := appendOnly(l, origin, event(fmt.Sprint(i))); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if got := len(history(t, l)); got != callers+1 || s.commits > 10 {
+			t.Errorf("%d entries in %d commits", got, s.commits)
+		}
+	})
 }
 
 func TestTenantsHaveLogsOfTheirOwn(t *testing.T) {

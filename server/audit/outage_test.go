@@ -19,7 +19,7 @@ func outage(t *testing.T, test func(t *testing.T, s *faulty, l *audit.Log)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore(t)
-		l := newLog(t, s)
+		l := newLogWithin(t, s, 0) // the default
 		if err := appendOnly(l, origin, event("before")); err != nil {
 			t.Fatal(err)
 		}
@@ -167,6 +167,10 @@ func TestACallerWhoLeavesBeforeTheCommitLeavesNothing(t *testing.T) {
 			wantUnavailable(t, err)
 		}
 		wg.Wait()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err := l.Append(ctx, origin, event("never"))
+		wantUnavailable(t, err)
 		time.Sleep(time.Second)
 		wantHistory(t, l, "writer.start", "before", "first")
 	})

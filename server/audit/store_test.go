@@ -90,10 +90,15 @@ func newStore(t *testing.T) *faulty {
 	return &faulty{DB: db}
 }
 
-// newLog returns a log that is closed, and must drain, with the test or bubble.
+// newLog returns a log that is closed, and must drain, with the test or bubble. It waits as long as a busy disk takes.
 func newLog(t *testing.T, s audit.Store) *audit.Log {
 	t.Helper()
-	l := audit.New(audit.Config{Store: s, Node: "r1", Logger: slog.New(slog.DiscardHandler)})
+	return newLogWithin(t, s, time.Minute)
+}
+
+func newLogWithin(t *testing.T, s audit.Store, deadline time.Duration) *audit.Log {
+	t.Helper()
+	l := audit.New(audit.Config{Store: s, Node: "r1", Deadline: deadline, Logger: slog.New(slog.DiscardHandler)})
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
