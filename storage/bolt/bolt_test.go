@@ -81,7 +81,8 @@ func TestReopeningKeepsEverything(t *testing.T) {
 	if p.Time.Before(committed.Time) {
 		t.Fatalf("time went back from %v to %v", committed.Time, p.Time)
 	}
-	if cutoffs, _, err := db.Cutoffs(ctx, "t", 0); err != nil || len(cutoffs) != 1 || !cutoffs[0].At.Equal(committed.Time) {
+	cutoffs, _, err := db.Cutoffs(ctx, "t", 0)
+	if err != nil || len(cutoffs) != 1 || !cutoffs[0].At.Equal(committed.Time) {
 		t.Fatalf("%v %v", cutoffs, err)
 	}
 	if fresh, err := db.Claim(ctx, "t", "k", time.Now()); err != nil || fresh {

@@ -103,7 +103,7 @@ func testNoLostUpdate(t *testing.T, s storage.Store) {
 // testSnapshot writes the revision into several rows of several kinds, more of them all the time.
 func testSnapshot(t *testing.T, s storage.Store) {
 	w := newWriter(t, s)
-	const changes = 100
+	const changes = 40
 	done := make(chan struct{})
 	var group sync.WaitGroup
 	for range 4 {

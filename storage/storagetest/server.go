@@ -16,7 +16,10 @@ import (
 	"time"
 )
 
-const startTimeout = 20 * time.Second
+const (
+	startTimeout = 20 * time.Second
+	stopTimeout  = 10 * time.Second
+)
 
 // supervise runs a server until it ends or until our end of its input closes, which the kernel does even if the test
 // binary is killed: no server outlives the tests. $1 is a folder to remove afterwards, or empty.
@@ -182,19 +185,34 @@ func (s *RedisServer) URL() string { return "redis://" + s.Addr }
 // Stop ends the server as an operator would.
 func (s *RedisServer) Stop() { s.end(syscall.SIGTERM) }
 
-// Kill ends the server as kill -9 does. Killing it twice is harmless.
+// Kill ends the server as kill -9 does. Ending it twice is harmless.
 func (s *RedisServer) Kill() { s.end(syscall.SIGKILL) }
 
+// end repeats the signal, because a Redis that writes its first append-only file ignores SIGTERM. In the end it insists.
 func (s *RedisServer) end(signal syscall.Signal) {
 	if s.cmd == nil || s.cmd.Process == nil {
 		return
 	}
-	if s.pid > 0 {
-		_ = syscall.Kill(s.pid, signal)
+	ended := make(chan struct{})
+	go func() {
+		_ = s.cmd.Wait() // a killed server is an error here, and what we wanted
+		close(ended)
+	}()
+	for deadline := time.Now().Add(stopTimeout); ; {
+		if s.pid > 0 {
+			_ = syscall.Kill(s.pid, signal)
+		}
+		select {
+		case <-ended:
+			_ = s.stdin.Close()
+			s.cmd, s.pid = nil, 0
+			return
+		case <-time.After(100 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			signal = syscall.SIGKILL
+		}
 	}
-	_ = s.cmd.Wait() // a killed server is an error here, and what we wanted
-	_ = s.stdin.Close()
-	s.cmd, s.pid = nil, 0
 }
 
 // Restart starts a stopped or killed server again, on the same port and data.

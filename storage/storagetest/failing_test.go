@@ -1,0 +1,57 @@
+package storagetest_test
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/bursar-sts/bursar/server/fault"
+	"github.com/bursar-sts/bursar/server/ledger"
+	"github.com/bursar-sts/bursar/storage"
+	"github.com/bursar-sts/bursar/storage/bolt"
+	"github.com/bursar-sts/bursar/storage/storagetest"
+)
+
+func TestFailingStoreFailsBeforeOrAfterItsEffect(t *testing.T) {
+	db, err := bolt.Open(bolt.Config{Path: filepath.Join(t.TempDir(), "bursar.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	ctx, s := context.Background(), storagetest.Failing(db)
+	c := ledger.Commit{Writer: "w", First: 1, Entries: [][]byte{[]byte("e")}}
+	calls := map[storagetest.Op]func() error{
+		storagetest.Commit:   func() error { _, err := s.Commit(ctx, "t", c); return err },
+		storagetest.Claim:    func() error { _, err := s.Claim(ctx, "t", "k", time.Now()); return err },
+		storagetest.Position: func() error { _, err := s.Position(ctx, "t"); return err },
+		storagetest.Rows:     func() error { _, _, err := s.Rows(ctx, "t"); return err },
+		storagetest.Cutoffs:  func() error { _, _, err := s.Cutoffs(ctx, "t", 0); return err },
+	}
+	for _, mode := range []storagetest.Mode{storagetest.NotApplied, storagetest.Applied} {
+		for op, call := range calls {
+			s.Set(op, mode)
+			if err := call(); !errors.Is(err, fault.ErrUnavailable) {
+				t.Errorf("%s in mode %d: %v", op, mode, err)
+			}
+			s.Set(op, storagetest.Works)
+		}
+		p, err := s.Position(ctx, "t")
+		if applied := p.Index == 1; err != nil || applied != (mode == storagetest.Applied) {
+			t.Errorf("mode %d: %+v %v", mode, p, err)
+		}
+	}
+	if fresh, err := s.Claim(ctx, "t", "k", time.Now()); err != nil || fresh {
+		t.Error("the claim whose answer was lost was not applied")
+	}
+}
+
+func TestConformanceOfAStoreThatDoesNotFail(t *testing.T) {
+	db, err := bolt.Open(bolt.Config{Path: filepath.Join(t.TempDir(), "bursar.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	storagetest.Run(t, func(*testing.T) storage.Store { return storagetest.Failing(db) })
+}
