@@ -39,7 +39,7 @@ var rooms = map[string]string{
 	"server/admin": "clients scopes server/audit server/fault server/keys server/ledger server/revoke server/tenant",
 	// surfaces
 	"server/oauth":    "clients server/exchange server/fault",
-	"server/adminapi": "clients clients/operator server/admin server/audit server/fault server/ledger server/tenant",
+	"server/adminapi": "clients clients/operator server/admin server/audit server/fault server/keys server/ledger server/tenant",
 	"web":             "",
 	"server":          "clients server/exchange server/fault server/keys server/oauth server/tenant web",
 	// adapters

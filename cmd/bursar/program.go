@@ -40,7 +40,7 @@ func (p *program) run(ctx context.Context, args []string) int {
 
 func (p *program) root() *cobra.Command {
 	root := group("bursar", "Trade workload identities for tokens that are good for one tool and a few minutes",
-		p.initCommand(), p.serveCommand(), p.configCommand(),
+		p.initCommand(), p.serveCommand(), p.devCommand(), p.configCommand(),
 		p.applyCommand(), p.tenantCommand(),
 		p.objectCommand("client", p.clientSecretCommand()), p.objectCommand("tool"), p.objectCommand("issuer"),
 		p.objectCommand("policy"),

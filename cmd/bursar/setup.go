@@ -43,7 +43,7 @@ func (p *program) initCommand() *cobra.Command {
 // shellWord returns s as one word of a shell.
 func shellWord(s string) string {
 	isSafe := func(r rune) bool {
-		return '0' <= r && r <= '9' || 'A' <= r && r <= 'Z' || 'a' <= r && r <= 'z' || strings.ContainsRune("/.-_", r)
+		return '0' <= r && r <= '9' || 'A' <= r && r <= 'Z' || 'a' <= r && r <= 'z' || strings.ContainsRune("/.:@%+=,-_", r)
 	}
 	if strings.TrimFunc(s, isSafe) == "" {
 		return s

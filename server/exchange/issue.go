@@ -154,7 +154,7 @@ func (a *Attempt) claims() token.Claims {
 	c := token.Claims{
 		Issuer: a.view.Issuer, Subject: client, SubProfile: agentProfile, Audience: a.grant.tool.Resource,
 		ClientID: a.caller.client.ID, Scope: a.grant.tool.Scope(a.grant.granted),
-		IssuedAt: a.grant.issued.Unix(), Expiry: a.grant.expiry.Unix(), ID: ledger.NewID(a.grant.issued), Txn: a.txn,
+		IssuedAt: a.grant.issued.Unix(), Expiry: a.grant.expiry.Unix(), ID: ledger.NewID(a.x.Now()), Txn: a.txn,
 		Lineage: &token.Lineage{Issuers: a.caller.issuers()},
 	}
 	if a.caller.onBehalf {
