@@ -49,10 +49,11 @@ var rooms = map[string]string{
 	"storage":                 "server/ledger storage/bolt storage/redis",
 	"storage/storagetest":     "server/fault server/ledger storage",
 	// programs
-	"cmd/bursar":          "*",
-	"cmd/demoissuer":      "",
-	"cmd/internal/config": "scopes server/keys storage",
-	"cmd/internal/serve":  "*",
+	"cmd/bursar":             "*",
+	"cmd/demoissuer":         "",
+	"cmd/internal/config":    "scopes server/keys",
+	"cmd/internal/configdoc": "",
+	"cmd/internal/serve":     "*",
 	// the house seen from the street
 	"e2e":         "clients/operator clients/token",
 	"e2e/harness": "clients/operator storage/storagetest",
