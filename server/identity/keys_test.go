@@ -393,3 +393,30 @@ func TestClientKeys(t *testing.T) {
 	_, err = closed.VerifySignature(t.Context(), assertion)
 	wantReason(t, err, "issuer.unreachable")
 }
+
+func TestKeysThatNobodyUsesAreForgotten(t *testing.T) {
+	w := newWorld(t, identity.OIDC)
+	ask := func(n int) *identity.Keys {
+		return w.sources.ClientKeys("acme", nil, fmt.Sprintf("https://keys.example/%d", n), false)
+	}
+	idle := ask(0)
+	for n := range 63 {
+		ask(n)
+	}
+	w.accept(w.mint(demoissuer.Request{}))
+	if ask(0) != idle {
+		t.Error("keys are forgotten while there are few")
+	}
+	w.clock.advance(61 * time.Minute)
+	w.accept(w.mint(demoissuer.Request{})) // these are used
+	w.wantFetches(2)
+	for n := range 5 {
+		ask(100 + n)
+	}
+	if ask(0) == idle {
+		t.Error("keys that nobody used for an hour are kept")
+	}
+	w.pool = w.trust("acme", w.entry)
+	w.accept(w.mint(demoissuer.Request{}))
+	w.wantFetches(2)
+}
