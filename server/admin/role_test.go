@@ -162,6 +162,20 @@ func TestARefusedRoleIsRecorded(t *testing.T) {
 	}
 }
 
+// TestATenantsAdminIsNobodyOnThePlatform calls what no path of a tenant leads to.
+func TestATenantsAdminIsNobodyOnThePlatform(t *testing.T) {
+	w := newWorld(t)
+	w.apply("acme", file("acme", "bot"))
+	op := w.signIn(w.process, "acme", w.token("acme", admin.Admin))
+	for _, action := range []admin.Action{admin.ListTenants, admin.ReadPlatform, admin.WritePlatform, admin.CreateTenant} {
+		if op.May(action) {
+			t.Errorf("a tenant's admin may %s", action)
+		}
+	}
+	_, err := w.svc.Tenants(t.Context(), op)
+	wantKind(t, err, fault.Forbidden)
+}
+
 func TestTheZeroOperatorMayNothing(t *testing.T) {
 	w := newWorld(t)
 	w.apply("acme", file("acme", "bot"))

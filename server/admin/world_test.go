@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -47,7 +48,7 @@ type process struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, platform: admin.NewToken(), now: time.Date(2030, 1, 2, 3, 4, 5, 600e6, time.UTC)}
+	w := &world{t: t, platform: admin.NewToken(), deadline: time.Minute, now: time.Date(2030, 1, 2, 3, 4, 5, 600e6, time.UTC)}
 	db, err := bolt.Open(bolt.Config{Path: filepath.Join(t.TempDir(), "bursar.db"), Now: w.time})
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +66,8 @@ func newWorld(t *testing.T) *world {
 func (w *world) start() *process {
 	w.t.Helper()
 	sources := identity.NewSources(identity.Config{Now: w.time})
-	log := audit.New(audit.Config{Store: w.store, Now: w.time, Deadline: w.deadline})
+	log := audit.New(audit.Config{Store: w.store, Now: w.time, Deadline: w.deadline,
+		Logger: slog.New(slog.DiscardHandler)})
 	w.t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 		defer cancel()
