@@ -106,11 +106,8 @@ func parseDocument(data []byte, spiffe bool, skipped func(place int, err error))
 // parse reads the key itself.
 func (r rawKey) parse(raw []byte) (key, error) {
 	var jwk jose.JSONWebKey
-	switch err := jwk.UnmarshalJSON(raw); {
-	case r.malformed || err != nil || !jwk.Valid():
+	if err := jwk.UnmarshalJSON(raw); r.malformed || err != nil || !jwk.Valid() {
 		return key{}, errors.New("is not a valid key in JWK form")
-	case !jwk.IsPublic():
-		return key{}, errors.New("is not public; configure public keys only, and replace this one")
 	}
 	switch public := jwk.Key.(type) {
 	case *rsa.PublicKey:
@@ -119,7 +116,7 @@ func (r rawKey) parse(raw []byte) (key, error) {
 		}
 	case *ecdsa.PublicKey, ed25519.PublicKey:
 	default:
-		return key{}, errors.New("is of a type that is not supported; use RSA, EC or Ed25519")
+		return key{}, errors.New("is not a public key of type RSA, EC or Ed25519; never put a private one here")
 	}
 	return key{id: r.ID, alg: r.Alg, public: jwk.Key, verifies: r.mayVerify()}, nil
 }

@@ -78,6 +78,8 @@ func TestKeysOfADocument(t *testing.T) {
 		}
 		return set.Keys[0]
 	}
+	private := m{"kty": "EC", "crv": "P-256", "kid": "private", "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+		"y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0", "d": "jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"}
 	for _, r := range []struct {
 		name   string
 		change func([]m) []m
@@ -94,7 +96,10 @@ func TestKeysOfADocument(t *testing.T) {
 		{name: "key_ops of the wrong type", change: with("key_ops", "verify"), reason: "token.key_unknown"},
 		{name: "for another algorithm", change: with("alg", "ES384"), reason: "token.key_unfit"},
 		{name: "alg in lower case", change: with("alg", "es256"), reason: "token.key_unfit"},
-		{name: "a private key", change: with("d", "AAAA"), reason: "token.key_unknown"},
+		{name: "of another curve", change: with("alg", nil), mint: header("alg", "ES384"), reason: "token.key_unfit"},
+		{name: "a private key", change: func([]m) []m { return []m{private} }, mint: header("kid", "private"),
+			reason: "token.key_unknown"},
+		{name: "a private key that is not even one", change: with("d", "AAAA"), reason: "token.key_unknown"},
 		{name: "a symmetric key", change: with("kty", "oct", "k", "AAAA"), reason: "token.key_unknown"},
 		{name: "a point off the curve", change: with("x", base64.RawURLEncoding.EncodeToString(make([]byte, 32))),
 			reason: "token.key_unknown"},
@@ -133,6 +138,7 @@ func TestKeysOfADocument(t *testing.T) {
 	} {
 		t.Run(r.name, func(t *testing.T) {
 			w := newWorld(t, identity.OIDC)
+			w.entry.Algorithms = []string{"ES256", "ES384", "RS256"}
 			w.serve(w.published(r.change))
 			switch _, err := w.verify(w.mint(r.mint)); {
 			case r.reason != "":

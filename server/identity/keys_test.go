@@ -177,6 +177,30 @@ func TestBrokenIssuers(t *testing.T) {
 	}
 }
 
+func TestRedirectsStayAtTheirOrigin(t *testing.T) {
+	w := newWorld(t, identity.OIDC)
+	elsewhere := httptest.NewServer(w.issuer)
+	defer elsewhere.Close()
+	var target string
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/jwks" {
+			w.issuer.ServeHTTP(rw, r)
+			return
+		}
+		http.Redirect(rw, r, target, http.StatusFound)
+	}))
+	defer server.Close()
+	w.entry.JWKSURI = server.URL + "/moved"
+	for _, target = range []string{elsewhere.URL + "/jwks", "//" + elsewhere.Listener.Addr().String() + "/jwks"} {
+		w.restart(identity.Config{})
+		w.refuse(w.mint(demoissuer.Request{}), "issuer.unreachable")
+	}
+	w.wantFetches(0)
+	target = "/jwks"
+	w.restart(identity.Config{})
+	w.accept(w.mint(demoissuer.Request{}))
+}
+
 func TestFailedFetchesPause(t *testing.T) {
 	w := newWorld(t, identity.OIDC)
 	w.issuer.SetMode(demoissuer.Mode{Name: demoissuer.Mode500})
