@@ -21,8 +21,7 @@ import (
 const (
 	maxDocument = 256 << 10
 	maxKeys     = 64
-	minRSA      = 2048 // bits
-	maxRSA      = 8192 // bits; verification beyond it costs more than it proves
+	minRSA      = 2048 // bits; the JOSE library refuses more than 4096
 )
 
 // document is what a JWK Set says.
@@ -111,8 +110,8 @@ func (r rawKey) parse(raw []byte) (key, error) {
 	}
 	switch public := jwk.Key.(type) {
 	case *rsa.PublicKey:
-		if bits := public.N.BitLen(); bits < minRSA || bits > maxRSA {
-			return key{}, fmt.Errorf("is an RSA key of %d bits; %d to %d are accepted", bits, minRSA, maxRSA)
+		if bits := public.N.BitLen(); bits < minRSA {
+			return key{}, fmt.Errorf("is an RSA key of %d bits; at least %d are needed", bits, minRSA)
 		}
 	case *ecdsa.PublicKey, ed25519.PublicKey:
 	default:
