@@ -27,14 +27,15 @@ func TestApplyCreatesUpdatesAndPrunes(t *testing.T) {
 		t.Errorf("applied again: %+v", again)
 	}
 	before := len(w.records(w.id("acme")))
+	unmanaged := []ledger.Key{{Kind: "client", ID: "old"}, {Kind: "tool", ID: "payments"}}
 	kept := w.apply("acme", file("acme", "bot"))
-	if len(kept.Edits) != 0 || !slices.Equal(kept.Unmanaged, []ledger.Key{{Kind: "client", ID: "old"}, {Kind: "tool", ID: "payments"}}) {
+	if len(kept.Edits) != 0 || !slices.Equal(kept.Unmanaged, unmanaged) {
 		t.Errorf("without prune: %+v", kept)
 	}
 	if after := len(w.records(w.id("acme"))); after != before {
 		t.Errorf("%d events of applies that changed nothing", after-before)
 	}
-	done, err := w.svc.Apply(t.Context(), w.root("acme"), admin.ApplyRequest{File: []byte(file("acme", "bot")), Prune: true})
+	done, err := w.prune("acme", file("acme", "bot"))
 	if err != nil || len(done.Edits) != 2 {
 		t.Fatalf("prune: %+v, %v", done, err)
 	}
@@ -47,7 +48,7 @@ func TestApplyCreatesUpdatesAndPrunes(t *testing.T) {
 	if !slices.Equal(names, want) {
 		t.Errorf("recorded %q, want %q", names, want)
 	}
-	_, err = w.svc.Apply(t.Context(), w.root("acme"), admin.ApplyRequest{File: []byte(file("acme", "bot", "old"))})
+	_, err = w.svc.Apply(t.Context(), w.root("acme"), put(file("acme", "bot", "old")))
 	wantKind(t, err, fault.Invalid) // the id of a deleted client is never used again
 }
 
@@ -63,7 +64,8 @@ func TestApplyRecordsEachObjectOnceInItsCommit(t *testing.T) {
 			t.Errorf("recorded %s", e.raw)
 		}
 	}
-	if count["admin.client.create"] != 1 || count["admin.tool.create"] != 1 || count["admin.signing-key.create"] != 2 || len(count) != 3 {
+	if count["admin.client.create"] != 1 || count["admin.tool.create"] != 1 || count["admin.signing-key.create"] != 2 ||
+		len(count) != 3 {
 		t.Errorf("recorded %v", count)
 	}
 	if len(platform) != 1 || platform[0].Name != "admin.tenant.create" || platform[0].Body.Change.ID != "acme" {
@@ -73,7 +75,8 @@ func TestApplyRecordsEachObjectOnceInItsCommit(t *testing.T) {
 	w.apply("acme", strings.Replace(file("acme", "bot"), "client_secret_basic", "client_secret_post", 1))
 	after := w.position("acme")
 	last := w.records(w.id("acme"))[len(all):]
-	if len(last) != 1 || last[0].Name != "admin.client.update" || !slices.Equal(last[0].Body.Change.Fields, []string{"auth"}) ||
+	if len(last) != 1 || last[0].Name != "admin.client.update" ||
+		!slices.Equal(last[0].Body.Change.Fields, []string{"auth"}) ||
 		last[0].Body.Change.Before == last[0].Body.Change.After {
 		t.Errorf("recorded %v", last)
 	}
@@ -116,11 +119,13 @@ func TestDryRunWritesNothing(t *testing.T) {
 	}
 	w.apply("acme", file("acme", "bot"))
 	before := w.position("acme")
-	dry, err = w.svc.Apply(t.Context(), root, admin.ApplyRequest{File: []byte(file("acme", "next")), DryRun: true, Prune: true})
+	dry, err = w.svc.Apply(t.Context(), root, admin.ApplyRequest{File: []byte(file("acme", "next")), DryRun: true,
+		Prune: true})
 	if err != nil || dry.Created || len(dry.Edits) != 2 || dry.Revision != before.Revision {
 		t.Fatalf("%+v, %v", dry, err)
 	}
-	if after := w.position("acme"); after.Index != before.Index || after.Revision != before.Revision || after.Cutoffs != before.Cutoffs {
+	if after := w.position("acme"); after.Index != before.Index || after.Revision != before.Revision ||
+		after.Cutoffs != before.Cutoffs {
 		t.Errorf("a dry run went from %+v to %+v", before, after)
 	}
 	_, err = w.svc.Apply(t.Context(), root, admin.ApplyRequest{File: []byte(file("acme", "-")), DryRun: true})
@@ -135,13 +140,14 @@ func TestApplyRefuses(t *testing.T) {
 		r    admin.ApplyRequest
 		want fault.Kind
 	}{
-		"another tenant's file":              {"acme", admin.ApplyRequest{File: []byte(file("other", "bot"))}, fault.Invalid},
-		"what is no file":                    {"acme", admin.ApplyRequest{File: []byte("\x00")}, fault.Invalid},
-		"an older revision":                  {"acme", admin.ApplyRequest{File: []byte(file("acme", "x")), Revision: done.Revision + 1}, fault.Conflict},
-		"an older revision without change":   {"acme", admin.ApplyRequest{File: []byte(file("acme", "bot")), Revision: 99}, fault.Conflict},
-		"a revision of no tenant":            {"fresh", admin.ApplyRequest{File: []byte(file("fresh", "x")), Revision: 1}, fault.Conflict},
-		"a slug that is none":                {"-", admin.ApplyRequest{File: []byte(file("-"))}, fault.Invalid},
-		"a policy without client and a tool": {"acme", admin.ApplyRequest{File: []byte(file("acme") + "policies: [{id: p, clients: [x], tool: y, actions: [z]}]\n")}, fault.Invalid},
+		"another tenant's file":            {"acme", put(file("other", "bot")), fault.Invalid},
+		"what is no file":                  {"acme", put("\x00"), fault.Invalid},
+		"an older revision":                {"acme", at(done.Revision+1, file("acme", "x")), fault.Conflict},
+		"an older revision without change": {"acme", at(99, file("acme", "bot")), fault.Conflict},
+		"a revision of no tenant":          {"fresh", at(1, file("fresh", "x")), fault.Conflict},
+		"a slug that is none":              {"-", put(file("-")), fault.Invalid},
+		"a policy without client and tool": {"acme",
+			put(file("acme") + "policies: [{id: p, clients: [x], tool: y, actions: [z]}]\n"), fault.Invalid},
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := w.position("acme")
@@ -168,7 +174,7 @@ func TestConcurrentAppliesLoseNothing(t *testing.T) {
 		p := processes[i%2]
 		op := w.signIn(p, "acme", w.platform)
 		wg.Go(func() {
-			done, err := p.svc.Apply(t.Context(), op, admin.ApplyRequest{File: []byte(file("acme", fmt.Sprintf("bot-%d", i)))})
+			done, err := p.svc.Apply(t.Context(), op, put(file("acme", fmt.Sprintf("bot-%d", i))))
 			if err != nil {
 				t.Errorf("apply %d: %v", i, err)
 				return
@@ -201,7 +207,7 @@ func TestConcurrentAppliesLoseNothing(t *testing.T) {
 // TestOneOfSeveralAppliesAtARevisionWins compares and sets.
 func TestOneOfSeveralAppliesAtARevisionWins(t *testing.T) {
 	w := newWorld(t)
-	at := w.apply("acme", file("acme", "first")).Revision
+	revision := w.apply("acme", file("acme", "first")).Revision
 	processes := []*process{w.process, w.start()}
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -210,7 +216,7 @@ func TestOneOfSeveralAppliesAtARevisionWins(t *testing.T) {
 		p := processes[i%2]
 		op := w.signIn(p, "acme", w.platform)
 		wg.Go(func() {
-			_, err := p.svc.Apply(t.Context(), op, admin.ApplyRequest{File: []byte(file("acme", fmt.Sprintf("bot-%d", i))), Revision: at})
+			_, err := p.svc.Apply(t.Context(), op, at(revision, file("acme", fmt.Sprintf("bot-%d", i))))
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
@@ -238,7 +244,7 @@ func TestACreationRaceHasOneWinner(t *testing.T) {
 		p := processes[i%2]
 		op := w.signIn(p, "acme", w.platform)
 		wg.Go(func() {
-			done, err := p.svc.Apply(t.Context(), op, admin.ApplyRequest{File: []byte(file("acme", fmt.Sprintf("bot-%d", i)))})
+			done, err := p.svc.Apply(t.Context(), op, put(file("acme", fmt.Sprintf("bot-%d", i))))
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
@@ -273,7 +279,8 @@ func TestManyTenantsAreCreatedAtOnce(t *testing.T) {
 		slug, p := fmt.Sprintf("t-%d", i), processes[i%2]
 		op := w.signIn(p, slug, w.platform)
 		wg.Go(func() {
-			if done, err := p.svc.Apply(t.Context(), op, admin.ApplyRequest{File: []byte(file(slug, "bot"))}); err != nil || !done.Created {
+			done, err := p.svc.Apply(t.Context(), op, put(file(slug, "bot")))
+			if err != nil || !done.Created {
 				t.Error(done, err)
 			}
 		})
@@ -301,7 +308,7 @@ func TestAStoreThatFailsChangesNothing(t *testing.T) {
 	}
 	changes := map[string]func(*process, admin.Operator) error{
 		"apply": func(p *process, o admin.Operator) error {
-			_, err := p.svc.Apply(t.Context(), o, admin.ApplyRequest{File: []byte(file("acme", "more"))})
+			_, err := p.svc.Apply(t.Context(), o, put(file("acme", "more")))
 			return err
 		},
 		"create secret": func(p *process, o admin.Operator) error {
@@ -328,7 +335,9 @@ func TestAStoreThatFailsChangesNothing(t *testing.T) {
 			_, _, err := p.svc.CreateOperator(t.Context(), o, admin.Admin, admin.MinTTL)
 			return err
 		},
-		"delete operator": func(p *process, o admin.Operator) error { return p.svc.DeleteOperator(t.Context(), o, list[0].ID) },
+		"delete operator": func(p *process, o admin.Operator) error {
+			return p.svc.DeleteOperator(t.Context(), o, list[0].ID)
+		},
 	}
 	rows, before, _ := w.store.Rows(t.Context(), w.id("acme"))
 	w.store.Set(storagetest.Commit, storagetest.NotApplied)
@@ -342,7 +351,8 @@ func TestAStoreThatFailsChangesNothing(t *testing.T) {
 			}
 			wantKind(t, err, fault.Unavailable)
 			now, after, _ := w.store.Rows(t.Context(), w.id("acme"))
-			if after.Index != before.Index || after.Revision != before.Revision || after.Cutoffs != before.Cutoffs || len(now) != len(rows) {
+			if after.Index != before.Index || after.Revision != before.Revision || after.Cutoffs != before.Cutoffs ||
+				len(now) != len(rows) {
 				t.Errorf("from %+v to %+v", before, after)
 			}
 		})

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/bursar-sts/bursar/clients/token"
-	"github.com/bursar-sts/bursar/server/admin"
 	"github.com/bursar-sts/bursar/server/audit"
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/ledger"
@@ -97,7 +96,7 @@ func TestTokensIssuedAfterEnableAreNotHit(t *testing.T) {
 func TestRevokeRefuses(t *testing.T) {
 	w := newWorld(t)
 	w.apply("acme", file("acme", "bot", "old")+tool+sso)
-	_, err := w.svc.Apply(t.Context(), w.root("acme"), admin.ApplyRequest{File: []byte(file("acme", "bot") + tool + sso), Prune: true})
+	_, err := w.prune("acme", file("acme", "bot")+tool+sso)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,7 +39,8 @@ func TestEvents(t *testing.T) {
 			}
 		})
 	}
-	for _, q := range []admin.EventQuery{{Limit: -1}, {Limit: admin.MaxEvents + 1}, {Wait: -1}, {Wait: admin.MaxWait + 1}} {
+	for _, q := range []admin.EventQuery{{Limit: -1}, {Limit: admin.MaxEvents + 1}, {Wait: -1},
+		{Wait: admin.MaxWait + 1}} {
 		_, _, err := w.svc.Events(t.Context(), w.root("acme"), q)
 		wantKind(t, err, fault.InvalidRequest)
 	}
@@ -55,7 +56,7 @@ func TestEventsWait(t *testing.T) {
 		t.Errorf("%v, %d, %v after %v", list, next, err, w.slept)
 	}
 	polls := 0
-	patient := admin.New(admin.Config{Directory: w.dir, Store: w.store, Log: w.log, PlatformTokenHash: admin.HashToken(w.platform),
+	patient := admin.New(admin.Config{Directory: w.dir, Store: w.store, Log: w.log,
 		Sleep: func(ctx context.Context, d time.Duration) error {
 			if polls++; polls == 3 {
 				w.token("acme", admin.Auditor)

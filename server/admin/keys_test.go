@@ -32,7 +32,8 @@ func (w *world) rotations(slug string) int {
 
 func TestKeysRotate(t *testing.T) {
 	w := newWorld(t)
-	w.apply("acme", file("acme", "bot")+"tools: [{name: old, resource: https://old.example, actions: [a], signing_alg: RS256}]\n")
+	w.apply("acme", file("acme", "bot")+
+		"tools: [{name: old, resource: https://old.example, actions: [a], signing_alg: RS256}]\n")
 	w.pass(time.Hour) // the next keys are known everywhere
 	first, err := w.svc.Keys(t.Context(), w.root("acme"))
 	if err != nil || !slices.Equal(states(first), []string{"ES256 next", "ES256 active", "RS256 next", "RS256 active"}) {
@@ -66,11 +67,13 @@ func TestARevokedKeyIsGoneAtOnce(t *testing.T) {
 	w.apply("acme", file("acme", "bot"))
 	first, _ := w.svc.Keys(t.Context(), w.root("acme"))
 	all, err := w.svc.RevokeKey(t.Context(), w.root("acme"), first[1].ID)
-	if err != nil || !slices.Equal(states(all), []string{"ES256 next", "ES256 active", "ES256 revoked"}) || all[1].ID != first[0].ID {
+	if err != nil || !slices.Equal(states(all), []string{"ES256 next", "ES256 active", "ES256 revoked"}) ||
+		all[1].ID != first[0].ID {
 		t.Fatal(states(all), err)
 	}
 	at := w.position("acme")
-	if _, err := w.svc.RevokeKey(t.Context(), w.root("acme"), first[1].ID); err != nil || w.position("acme").Index != at.Index {
+	if _, err := w.svc.RevokeKey(t.Context(), w.root("acme"), first[1].ID); err != nil ||
+		w.position("acme").Index != at.Index {
 		t.Errorf("revoked again: %v", err)
 	}
 	_, err = w.svc.RevokeKey(t.Context(), w.root("acme"), "unknown")

@@ -5,14 +5,16 @@ import (
 	"testing"
 
 	"github.com/bursar-sts/bursar/clients"
-	"github.com/bursar-sts/bursar/server/admin"
 	"github.com/bursar-sts/bursar/server/fault"
 )
 
 func TestSecrets(t *testing.T) {
 	w := newWorld(t)
-	w.apply("acme", file("acme", "bot")+"  - {id: wl, kind: resource_server, tools: [payments], auth: {method: private_key_jwt, "+
-		"jwks_uri: \"https://keys.example/jwks\"}}\n"+tool)
+	w.apply("acme", file("acme", "bot")+`  - id: wl
+    kind: resource_server
+    tools: [payments]
+    auth: {method: private_key_jwt, jwks_uri: "https://keys.example/jwks"}
+`+tool)
 	op := w.root("acme")
 	var plains []string
 	var made []clients.Secret
@@ -67,7 +69,7 @@ func TestADeletedClientsSecretsGoWithIt(t *testing.T) {
 	if _, _, err := w.svc.CreateSecret(t.Context(), w.root("acme"), "old"); err != nil {
 		t.Fatal(err)
 	}
-	_, err := w.svc.Apply(t.Context(), w.root("acme"), admin.ApplyRequest{File: []byte(file("acme", "bot")), Prune: true})
+	_, err := w.prune("acme", file("acme", "bot"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,7 +48,8 @@ type process struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, platform: admin.NewToken(), deadline: time.Minute, now: time.Date(2030, 1, 2, 3, 4, 5, 600e6, time.UTC)}
+	w := &world{t: t, platform: admin.NewToken(), deadline: time.Minute,
+		now: time.Date(2030, 1, 2, 3, 4, 5, 600e6, time.UTC)}
 	db, err := bolt.Open(bolt.Config{Path: filepath.Join(t.TempDir(), "bursar.db"), Now: w.time})
 	if err != nil {
 		t.Fatal(err)
@@ -74,7 +75,8 @@ func (w *world) start() *process {
 		_ = log.Close(ctx)
 		sources.Close()
 	})
-	dir := tenant.NewDirectory(tenant.Config{Store: w.store, Master: w.master, Sources: sources, BaseURL: baseURL, Now: w.time})
+	dir := tenant.NewDirectory(tenant.Config{Store: w.store, Master: w.master, Sources: sources, BaseURL: baseURL,
+		Now: w.time})
 	return &process{log: log, dir: dir, svc: admin.New(admin.Config{
 		Directory: dir, Store: w.store, Log: log, PlatformTokenHash: admin.HashToken(w.platform), Sleep: w.sleep,
 	})}
@@ -125,11 +127,22 @@ func (w *world) token(slug string, role admin.Role) string {
 // apply applies a file that must be accepted.
 func (w *world) apply(slug, file string) *admin.Applied {
 	w.t.Helper()
-	done, err := w.svc.Apply(w.t.Context(), w.root(slug), admin.ApplyRequest{File: []byte(file)})
+	done, err := w.svc.Apply(w.t.Context(), w.root(slug), put(file))
 	if err != nil {
 		w.t.Fatalf("apply: %v %q", err, fault.As(err).Problems)
 	}
 	return done
+}
+
+func (w *world) prune(slug, file string) (*admin.Applied, error) {
+	w.t.Helper()
+	return w.svc.Apply(w.t.Context(), w.root(slug), admin.ApplyRequest{File: []byte(file), Prune: true})
+}
+
+func put(file string) admin.ApplyRequest { return admin.ApplyRequest{File: []byte(file)} }
+
+func at(revision int64, file string) admin.ApplyRequest {
+	return admin.ApplyRequest{File: []byte(file), Revision: revision}
 }
 
 // file describes a tenant with clients of those ids, which authenticate by secret.

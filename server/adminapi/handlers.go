@@ -141,13 +141,13 @@ func (a *API) revoke(c call) (answer, error) { return cut(c, a.cfg.Service.Revok
 
 func (a *API) enable(c call) (answer, error) { return cut(c, a.cfg.Service.Enable) }
 
-func cut(c call, do func(context.Context, admin.Operator, ledger.Key) (admin.Receipt, error)) (
+func cut(c call, do func(context.Context, admin.Operator, string, string) (admin.Receipt, error)) (
 	answer, error) {
 	target, err := decode[operator.Target](c.body)
 	if err != nil {
 		return answer{}, err
 	}
-	r, err := do(c.ctx, c.op, ledger.Key{Kind: string(target.Kind), ID: target.Value})
+	r, err := do(c.ctx, c.op, string(target.Kind), target.Value)
 	return ok(operator.Revoked{Target: target, At: r.At.UTC(), Seq: r.Seq, Index: r.Index}), err
 }
 
