@@ -121,6 +121,7 @@ type recorded struct {
 		ClientID string   `json:"client_id"`
 		Tool     string   `json:"tool"`
 		Actions  []string `json:"actions"`
+		Asked    []string `json:"requested"`
 		Count    int64    `json:"count"`
 		Decision string   `json:"decision_id"`
 		Token    struct {
@@ -148,9 +149,13 @@ func (p *program) printEvent(e operator.Event) error {
 	}
 	for uri, b := range r.Events {
 		name := strings.TrimSuffix(strings.TrimPrefix(uri, "urn:bursar:event:"), ":v1")
+		if b.Outcome == "allowed" {
+			b.Asked = nil // it is what was granted
+		}
 		line := fmt.Sprintf("%6d  %s  %-16s  %-7s", e.Index, stamp(time.Unix(r.Issued, 0)), name, b.Outcome)
 		for _, f := range []struct{ label, value string }{
 			{"reason", b.Reason}, {"client", b.ClientID}, {"tool", b.Tool}, {"actions", strings.Join(b.Actions, ",")},
+			{"requested", strings.Join(b.Asked, ",")},
 			{"jti", b.Token.JTI}, {"decision", b.Decision}, {b.Change.Object, b.Change.ID}, {b.Cutoff.Kind, b.Cutoff.Value},
 			{"operator", b.Operator.ID}, {"role", b.Operator.Role},
 		} {

@@ -206,15 +206,19 @@ func (x *inspection) ask(ctx context.Context, compact string, found *inspected) 
 var dates = []string{"iat", "exp", "nbf", "auth_time"}
 
 func (p *program) printInspected(found *inspected) error {
+	if found.Active != nil {
+		answer := "INACTIVE: revoked, expired, or not this client's to ask about"
+		if *found.Active {
+			answer = "ACTIVE: the issuer says so"
+		}
+		fmt.Fprintln(p.out, answer)
+	}
 	state := map[string]string{
 		"unverified": "UNVERIFIED: anybody can write what follows; --jwks or --issuer verifies it",
 		"verified":   "verified: signed by the issuer, for this audience, and not expired",
 		"refused":    "REFUSED: " + found.Reason + "; what follows is not to be believed",
 	}[found.Signature]
 	fmt.Fprintln(p.out, harmless(state))
-	if found.Active != nil {
-		fmt.Fprintf(p.out, "active at the issuer: %t\n", *found.Active)
-	}
 	for _, part := range []struct {
 		name string
 		raw  json.RawMessage

@@ -47,6 +47,11 @@ func (p *program) root() *cobra.Command {
 		p.tokenCommand(), p.revokeCommand(), p.enableCommand(),
 		p.keysCommand(), p.operatorCommand(), p.auditCommand(), p.healthCommand(), p.versionCommand(),
 	)
+	root.Long = root.Short + `.
+
+"bursar dev" shows what that means, on this machine and with nothing to set up. "bursar init" begins a server of your own.
+
+Exit codes: 0 done; 1 refused or failed; 2 wrong command line; 3 could not tell, ask again.`
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root

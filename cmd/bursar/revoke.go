@@ -30,13 +30,16 @@ func (t *target) cutoff() (operator.Target, error) {
 
 func (p *program) revokeCommand() *cobra.Command {
 	var t target
-	cmd := p.cutCommand("revoke TENANT (--jti ID | --client ID | --all)", "End everything that was issued up to now", &t,
+	cmd := p.cutCommand("revoke TENANT (--jti ID | --client ID | --all)", "End tokens that were issued up to now: one, a client's, or all", &t,
 		func(ctx context.Context, c *operator.Client, tenant string, o operator.Target) (*operator.Revoked, error) {
 			return c.Revoke(ctx, tenant, o)
 		},
 		func(tenant string, o operator.Target, r *operator.Revoked) []string {
-			lines := []string{fmt.Sprintf("revoked %s: everything of it that was issued up to %s is refused (event %d)",
-				describe(tenant, o), stamp(r.At), r.Index)}
+			what := "everything of it that was issued up to " + stamp(r.At)
+			if o.Kind == operator.CutoffToken {
+				what = "it, and what descends from it,"
+			}
+			lines := []string{fmt.Sprintf("revoked %s: %s is refused (event %d)", describe(tenant, o), what, r.Index)}
 			switch o.Kind {
 			case operator.CutoffClient:
 				lines = append(lines, "nothing new is issued until: bursar enable "+tenant+" --client "+o.Value)

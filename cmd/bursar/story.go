@@ -72,6 +72,8 @@ func (d *demo) opening() []step {
 		{says: "For more, it must act for somebody: alice's token is the subject, its own the actor.",
 			args: append(exchange, "--subject-token-file", d.path("user.jwt"), "--actor-token-file", d.path("agent.jwt"),
 				"--scope", "payments:refunds.create"), into: d.path("alice.jwt")},
+		{says: "The token names both: alice (sub), and the agent that acts for her (act).",
+			args: []string{"token", "inspect", d.path("alice.jwt")}},
 		{says: "What no policy allows is refused. The caller learns no reason, only under which id to ask for it.",
 			args: append(exchange, "--subject-token-file", d.path("agent.jwt"), "--scope", "payments:refunds.delete"), code: exitRefused},
 		{says: "The payments API asks whether the token is active.", args: introspect, show: 1},
@@ -91,10 +93,10 @@ func (d *demo) ending(jti string) []step {
 		{says: "Now the whole agent: all of its tokens, and no new ones.", args: []string{"revoke", "acme", "--client", "ap-bot"}},
 		{says: "The token that it has for alice is gone too.", args: append(introspect, d.path("alice.jwt")), code: exitRefused, show: 1},
 		{says: "It gets no other.", args: again, code: exitRefused},
-		{says: "The agent is mended and enabled again; what was revoked stays revoked.",
+		{says: "The agent is repaired and enabled again; what was revoked stays revoked.",
 			args: []string{"enable", "acme", "--client", "ap-bot"}},
 		{says: "It works on.", args: again, into: d.path("token.jwt")},
-		{says: "Everything is on record, allowed or refused.", args: []string{"audit", "tail", "acme"}},
+		{says: "Everything is on record, allowed or refused. The reason that the agent was not told is here.", args: []string{"audit", "tail", "acme"}},
 	}
 }
 
