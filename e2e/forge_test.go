@@ -1,0 +1,166 @@
+package e2e_test
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	_ "crypto/sha512" // for crypto.SHA384
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// forge signs anything with any key, and publishes a key document that no proper issuer would have.
+type forge struct {
+	URL     string
+	keys    map[string]*forgedKey
+	fetches atomic.Int64
+}
+
+type forgedKey struct {
+	id      string
+	private crypto.Signer
+	jwk     []byte // the public key
+}
+
+// newForge publishes these keys:
+//
+//	es256, rs256, client  for signatures
+//	enc, ops              for encryption, by use and by key_ops
+//	twin                  not at all; it has the kid of es256
+func newForge(t *testing.T) *forge {
+	t.Helper()
+	f := &forge{keys: map[string]*forgedKey{}}
+	var document struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	for _, k := range []struct {
+		name, id, use string
+		ops           []string
+		rsa, hidden   bool
+	}{
+		{name: "es256", id: "es256", use: "sig"},
+		{name: "rs256", id: "rs256", use: "sig", rsa: true},
+		{name: "enc", id: "enc", use: "enc"},
+		{name: "ops", id: "ops", ops: []string{"encrypt"}},
+		{name: "twin", id: "es256", hidden: true},
+		{name: "client", id: "client", use: "sig", hidden: true},
+	} {
+		private := newKey(t, k.rsa)
+		jwk := publicJWK(t, private, map[string]any{"kid": k.id, "use": k.use, "key_ops": k.ops})
+		f.keys[k.name] = &forgedKey{id: k.id, private: private, jwk: jwk}
+		if !k.hidden {
+			document.Keys = append(document.Keys, jwk)
+		}
+	}
+	text, err := json.Marshal(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		f.fetches.Add(1)
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(text)
+	}))
+	t.Cleanup(server.Close)
+	f.URL = server.URL
+	return f
+}
+
+func newKey(t *testing.T, isRSA bool) (private crypto.Signer) {
+	t.Helper()
+	var err error
+	if isRSA {
+		private, err = rsa.GenerateKey(rand.Reader, 2048)
+	} else {
+		private, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return private
+}
+
+// publicJWK returns a public key with further members; empty ones are left out.
+func publicJWK(t *testing.T, private crypto.Signer, more map[string]any) []byte {
+	t.Helper()
+	text, err := jose.JSONWebKey{Key: private.Public()}.MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	members := map[string]any{}
+	if err := json.Unmarshal(text, &members); err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range more {
+		if ops, isOps := value.([]string); value != "" && (!isOps || len(ops) > 0) {
+			members[name] = value
+		}
+	}
+	if text, err = json.Marshal(members); err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// sign returns a compact JWS of a header and payload as they are written. alg says how it is signed, whatever the
+// header says: ES256, ES384 (with a key of another curve), RS256, PS256, none, HS256-PEM or HS256-JWK.
+func (f *forge) sign(t *testing.T, key, alg, header, payload string) string {
+	t.Helper()
+	encode := base64.RawURLEncoding.EncodeToString
+	input := encode([]byte(header)) + "." + encode([]byte(payload))
+	signature, err := f.keys[key].signature(alg, []byte(input))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return input + "." + encode(signature)
+}
+
+func (k *forgedKey) signature(alg string, input []byte) ([]byte, error) {
+	switch alg {
+	case "none":
+		return nil, nil
+	case "HS256-PEM":
+		der, err := x509.MarshalPKIXPublicKey(k.private.Public())
+		return mac(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), input), err
+	case "HS256-JWK":
+		return mac(k.jwk, input), nil
+	}
+	hash := crypto.SHA256
+	if alg == "ES384" {
+		hash = crypto.SHA384
+	}
+	h := hash.New()
+	h.Write(input)
+	digest := h.Sum(nil)
+	switch private := k.private.(type) {
+	case *ecdsa.PrivateKey:
+		r, s, err := ecdsa.Sign(rand.Reader, private, digest)
+		if err != nil {
+			return nil, err
+		}
+		return append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...), nil
+	case *rsa.PrivateKey:
+		if alg == "PS256" {
+			return rsa.SignPSS(rand.Reader, private, hash, digest, nil)
+		}
+	}
+	return k.private.Sign(rand.Reader, digest, hash)
+}
+
+func mac(secret, input []byte) []byte {
+	h := hmac.New(sha256.New, secret)
+	h.Write(input)
+	return h.Sum(nil)
+}
