@@ -168,21 +168,24 @@ func checkResource(raw, base, slug string) error {
 	if u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())) {
 		return errors.New("must be https (http is allowed on loopback only)")
 	}
-	canonical, err := CanonicalResource(raw)
-	if err != nil {
-		return err
-	}
-	root, err := CanonicalResource(base)
-	if err != nil {
-		return fmt.Errorf("base URL: %w", err)
-	}
 	// Everything under the server's own origin belongs to somebody: a tenant may name its own path only.
-	if rest, ok := strings.CutPrefix(canonical, root); ok && (rest == "" || rest[0] == '/' || rest[0] == '?') {
+	if rest, ours := ownPath(raw, base); ours {
 		if own := "/t/" + slug; rest != own && !strings.HasPrefix(rest, own+"/") {
 			return fmt.Errorf("lies under this server's own address; only paths below %s%s/ are this tenant's", base, own)
 		}
 	}
 	return nil
+}
+
+// ownPath reports whether a URI lies under the server's own address, and returns what follows that.
+func ownPath(uri, base string) (rest string, ours bool) {
+	canonical, err := CanonicalResource(uri)
+	root, rootErr := CanonicalResource(base)
+	if err != nil || rootErr != nil {
+		return "", false
+	}
+	rest, ours = strings.CutPrefix(canonical, root)
+	return rest, ours && (rest == "" || rest[0] == '/' || rest[0] == '?')
 }
 
 func isLoopback(host string) bool {

@@ -139,6 +139,11 @@ func checkReferences(found *problems, p plan, f *File) {
 		if x.Name == "client" {
 			found.add(path+".name", "is reserved: the subjects of its tokens would be named like clients of ours")
 		}
+		for field, uri := range map[string]string{"issuer": x.Issuer, "jwks_uri": x.JWKSURI} {
+			if _, ours := ownPath(uri, p.base); ours {
+				found.add(path+"."+field, "lies under this server's own address; the tokens of this server are not identities")
+			}
+		}
 		issuers[x.Name] = x
 		for _, key := range x.Selectors() {
 			if other, taken := urls[key]; taken {
