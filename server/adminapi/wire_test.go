@@ -145,6 +145,19 @@ func TestPathsAndMethods(t *testing.T) {
 	}
 }
 
+func TestOnlyACreationIs201(t *testing.T) {
+	w := newWorld(t)
+	for _, step := range []struct {
+		query  string
+		status int
+	}{{"?dry_run=true", 200}, {"?dry_run=false", 201}, {"", 200}, {"?dry_run=true", 200}} {
+		resp, p := w.send(t, http.MethodPut, "/admin/v1/t/acme"+step.query, file, "Content-Type", "application/yaml")
+		if resp.StatusCode != step.status {
+			t.Errorf("%q is answered %d %+v", step.query, resp.StatusCode, p)
+		}
+	}
+}
+
 func TestOnlyABearerTokenOpens(t *testing.T) {
 	w := newWorld(t)
 	for name, value := range map[string]string{
@@ -161,6 +174,13 @@ func TestOnlyABearerTokenOpens(t *testing.T) {
 			`error="invalid_token"`) {
 			t.Errorf("%s is challenged with %q", name, challenge)
 		}
+	}
+	req := httptest.NewRequest(http.MethodGet, "/admin/v1/tenants", nil)
+	req.Header["Authorization"] = []string{"Bearer " + w.Token, "Bearer " + w.Token}
+	rec := httptest.NewRecorder()
+	w.watch.ServeHTTP(rec, req)
+	if rec.Code != http.StatusUnauthorized {
+		t.Errorf("two headers are answered %d", rec.Code)
 	}
 	for _, scheme := range []string{"bearer ", "BEARER ", "Bearer   "} {
 		if resp, _ := w.send(t, http.MethodGet, "/admin/v1/tenants", "", "Authorization",
