@@ -125,7 +125,9 @@ func TestAcceptance(t *testing.T) {
 		x := newAcceptance(t, s)
 		x.bases = all.Bases
 		x.own = s.At("acme").MustExchange(t, x.form(t, row{Base: "alone"}))
-		before := int64(len(s.Events(t, "acme", 0)))
+		// The first request after a change may be decided twice, and has two records then.
+		s.At("frozen").Exchange(t, x.form(t, row{Base: "alone", Token: &recipe{Claims: map[string]any{"sub": "token-bot", "aud": "${frozen}"}}}))
+		before := map[string]int64{"acme": int64(len(s.Events(t, "acme", 0))), "frozen": int64(len(s.Events(t, "frozen", 0)))}
 		t.Run("rows", func(t *testing.T) {
 			for _, r := range all.rows(t) {
 				t.Run(r.title(), func(t *testing.T) { x.run(t, r) })
@@ -521,7 +523,7 @@ func (x *acceptance) judgeToken(t *testing.T, r row, a *harness.Answer) {
 }
 
 // reconcile holds the log against the answers.
-func (x *acceptance) reconcile(t *testing.T, after int64) {
+func (x *acceptance) reconcile(t *testing.T, after map[string]int64) {
 	t.Helper()
 	floods := func(log []harness.Event) map[string]int {
 		sums := map[string]int{}
@@ -536,7 +538,7 @@ func (x *acceptance) reconcile(t *testing.T, after int64) {
 	for _, n := range x.counted {
 		total += n
 	}
-	log := x.Await(t, "acme", after, fmt.Sprintf("%d refusals are counted", total), func(log []harness.Event) bool {
+	log := x.Await(t, "acme", after["acme"], fmt.Sprintf("%d refusals are counted", total), func(log []harness.Event) bool {
 		sum := 0
 		for _, n := range floods(log) {
 			sum += n
@@ -547,7 +549,7 @@ func (x *acceptance) reconcile(t *testing.T, after int64) {
 	if got := floods(log); !maps.Equal(got, x.counted) {
 		t.Errorf("counted refusals: %v, want %v", got, x.counted)
 	}
-	for _, e := range append(log, x.Events(t, "frozen", 0)...) {
+	for _, e := range append(log, x.Events(t, "frozen", after["frozen"])...) {
 		if e.Name != "token.exchange" {
 			continue
 		}
