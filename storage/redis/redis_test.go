@@ -133,6 +133,19 @@ func TestALogWithoutItsCounterTakesNothing(t *testing.T) {
 	}
 }
 
+func TestARepeatedBatchWhoseEntriesAreGoneIsNotConfirmed(t *testing.T) {
+	server := storagetest.StartRedis(t)
+	db := open(t, redis.Config{URL: server.URL()})
+	c := commit("w", 1, ledger.Change{})
+	if _, err := db.Commit(ctx, "acme", c); err != nil {
+		t.Fatal(err)
+	}
+	server.Command(t, "XTRIM {acme}:aud:ev MAXLEN 0")
+	if _, err := db.Commit(ctx, "acme", c); !errors.Is(err, fault.ErrSequence) {
+		t.Fatal(err)
+	}
+}
+
 func TestTimeStaysAboveWhatWasTold(t *testing.T) {
 	server := storagetest.StartRedis(t)
 	db := open(t, redis.Config{URL: server.URL()})
@@ -142,7 +155,11 @@ func TestTimeStaysAboveWhatWasTold(t *testing.T) {
 	if err != nil || told.Time.UnixMilli() != ahead {
 		t.Fatal(told, err)
 	}
-	p, err := db.Commit(ctx, "acme", commit("w", 1, ledger.Change{}))
+	if _, err := db.Commit(ctx, "acme", commit("w", 1, ledger.Change{})); err != nil {
+		t.Fatal(err)
+	}
+	another := open(t, redis.Config{URL: server.URL()}) // a process that was told nothing
+	p, err := another.Position(ctx, "acme")
 	if err != nil || p.Time.Before(told.Time) {
 		t.Fatalf("%v was told, and %v came after it (%v)", told.Time, p.Time, err)
 	}

@@ -88,20 +88,21 @@ func testCutoffExpiry(t *testing.T, s storage.Store) {
 	for i := range 40 {
 		w.do(cutOf(fmt.Sprintf("short %d", i), 0, false))
 	}
+	w.do(cutOf("disabled", 0, false))
 	w.do(cutOf("disabled", 0, true))
-	at := w.do(cutOf("long", time.Hour, false)).Time
-	w.until(at)
+	w.do(cutOf("long", time.Hour, false))
+	w.until(w.do(cutOf("never swept", 0, false)).Time)
 	cutoffs, p := w.cutoffs(0)
-	equal(t, sequence(cutoffs), []string{"41 disabled", "42 long"})
-	equal(t, p.Cutoffs, int64(42))
+	equal(t, sequence(cutoffs), []string{"42 disabled", "43 long"})
+	equal(t, p.Cutoffs, int64(44))
 	for range 5 { // each sweeps some of the old ones
 		w.do(cutOf("long", time.Hour, false))
 	}
 	cutoffs, _ = w.cutoffs(0)
-	equal(t, sequence(cutoffs), []string{"41 disabled", "47 long"})
+	equal(t, sequence(cutoffs), []string{"42 disabled", "49 long"})
 	w.do(cutOf("short 0", time.Hour, false)) // swept, and cut again
-	cutoffs, _ = w.cutoffs(47)
-	equal(t, sequence(cutoffs), []string{"48 short 0"})
+	cutoffs, _ = w.cutoffs(49)
+	equal(t, sequence(cutoffs), []string{"50 short 0"})
 }
 
 func testEnableOld(t *testing.T, s storage.Store) {

@@ -100,6 +100,12 @@ func testSequence(t *testing.T, s storage.Store) {
 		equal(t, w.rows(), []string{})
 	}
 	equal(t, w.append("e").Index, int64(4))
+
+	alike := w.other()
+	alike.append("x", "x")
+	part := ledger.Commit{Writer: alike.id, First: 2, Entries: texts("x")}
+	_, err := s.Commit(context.Background(), w.tenant, part)
+	is(t, err, fault.ErrSequence) // the last batch is longer, and began elsewhere
 }
 
 func testMalformed(t *testing.T, s storage.Store) {

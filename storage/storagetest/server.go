@@ -188,7 +188,7 @@ func (s *RedisServer) Stop() { s.end(syscall.SIGTERM) }
 // Kill ends the server as kill -9 does. Ending it twice is harmless.
 func (s *RedisServer) Kill() { s.end(syscall.SIGKILL) }
 
-// end repeats the signal, because a Redis that writes its first append-only file ignores SIGTERM. In the end it insists.
+// end repeats the signal, because a Redis that writes its first append-only file ignores SIGTERM; at last it insists.
 func (s *RedisServer) end(signal syscall.Signal) {
 	if s.cmd == nil || s.cmd.Process == nil {
 		return
