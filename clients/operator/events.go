@@ -74,7 +74,7 @@ type Version struct {
 	Go      string `json:"go"`      // the Go release that built it
 }
 
-// Version returns the version of the server. Any operator.
+// Version returns the version of the server. Platform operators.
 //
 //	GET /version → 200 Version
 func (c *Client) Version(ctx context.Context) (*Version, error) {

@@ -9,12 +9,26 @@ import (
 // CutoffKind is a kind of thing that can be revoked.
 type CutoffKind string
 
-// The kinds of cutoffs. Revoking a tenant or a client also disables it: nothing of it is issued until Enable.
+// The kinds of cutoffs. Those from client on also disable their target: nothing of it is issued until Enable.
 const (
-	CutoffToken  CutoffKind = "jti"    // one token; the value is its jti
-	CutoffClient CutoffKind = "client" // every token of a client; the value is its id
-	CutoffTenant CutoffKind = "tenant" // every token of the tenant; there is no value
+	CutoffToken   CutoffKind = "jti"     // one token and what descends from it; the value is its jti
+	CutoffLineage CutoffKind = "lineage" // the same of a root: its whole tree; the value is the root's jti
+	CutoffRun     CutoffKind = "run"     // every token of one task; the value is their txn
+	CutoffClient  CutoffKind = "client"  // every token of a client; the value is its id
+	CutoffTool    CutoffKind = "tool"    // every token for a tool; the value is its name
+	CutoffTenant  CutoffKind = "tenant"  // every token of the tenant; there is no value
+	CutoffIssuer  CutoffKind = "issuer"  // every token that rests on a trusted issuer; the value is its name
+	CutoffSubject CutoffKind = "subject" // every token for somebody; the value is their sub, "<issuer's name>:<its sub>"
 )
+
+// Disables reports whether a cutoff of the kind also disables its target.
+func (k CutoffKind) Disables() bool {
+	switch k {
+	case CutoffClient, CutoffTool, CutoffTenant, CutoffIssuer, CutoffSubject:
+		return true
+	}
+	return false
+}
 
 // Target names what is revoked or enabled. It is the body of Revoke and Enable. Unknown kinds are refused, so that a
 // client that is newer than its server learns that nothing was revoked.
@@ -35,17 +49,18 @@ type Revoked struct {
 	Index int64 `json:"index"`
 }
 
-// Revoke ends everything of the target that was issued up to now, and disables the target if its kind can be. It
-// applies to targets that the server does not know, too: a jti is not looked up, and a client may be deleted. Revoking
-// again moves the cutoff forward. Admin, responder.
+// Revoke ends everything of the target that was issued up to now, and disables the target if its kind can be. A client,
+// tool or issuer must exist (a client may also be deleted), so that a slip of the pen cannot pass for a revocation; the
+// ids of tokens and runs are not looked up. Revoking again moves the cutoff forward. Admin, responder.
 //
 //	POST /t/{tenant}/revoke Target → 200 Revoked
+//	404 not_found: there is no such client, tool or issuer
 //	422 invalid: unknown kind, or a value that is missing, superfluous or malformed
 func (c *Client) Revoke(ctx context.Context, tenant string, target Target) (*Revoked, error) {
 	return c.cut(ctx, "revoke", tenant, target)
 }
 
-// Enable lets a client or a tenant that Revoke disabled be issued tokens again. What was revoked stays revoked.
+// Enable lifts what Revoke disabled. What was revoked stays revoked.
 // Admin, responder.
 //
 //	POST /t/{tenant}/enable Target → 200 Revoked, whose at is that of the cutoff

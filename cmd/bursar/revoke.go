@@ -9,55 +9,93 @@ import (
 	"github.com/bursar-sts/bursar/clients/operator"
 )
 
-// target are the flags that name what is revoked or enabled.
+// targetFlag is one way to name what is revoked or enabled.
+type targetFlag struct {
+	name string // of the flag
+	kind operator.CutoffKind
+	says string
+}
+
+// targetFlags are all of them. Kinds that disable can be enabled again.
+var targetFlags = []targetFlag{
+	{"jti", operator.CutoffToken, "one token, by its jti"},
+	{"lineage", operator.CutoffLineage, "a token and everything that descends from it, by its jti"},
+	{"run", operator.CutoffRun, "every token of one task, by its txn"},
+	{"client", operator.CutoffClient, "a client: every token of it, and new ones"},
+	{"tool", operator.CutoffTool, "a tool: every token for it, and new ones"},
+	{"issuer", operator.CutoffIssuer, "a trusted issuer: every token that rests on it, and new ones"},
+	{"subject", operator.CutoffSubject, "somebody whom an issuer vouches for, as <issuer's name>:<its sub>: every token for them, and new ones"},
+}
+
+// target is what the flags name.
 type target struct {
-	jti, client string
-	all         bool
+	values map[string]*string // by name of the flag
+	all    bool
+}
+
+// add adds the flags of the kinds that are wanted, and requires that one is given.
+func (t *target) add(cmd *cobra.Command, all string, wanted func(operator.CutoffKind) bool) {
+	t.values = map[string]*string{}
+	names := []string{"all"}
+	for _, f := range targetFlags {
+		if wanted(f.kind) {
+			t.values[f.name] = cmd.Flags().String(f.name, "", f.says)
+			names = append(names, f.name)
+		}
+	}
+	cmd.Flags().BoolVar(&t.all, "all", false, all)
+	oneOf(cmd, true, names...)
 }
 
 // cutoff returns what the flags name; oneOf has made sure that it is one thing.
 func (t *target) cutoff() (operator.Target, error) {
-	switch {
-	case t.all:
+	if t.all {
 		return operator.Target{Kind: operator.CutoffTenant}, nil
-	case t.client != "":
-		return operator.Target{Kind: operator.CutoffClient, Value: t.client}, nil
-	case t.jti != "":
-		return operator.Target{Kind: operator.CutoffToken, Value: t.jti}, nil
+	}
+	for _, f := range targetFlags {
+		if value := t.values[f.name]; value != nil && *value != "" {
+			return operator.Target{Kind: f.kind, Value: *value}, nil
+		}
 	}
 	return operator.Target{}, usage("what is to be revoked or enabled has no name")
 }
 
+// enabling is the command that lifts what a revocation disabled; empty if its kind is final.
+func enabling(tenant string, o operator.Target) string {
+	if o.Kind == operator.CutoffTenant {
+		return "bursar enable " + tenant + " --all"
+	}
+	for _, f := range targetFlags {
+		if f.kind == o.Kind && o.Kind.Disables() {
+			return "bursar enable " + tenant + " --" + f.name + " " + shellWord(o.Value)
+		}
+	}
+	return ""
+}
+
 func (p *program) revokeCommand() *cobra.Command {
 	var t target
-	cmd := p.cutCommand("revoke TENANT (--jti ID | --client ID | --all)", "End tokens that were issued up to now: one, a client's, or all", &t,
+	cmd := p.cutCommand("revoke TENANT (--jti ID | --client ID | … | --all)", "End tokens that were issued up to now: one, a client's, or all", &t,
 		func(ctx context.Context, c *operator.Client, tenant string, o operator.Target) (*operator.Revoked, error) {
 			return c.Revoke(ctx, tenant, o)
 		},
 		func(tenant string, o operator.Target, r *operator.Revoked) []string {
-			what := "everything of it that was issued up to " + stamp(r.At)
-			if o.Kind == operator.CutoffToken {
-				what = "it, and what descends from it,"
+			enable := enabling(tenant, o)
+			if enable == "" {
+				return []string{fmt.Sprintf("revoked %s: it, and what descends from it, is refused (event %d)", describe(tenant, o), r.Index)}
 			}
-			lines := []string{fmt.Sprintf("revoked %s: %s is refused (event %d)", describe(tenant, o), what, r.Index)}
-			switch o.Kind {
-			case operator.CutoffClient:
-				lines = append(lines, "nothing new is issued until: bursar enable "+tenant+" --client "+o.Value)
-			case operator.CutoffTenant:
-				lines = append(lines, "nothing new is issued until: bursar enable "+tenant+" --all")
+			return []string{
+				fmt.Sprintf("revoked %s: everything of it that was issued up to %s is refused (event %d)", describe(tenant, o), stamp(r.At), r.Index),
+				"nothing new is issued until: " + enable,
 			}
-			return lines
 		})
-	cmd.Flags().StringVar(&t.jti, "jti", "", "one token, by its jti")
-	cmd.Flags().StringVar(&t.client, "client", "", "every token of a client, and disable it")
-	cmd.Flags().BoolVar(&t.all, "all", false, "every token of the tenant, and disable it")
-	oneOf(cmd, true, "jti", "client", "all")
+	t.add(cmd, "the tenant: every token of it, and new ones", func(operator.CutoffKind) bool { return true })
 	return cmd
 }
 
 func (p *program) enableCommand() *cobra.Command {
 	var t target
-	cmd := p.cutCommand("enable TENANT (--client ID | --all)", "Issue tokens again for what a revocation disabled", &t,
+	cmd := p.cutCommand("enable TENANT (--client ID | … | --all)", "Issue tokens again for what a revocation disabled", &t,
 		func(ctx context.Context, c *operator.Client, tenant string, o operator.Target) (*operator.Revoked, error) {
 			return c.Enable(ctx, tenant, o)
 		},
@@ -65,9 +103,7 @@ func (p *program) enableCommand() *cobra.Command {
 			return []string{fmt.Sprintf("enabled %s: what was issued up to %s stays revoked (event %d)",
 				describe(tenant, o), stamp(r.At), r.Index)}
 		})
-	cmd.Flags().StringVar(&t.client, "client", "", "a client")
-	cmd.Flags().BoolVar(&t.all, "all", false, "the tenant itself; clients that were revoked one by one stay disabled")
-	oneOf(cmd, true, "client", "all")
+	t.add(cmd, "the tenant itself; what was revoked one by one stays disabled", operator.CutoffKind.Disables)
 	return cmd
 }
 

@@ -48,7 +48,7 @@ func (s *Service) CreateOperator(ctx context.Context, op Operator, role Role, tt
 	if problems := op.checkToken(role, ttl); len(problems) > 0 {
 		return "", OperatorToken{}, invalid("operator.request", problems...)
 	}
-	plain := NewToken()
+	plain := NewToken(op.slug)
 	var token operatorRow
 	err := s.changeStaff(ctx, op, func(at staff) error {
 		now := s.cfg.Directory.Now().UTC().Truncate(time.Millisecond)

@@ -108,7 +108,7 @@ func TestRoles(t *testing.T) {
 			if slices.Contains(may, action) {
 				t.Fatal(err)
 			}
-			wantKind(t, err, fault.Unauthenticated)
+			wantKind(t, err, fault.NotFound)
 			return
 		}
 		for name, call := range calls(w.svc)[action] {

@@ -48,11 +48,15 @@ const (
 	initial = "admin.token"
 )
 
-// NewToken returns a fresh operator token: "brs_op_" and 32 random bytes in base64url.
-func NewToken() string {
+// NewToken returns a fresh operator token of a tenant: "brs_op_", the tenant's slug and a dot, and 32 random bytes in
+// base64url. Tokens of the platform, whose slug is "", have no slug and no dot.
+func NewToken(slug string) string {
 	var random [tokenBytes]byte
 	_, _ = rand.Read(random[:]) // never fails (crypto/rand)
-	return tokenPrefix + base64.RawURLEncoding.EncodeToString(random[:])
+	if slug != "" {
+		slug += "."
+	}
+	return tokenPrefix + slug + base64.RawURLEncoding.EncodeToString(random[:])
 }
 
 // HashToken returns what is kept of an operator token: its SHA-256 in lower-case hex. Tokens have 256 random bits, so
@@ -62,28 +66,38 @@ func HashToken(token string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// isToken reports whether s has the form of a token. It spares the store what cannot be one.
-func isToken(s string) bool {
+// parseToken returns the tenant whose token s says it is, "" for the platform's. It spares the store what cannot be one.
+func parseToken(s string) (home string, ok bool) {
 	random, ok := strings.CutPrefix(s, tokenPrefix)
 	if !ok {
-		return false
+		return "", false
+	}
+	if slug, rest, named := strings.Cut(random, "."); named {
+		home, random = slug, rest
+		if scopes.CheckSlug(home) != nil {
+			return "", false
+		}
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(random)
-	return err == nil && len(b) == tokenBytes
+	return home, err == nil && len(b) == tokenBytes
 }
 
-// Authenticate finds the operator of a token. On a tenant's path these are the tenant's operators and the platform's,
-// elsewhere the platform's alone. Every other token is answered alike, whether or not the tenant exists: only a
-// platform operator can learn that.
+// Authenticate finds the operator of a token. A tenant's token is good on that tenant's paths; everywhere else it finds
+// nothing, so that nobody learns which other tenants exist. A token of the platform is good everywhere.
 //
-// It refuses with Unauthenticated; refusals are counted in the log of the tenant, or of the platform if there is no
-// such tenant.
+// It refuses with Unauthenticated, or with NotFound for another tenant's token; refusals are counted in the log of the
+// tenant, or of the platform if there is no such tenant.
 func (s *Service) Authenticate(ctx context.Context, c Credentials) (Operator, error) {
 	op := Operator{slug: c.Tenant, ip: c.IP, origin: s.cfg.Directory.PlatformOrigin()}
 	hash := HashToken(c.Token)
 	first := sameHash(hash, s.cfg.PlatformTokenHash)
-	if !first && !isToken(c.Token) {
+	home, formed := parseToken(c.Token)
+	switch {
+	case !first && !formed:
 		return s.refuse(op, "operator.malformed")
+	case home != "" && home != c.Tenant:
+		s.cfg.Log.Refuse(op.origin, "operator.elsewhere", op.ip)
+		return Operator{}, fault.New(fault.NotFound, "operator.elsewhere", "There is no such thing for this operator token.")
 	}
 	var rows []ledger.Row
 	if c.Tenant != "" && scopes.CheckSlug(c.Tenant) == nil {
@@ -99,24 +113,24 @@ func (s *Service) Authenticate(ctx context.Context, c Credentials) (Operator, er
 		op.id, op.role, op.platform = initial, Admin, true
 		return op, nil
 	}
-	found, err := findOperator(rows, hash)
-	if err == nil && found == nil {
-		rows, _, err = s.cfg.Store.Rows(ctx, ledger.Platform, tenant.KindOperator)
-		if err == nil {
-			found, err = findOperator(rows, hash)
+	if home == "" {
+		var err error
+		if rows, _, err = s.cfg.Store.Rows(ctx, ledger.Platform, tenant.KindOperator); err != nil {
+			return Operator{}, fmt.Errorf("authenticate operator: %w", err)
 		}
 		op.platform = true
 	}
-	switch {
+	switch found, err := findOperator(rows, hash); {
 	case err != nil:
 		return Operator{}, fmt.Errorf("authenticate operator: %w", err)
 	case found == nil:
 		return s.refuse(op, "operator.unknown")
 	case found.expired(s.cfg.Directory.Now()):
 		return s.refuse(op, "operator.expired")
+	default:
+		op.id, op.role = found.ID, found.Role
+		return op, nil
 	}
-	op.id, op.role = found.ID, found.Role
-	return op, nil
 }
 
 func (s *Service) refuse(op Operator, reason string) (Operator, error) {

@@ -24,12 +24,9 @@ func TestAuthenticateRefusesAlike(t *testing.T) {
 	w.pass(time.Minute)
 	var told string
 	for name, c := range map[string]admin.Credentials{
-		"a token of nobody":                    {Tenant: "acme", Token: admin.NewToken()},
-		"another tenant's admin":               {Tenant: "acme", Token: other},
-		"the same the other way round":         {Tenant: "other", Token: acme},
-		"a tenant's admin at no tenant":        {Tenant: "nowhere", Token: acme},
-		"a tenant's admin at what is no slug":  {Tenant: "../acme", Token: acme},
-		"a tenant's admin at the platform":     {Tenant: "", Token: acme},
+		"a platform token of nobody":           {Tenant: "acme", Token: admin.NewToken("")},
+		"a token of nobody":                    {Tenant: "acme", Token: admin.NewToken("acme")},
+		"a token of nobody at no tenant":       {Tenant: "nowhere", Token: admin.NewToken("nowhere")},
 		"a token that has expired":             {Tenant: "acme", Token: expired},
 		"no token":                             {Tenant: "acme"},
 		"the hash of a token":                  {Tenant: "acme", Token: admin.HashToken(acme)},
@@ -56,6 +53,25 @@ func TestAuthenticateRefusesAlike(t *testing.T) {
 	}
 	w.signIn(w.process, "acme", acme)
 	w.signIn(w.process, "other", other)
+}
+
+// What a tenant's operator asks of anything else is not found, whether it exists or not.
+func TestATenantsTokenFindsNothingElsewhere(t *testing.T) {
+	w := newWorld(t)
+	w.apply("acme", file("acme", "bot"))
+	w.apply("other", file("other", "theirs"))
+	acme := w.token("acme", admin.Admin)
+	var told string
+	for _, slug := range []string{"other", "nowhere", "../acme", "ACME", ""} {
+		for name, token := range map[string]string{"its token": acme, "a forged one": admin.NewToken("acme")} {
+			op, err := w.svc.Authenticate(t.Context(), admin.Credentials{Tenant: slug, Token: token})
+			f := fault.As(err)
+			if err == nil || f.Kind != fault.NotFound || op.May(admin.ReadConfig) || told != "" && f.Public != told {
+				t.Errorf("%s at %q: %v", name, slug, err)
+			}
+			told = f.Public
+		}
+	}
 }
 
 func TestAnEmptyPlatformHashLetsNobodyIn(t *testing.T) {
@@ -183,7 +199,7 @@ func TestRefusedSignInsAreCounted(t *testing.T) {
 	w.apply("acme", file("acme", "bot"))
 	for range 50 {
 		for _, slug := range []string{"acme", "nowhere"} {
-			_, err := w.svc.Authenticate(t.Context(), admin.Credentials{Tenant: slug, Token: admin.NewToken(), IP: "192.0.2.9"})
+			_, err := w.svc.Authenticate(t.Context(), admin.Credentials{Tenant: slug, Token: admin.NewToken(slug), IP: "192.0.2.9"})
 			wantKind(t, err, fault.Unauthenticated)
 		}
 	}
@@ -208,6 +224,6 @@ func TestAStoreThatIsAwayLetsNobodyIn(t *testing.T) {
 	wantKind(t, err, fault.Unavailable)
 	w.store.Set(storagetest.Position, storagetest.Works)
 	w.store.Set(storagetest.Rows, storagetest.NotApplied)
-	_, err = w.svc.Authenticate(t.Context(), admin.Credentials{Tenant: "acme", Token: admin.NewToken()})
+	_, err = w.svc.Authenticate(t.Context(), admin.Credentials{Tenant: "acme", Token: admin.NewToken("")})
 	wantKind(t, err, fault.Unavailable)
 }

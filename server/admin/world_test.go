@@ -48,7 +48,7 @@ type process struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, platform: admin.NewToken(), deadline: time.Minute,
+	w := &world{t: t, platform: admin.NewToken(""), deadline: time.Minute,
 		now: time.Date(2030, 1, 2, 3, 4, 5, 600e6, time.UTC)}
 	db, err := bolt.Open(bolt.Config{Path: filepath.Join(t.TempDir(), "bursar.db"), Now: w.time})
 	if err != nil {

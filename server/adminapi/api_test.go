@@ -47,7 +47,7 @@ func newWorld(t *testing.T) *world {
 	log := audit.New(audit.Config{Store: store, Logger: quiet, Deadline: time.Minute})
 	dir := tenant.NewDirectory(tenant.Config{Store: store, Master: master, Sources: sources,
 		BaseURL: "https://sts.example"})
-	token := admin.NewToken()
+	token := admin.NewToken("")
 	svc := admin.New(admin.Config{Directory: dir, Store: store, Log: log, PlatformTokenHash: admin.HashToken(token)})
 	w := &world{store: store}
 	w.watch = newWatch(t, adminapi.New(adminapi.Config{Service: svc, Version: "v1.2.3", Logger: quiet}))
@@ -189,7 +189,7 @@ func (w *world) credentials(t *testing.T) {
 	_, err = w.as(made.Token).CreateSecret(ctx, "acme", "bot")
 	wantCode(t, err, 403, operator.CodeForbidden)
 	_, err = w.as(made.Token).Tenant(ctx, "other")
-	wantCode(t, err, 401, operator.CodeUnauthenticated)
+	wantCode(t, err, 404, operator.CodeNotFound)
 	_, err = w.Tenant(ctx, "other")
 	wantCode(t, err, 404, operator.CodeNotFound)
 	if err := w.DeleteOperator(ctx, "acme", made.ID); err != nil {

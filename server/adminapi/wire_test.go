@@ -161,7 +161,7 @@ func TestOnlyACreationIs201(t *testing.T) {
 func TestOnlyABearerTokenOpens(t *testing.T) {
 	w := newWorld(t)
 	for name, value := range map[string]string{
-		"nothing": "", "Basic": "Basic " + w.Token, "no scheme": w.Token, "a token of nobody": "Bearer " + admin.NewToken(),
+		"nothing": "", "Basic": "Basic " + w.Token, "no scheme": w.Token, "a token of nobody": "Bearer " + admin.NewToken(""),
 		"a scheme alone": "Bearer", "two tokens": "Bearer " + w.Token + " " + w.Token,
 		"a list": "Bearer " + w.Token + ", Bearer x",
 	} {
