@@ -136,7 +136,10 @@ func (s *Server) Restart(t testing.TB) {
 }
 
 // Kill ends the server as kill -9 does.
-func (s *Server) Kill() { s.process.end(syscall.SIGKILL) }
+func (s *Server) Kill() {
+	s.process.end(syscall.SIGKILL)
+	transport.CloseIdleConnections()
+}
 
 // Stop ends the server as a service manager does.
 func (s *Server) Stop() { s.process.end(syscall.SIGTERM) }
