@@ -58,6 +58,7 @@ var rooms = map[string]string{
 	"e2e":         "clients/operator clients/token",
 	"e2e/harness": "clients/operator storage/storagetest",
 	"e2e/issuer":  "cmd/demoissuer",
+	"e2e/bench":   "clients/operator",
 }
 
 // heavy third parties, and the one room that may import each.

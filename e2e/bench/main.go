@@ -1,0 +1,85 @@
+// Command bench measures what bursar costs: the real binary as a process of its own on one core, on each store, asked
+// over HTTP by this process.
+//
+// Per core-second is one second divided by the user and system CPU time that the server's process spent per operation.
+// It leaves out the load generator and Redis, and on a shared machine it says more than operations per second of the
+// clock. Every round measures each row once, and the bare cryptography beside them; the figures are medians of the
+// rounds. Nothing here fails because something is slow.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+// options are the command line.
+type options struct {
+	json, svg, doc string // files to write; none if empty
+	profile        string // folder for CPU profiles; none are taken if empty
+	plan           plan
+}
+
+// plan is how much is measured.
+type plan struct {
+	rounds, operations, connections int
+	distinct                        int // tokens that are used again and again
+	pure                            int // signatures of a round
+	starts, tenants                 int
+}
+
+var (
+	long  = plan{rounds: 5, operations: 6000, connections: 32, distinct: 2000, pure: 2000, starts: 7, tenants: 1000}
+	short = plan{rounds: 2, operations: 2000, connections: 32, distinct: 1000, pure: 1000, starts: 3, tenants: 100}
+)
+
+func main() {
+	log.SetFlags(0)
+	log.SetPrefix("bench: ")
+	o := options{plan: long}
+	brief := flag.Bool("short", false, "measure for half a minute: less exact, and fewer tenants")
+	flag.StringVar(&o.json, "json", "", "write the figures to `FILE`")
+	flag.StringVar(&o.svg, "svg", "", "draw the figures to `FILE`")
+	flag.StringVar(&o.doc, "doc", "", "put the tables between the markers of `FILE`, a Markdown document")
+	flag.StringVar(&o.profile, "profile", "", "take CPU profiles of a binary with a profiler into `DIR`, instead of figures")
+	flag.Parse()
+	if *brief {
+		o.plan = short
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, o)
+	stop()
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(ctx context.Context, o options) error {
+	began := time.Now()
+	w, err := newWorld(ctx, o.profile != "")
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	if o.profile != "" {
+		return w.profile(ctx, o)
+	}
+	r := &report{Machine: describe(), Redis: w.redisSetting, Plan: o.plan}
+	if err := w.measureThroughput(ctx, o.plan, r); err != nil {
+		return err
+	}
+	if err := w.measureStart(ctx, o.plan, r); err != nil {
+		return err
+	}
+	if err := w.measureMemory(ctx, o.plan, r); err != nil {
+		return err
+	}
+	r.Took = time.Since(began).Round(time.Second).String()
+	fmt.Print(r.text())
+	return r.write(o)
+}

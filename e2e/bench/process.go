@@ -1,0 +1,80 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// supervise runs a program in the shell's own process, beside a watchman who kills it when the pipe from us closes,
+// which the kernel does however we end.
+const supervise = `exec 3<&0
+(exec >/dev/null 2>&1; read never <&3; kill -9 $$) &
+exec "$@" 3<&- </dev/null`
+
+// process is a program that does not outlive this one.
+type process struct {
+	cmd   *exec.Cmd
+	watch io.Closer
+}
+
+// start runs a program whose standard output and standard error go to out; env is added to our own environment.
+func start(out *os.File, env []string, program string, args ...string) (*process, error) {
+	p := &process{cmd: exec.Command("sh", append([]string{"-c", supervise, "sh", program}, args...)...)}
+	p.cmd.Stdout, p.cmd.Stderr, p.cmd.Env = out, out, append(os.Environ(), env...)
+	var err error
+	if p.watch, err = p.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", program, err)
+	}
+	return p, nil
+}
+
+// stop ends the program politely and waits for it.
+func (p *process) stop() {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+	_ = p.cmd.Wait()                          // how it ends is not what is measured
+	_ = p.watch.Close()
+}
+
+// tick is the unit of CPU times in /proc, on every architecture that Go runs Linux on.
+const tick = 10 * time.Millisecond
+
+// cpu returns the user and system time that the process has spent.
+func (p *process) cpu() (time.Duration, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, fmt.Errorf("read CPU time (Linux only): %w", err)
+	}
+	_, rest, _ := strings.Cut(string(text), ") ") // the name before it may hold anything
+	fields := strings.Fields(rest)
+	if len(fields) < 13 {
+		return 0, errors.New("read CPU time: /proc/<pid>/stat is not understood")
+	}
+	user, userErr := strconv.Atoi(fields[11])
+	system, systemErr := strconv.Atoi(fields[12])
+	return time.Duration(user+system) * tick, errors.Join(userErr, systemErr)
+}
+
+// memory returns the resident set of the process, in bytes.
+func (p *process) memory() (int64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, fmt.Errorf("read memory (Linux only): %w", err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if kilobytes, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			n, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(kilobytes), " kB"), 10, 64)
+			return n << 10, err
+		}
+	}
+	return 0, errors.New("read memory: no VmRSS")
+}

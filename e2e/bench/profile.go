@@ -1,0 +1,186 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+//go:embed testdata/profiler.go
+var profilerSource []byte
+
+// overlay writes what makes the compiler see a file more in the program's folder (go help build, -overlay).
+func (w *world) overlay(ctx context.Context) (string, error) {
+	folder, err := exec.CommandContext(ctx, "go", "list", "-f", "{{.Dir}}", module+"/cmd/bursar").Output()
+	if err != nil {
+		return "", fmt.Errorf("find the program: %w", err)
+	}
+	source, path := filepath.Join(w.dir, "profiler.go"), filepath.Join(w.dir, "overlay.json")
+	if err := os.WriteFile(source, profilerSource, 0o600); err != nil {
+		return "", err
+	}
+	added := filepath.Join(strings.TrimSpace(string(folder)), "bench_profiler.go")
+	text, err := json.Marshal(map[string]map[string]string{"Replace": {added: source}})
+	if err != nil {
+		return "", err
+	}
+	return path, os.WriteFile(path, text, 0o600)
+}
+
+// profiledSeconds is how long one profile takes; rounds are repeated until it is complete.
+const profiledSeconds = 8
+
+// profile takes a CPU profile of every row on every store while it is measured, and prints where the time went.
+func (w *world) profile(ctx context.Context, o options) error {
+	if err := os.MkdirAll(o.profile, 0o755); err != nil {
+		return err
+	}
+	b, err := w.prepare(ctx, o.plan.distinct)
+	if err != nil {
+		return err
+	}
+	spent := table{head: []string{"Share of the CPU time"}}
+	for _, share := range shares {
+		spent.rows = append(spent.rows, []string{share.name})
+	}
+	for i, row := range rows {
+		for _, s := range w.servers {
+			log.Printf("profile of %s, %s", row.name, s.store)
+			file := filepath.Join(o.profile, fmt.Sprintf("%d-%s.pprof", i+1, s.store))
+			if err := w.profileRow(ctx, b, row, s, o.plan, file); err != nil {
+				return err
+			}
+			percent, err := classify(ctx, file)
+			if err != nil {
+				return err
+			}
+			spent.head = append(spent.head, fmt.Sprintf("%d %s", i+1, s.store))
+			for j := range spent.rows {
+				spent.rows[j] = append(spent.rows[j], fmt.Sprintf("%.1f %%", percent[j]))
+			}
+		}
+	}
+	for i, row := range rows {
+		fmt.Printf("%d: %s\n", i+1, row.name)
+	}
+	fmt.Printf("\n%s", spent.markdown())
+	return nil
+}
+
+func (w *world) profileRow(ctx context.Context, b *bench, row row, s *server, p plan, file string) error {
+	done := make(chan error, 1)
+	if err := b.refill(ctx, w, p.operations); err != nil {
+		return err
+	}
+	go func() { done <- s.fetchProfile(ctx, file) }()
+	for {
+		if _, err := s.load(ctx, p.connections, row.requests(b, s, p.operations)); err != nil {
+			return err
+		}
+		select {
+		case err := <-done:
+			return err
+		default:
+		}
+		if row.fresh { // the server is idle meanwhile, and its profile has no samples
+			if err := b.refill(ctx, w, p.operations); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (s *server) fetchProfile(ctx context.Context, file string) error {
+	target := fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", s.profiler, profiledSeconds)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	profile, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, profile, 0o644)
+}
+
+// shares divide a profile by what is on the stack of a sample: the first that matches has it.
+var shares = []struct {
+	name string
+	on   []string // beginnings of functions' names
+}{
+	{"ES256 verification", []string{"crypto/ecdsa.Verify"}},
+	{"ES256 signature", []string{"crypto/ecdsa.Sign", "crypto/ecdsa.(*PrivateKey).Sign"}},
+	{"garbage collection", []string{"runtime.gcBgMarkWorker", "runtime.gcAssistAlloc", "runtime.bgsweep", "runtime.bgscavenge"}},
+	{"store", []string{module + "/storage", "github.com/redis/", "go.etcd.io/bbolt"}},
+	{"record of the decision", []string{module + "/server/audit"}},
+	{"subject token, but for its signature", []string{module + "/server/identity"}},
+	{"policy and conditions", []string{module + "/scopes", "cel.dev/", "github.com/google/cel-go"}},
+	{"client", []string{module + "/clients."}},
+	{"issued token, but for its signature", []string{module + "/server/keys", module + "/clients/token"}},
+	{"exchange", []string{module + "/server/exchange", module + "/server/tenant", module + "/server/revoke"}},
+	{"form, fosite, response", []string{module + "/server/oauth"}},
+	{"routes and metrics", []string{module + "/server."}},
+	{"HTTP", []string{"net/http."}},
+	{"scheduler and the rest", []string{""}},
+}
+
+// classify returns the percentage of each of shares.
+func classify(ctx context.Context, file string) ([]float64, error) {
+	traces, err := exec.CommandContext(ctx, "go", "tool", "pprof", "-traces", "-sample_index=samples", file).Output()
+	if err != nil {
+		return nil, fmt.Errorf("read profile: %w", err)
+	}
+	percent, total := make([]float64, len(shares)), 0.0
+	var stack []string
+	count := 0.0
+	flush := func() {
+		for i, share := range shares {
+			if slices.ContainsFunc(stack, func(function string) bool {
+				return slices.ContainsFunc(share.on, func(prefix string) bool { return strings.HasPrefix(function, prefix) })
+			}) {
+				percent[i] += count
+				total += count
+				break
+			}
+		}
+		stack, count = nil, 0
+	}
+	lines := bufio.NewScanner(bytes.NewReader(traces))
+	for lines.Scan() {
+		fields := strings.Fields(lines.Text())
+		switch {
+		case strings.HasPrefix(lines.Text(), "---"):
+			flush()
+		case len(fields) == 0 || !strings.HasPrefix(lines.Text(), " "):
+		case stack == nil: // the leaf, with the number of samples before it
+			if count, err = strconv.ParseFloat(fields[0], 64); err != nil || len(fields) < 2 {
+				return nil, fmt.Errorf("read profile: %q is not understood", lines.Text())
+			}
+			stack = []string{fields[1]}
+		default:
+			stack = append(stack, fields[0])
+		}
+	}
+	flush()
+	for i := range percent {
+		percent[i] *= 100 / max(total, 1)
+	}
+	return percent, lines.Err()
+}

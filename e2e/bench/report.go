@@ -1,0 +1,228 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"text/tabwriter"
+)
+
+// report is everything that was measured. CPU times are µs, latencies ms.
+type report struct {
+	Machine string      `json:"machine"`
+	Redis   string      `json:"redis"`
+	Plan    plan        `json:"-"`
+	Took    string      `json:"took"`
+	Pure    pure        `json:"pure"`
+	Rows    []figures   `json:"rows"`
+	Start   []startup   `json:"start"`
+	Memory  []footprint `json:"memory"`
+}
+
+// figures are those of one row on one store, medians of the rounds.
+type figures struct {
+	Row           string  `json:"row"`
+	Store         string  `json:"store"`
+	PerCoreSecond float64 `json:"per_core_second"`
+	CPU           float64 `json:"cpu_us"`
+	Least         float64 `json:"cpu_us_min"`
+	Most          float64 `json:"cpu_us_max"`
+	Ratio         float64 `json:"ratio_to_pure"` // to the signatures and verifications that it cannot do without
+	P50           float64 `json:"p50_ms"`
+	P99           float64 `json:"p99_ms"`
+	Budget        float64 `json:"budget"` // per core-second
+}
+
+// short reports whether the figures fall short of their budget.
+func (f figures) short() bool { return f.PerCoreSecond < f.Budget }
+
+// startup is how long a start took until the server was ready.
+type startup struct {
+	Store   string  `json:"store"`
+	Tenants int     `json:"tenants"`
+	Millis  float64 `json:"ms"`
+}
+
+// footprint is resident memory, in MB.
+type footprint struct {
+	Store           string  `json:"store"`
+	Tenants         int     `json:"tenants"`
+	One             float64 `json:"one_tenant_mb"`
+	Many            float64 `json:"all_tenants_mb"`
+	MillisPerTenant float64 `json:"ms_to_make_a_tenant"`
+}
+
+// The budgets of start and memory.
+const (
+	startBudget  = 300 // ms, embedded
+	memoryBudget = 60  // MB, with 1,000 tenants
+)
+
+// peer is a server that was measured in the same way, but without any log, and the figure of another day and machine.
+type peer struct {
+	name          string
+	perCoreSecond float64
+}
+
+var peers = []peer{
+	{"a Go example server, in memory", 4840},
+	{"Dex, with ES256", 4880},
+	{"oidc-provider on Node", 3480},
+	{"Dex, with its default RS256", 1080},
+}
+
+func describe() string {
+	return fmt.Sprintf("%d cores, %s/%s, %s", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version())
+}
+
+// text returns the tables for a terminal.
+func (r *report) text() string {
+	var b strings.Builder
+	for _, t := range r.tables() {
+		w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, strings.Join(t.head, "\t"))
+		for _, cells := range t.rows {
+			fmt.Fprintln(w, strings.Join(cells, "\t"))
+		}
+		_ = w.Flush() // a strings.Builder never fails
+		fmt.Fprintln(&b)
+	}
+	fmt.Fprintf(&b, "%s\n", r.conditions())
+	return b.String()
+}
+
+// markdown returns the tables for the document.
+func (r *report) markdown() string {
+	var b strings.Builder
+	for _, t := range r.tables() {
+		fmt.Fprintln(&b, t.markdown())
+	}
+	fmt.Fprintf(&b, "%s\n", r.conditions())
+	return b.String()
+}
+
+func (r *report) conditions() string {
+	return fmt.Sprintf("Measured on %s, shared with others; server with GOMAXPROCS=1; Redis %s; %d rounds of %d operations "+
+		"over %d connections.", r.Machine, r.Redis, r.Plan.rounds, r.Plan.operations, r.Plan.connections)
+}
+
+type table struct {
+	head []string
+	rows [][]string
+}
+
+func (t table) markdown() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "| %s |\n|%s\n", strings.Join(t.head, " | "), strings.Repeat("---|", len(t.head)))
+	for _, cells := range t.rows {
+		fmt.Fprintf(&b, "| %s |\n", strings.Join(cells, " | "))
+	}
+	return b.String()
+}
+
+func (r *report) tables() []table {
+	return []table{r.throughput(), r.cryptography(), r.footprints(), reference()}
+}
+
+func (r *report) throughput() table {
+	t := table{head: []string{"Operation", "Store", "Per core-second", "Budget", "CPU µs", "min–max", "× pure", "p50 ms", "p99 ms"}}
+	for _, f := range r.Rows {
+		t.rows = append(t.rows, []string{f.Row, f.Store, thousands(f.PerCoreSecond), budget(thousands(f.Budget), f.short()),
+			fmt.Sprintf("%.0f", f.CPU), fmt.Sprintf("%.0f–%.0f", f.Least, f.Most), fmt.Sprintf("%.2f", f.Ratio),
+			fmt.Sprintf("%.1f", f.P50), fmt.Sprintf("%.1f", f.P99)})
+	}
+	return t
+}
+
+func (r *report) cryptography() table {
+	return table{head: []string{"Pure cryptography", "CPU µs", "Per core-second"}, rows: [][]string{
+		{"ES256 signature", fmt.Sprintf("%.1f", r.Pure.Sign), thousands(1e6 / r.Pure.Sign)},
+		{"ES256 verification", fmt.Sprintf("%.1f", r.Pure.Verify), thousands(1e6 / r.Pure.Verify)},
+		{"both", fmt.Sprintf("%.1f", r.Pure.Sign+r.Pure.Verify), thousands(1e6 / (r.Pure.Sign + r.Pure.Verify))},
+	}}
+}
+
+func (r *report) footprints() table {
+	t := table{head: []string{"Start and memory", "Store", "Figure", "Budget"}}
+	for _, s := range r.Start {
+		t.rows = append(t.rows, []string{fmt.Sprintf("start to ready, %s tenants", thousands(float64(s.Tenants))), s.Store,
+			fmt.Sprintf("%.0f ms", s.Millis), budget(fmt.Sprintf("%d ms", startBudget), s.Millis > startBudget)})
+	}
+	for _, m := range r.Memory {
+		many := thousands(float64(m.Tenants))
+		t.rows = append(t.rows,
+			[]string{"resident memory, 1 idle tenant", m.Store, fmt.Sprintf("%.0f MB", m.One), ""},
+			[]string{"resident memory, " + many + " idle tenants", m.Store, fmt.Sprintf("%.0f MB", m.Many),
+				budget(fmt.Sprintf("%d MB", memoryBudget), m.Many > memoryBudget)},
+			[]string{"making one of " + many + " tenants", m.Store, fmt.Sprintf("%.1f ms", m.MillisPerTenant), ""})
+	}
+	return t
+}
+
+func reference() table {
+	t := table{head: []string{"Others, for orientation: no log, another day", "Per core-second"}}
+	for _, p := range peers {
+		t.rows = append(t.rows, []string{p.name, thousands(p.perCoreSecond)})
+	}
+	return t
+}
+
+// budget returns the cell of a budget.
+func budget(figure string, short bool) string {
+	if short {
+		return figure + " (short)"
+	}
+	return figure
+}
+
+// thousands writes a whole number with a comma between groups of three digits.
+func thousands(n float64) string {
+	digits := fmt.Sprintf("%.0f", n)
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return digits
+}
+
+// write writes the files that were asked for.
+func (r *report) write(o options) error {
+	if o.json != "" {
+		text, err := json.MarshalIndent(r, "", "  ")
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(o.json, append(text, '\n'), 0o644); err != nil {
+			return err
+		}
+	}
+	if o.svg != "" {
+		if err := os.WriteFile(o.svg, []byte(r.chart()), 0o644); err != nil {
+			return err
+		}
+	}
+	if o.doc == "" {
+		return nil
+	}
+	return replace(o.doc, r.markdown())
+}
+
+// The markers between which the tables stand in a document.
+const (
+	opening = "<!-- the bench writes from here -->\n"
+	closing = "<!-- to here -->\n"
+)
+
+func replace(file, tables string) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	before, rest, found := strings.Cut(string(text), opening)
+	_, after, closed := strings.Cut(rest, closing)
+	if !found || !closed {
+		return fmt.Errorf("%s has no place for the tables: %q … %q", file, opening, closing)
+	}
+	return os.WriteFile(file, []byte(before+opening+"\n"+tables+"\n"+closing+after), 0o644)
+}

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"net/url"
+	"slices"
+)
+
+// row is one kind of operation.
+type row struct {
+	name   string
+	fresh  bool // each subject token is used once
+	signs  int  // ES256 signatures that no implementation can do without
+	checks int  // ES256 verifications likewise
+	budget float64
+	// requests returns those of one round, n of them.
+	requests func(b *bench, s *server, n int) []request
+}
+
+// rows are what is measured on each store. Budgets are per core-second, on Redis.
+var rows = []row{
+	{name: "exchange for a user, fresh subject tokens", fresh: true, signs: 1, checks: 1, budget: 7000,
+		requests: func(b *bench, s *server, n int) []request { return s.exchanges(s.agent, b.people.take(n)) }},
+	{name: "exchange for a user, re-used subject tokens", signs: 1, budget: 15000,
+		requests: func(b *bench, s *server, n int) []request { return s.exchanges(s.agent, cycle(b.people.reused, n)) }},
+	{name: "exchange without a secret, fresh workload tokens", fresh: true, signs: 1, checks: 1, budget: 7000,
+		requests: func(b *bench, s *server, n int) []request { return s.exchanges("", b.cluster.take(n)) }},
+	{name: "exchange without a secret, re-used workload tokens", signs: 1, budget: 15000,
+		requests: func(b *bench, s *server, n int) []request { return s.exchanges("", cycle(b.cluster.reused, n)) }},
+	{name: "introspection", checks: 1, budget: 20000,
+		requests: func(b *bench, s *server, n int) []request { return cycle(b.questions[s], n) }},
+}
+
+// exchanges returns a request for a token for each subject token.
+func (s *server) exchanges(authorization string, subjects []string) []request {
+	requests := make([]request, len(subjects))
+	for i, subject := range subjects {
+		requests[i] = post("token", authorization, url.Values{
+			"grant_type":    {"urn:ietf:params:oauth:grant-type:token-exchange"},
+			"subject_token": {subject}, "subject_token_type": {"urn:ietf:params:oauth:token-type:jwt"},
+			"resource": {payments}, "scope": {scope},
+		})
+	}
+	return requests
+}
+
+// cycle returns n elements, again from the start where there are fewer.
+func cycle[T any](all []T, n int) []T {
+	several := make([]T, n)
+	for i := range several {
+		several[i] = all[i%len(all)]
+	}
+	return several
+}
+
+// bench are the tokens to measure with.
+type bench struct {
+	people, cluster supply
+	questions       map[*server][]request // introspections of tokens that are active
+}
+
+// supply are the tokens of one issuer. The fresh ones of a round serve every store once.
+type supply struct{ reused, fresh []string }
+
+func (s *supply) take(n int) []string { return s.fresh[:n] }
+
+// prepare mints what is used again and again.
+func (w *world) prepare(ctx context.Context, distinct int) (*bench, error) {
+	b := &bench{questions: map[*server][]request{}}
+	var err error
+	if b.people.reused, err = w.people.mint(ctx, distinct); err != nil {
+		return nil, err
+	}
+	if b.cluster.reused, err = w.cluster.mint(ctx, distinct); err != nil {
+		return nil, err
+	}
+	for _, s := range w.servers {
+		issued, err := s.tokens(ctx, s.exchanges(s.agent, b.people.reused))
+		if err != nil {
+			return nil, err
+		}
+		for _, token := range issued {
+			b.questions[s] = append(b.questions[s], post("introspect", s.payments, url.Values{"token": {token}}))
+		}
+	}
+	return b, nil
+}
+
+// refill mints what a round uses once.
+func (b *bench) refill(ctx context.Context, w *world, n int) (err error) {
+	if b.people.fresh, err = w.people.mint(ctx, n); err != nil {
+		return err
+	}
+	b.cluster.fresh, err = w.cluster.mint(ctx, n)
+	return err
+}
+
+// measureThroughput measures every row on every store once a round, so that what disturbs the machine for a while
+// disturbs all of them.
+func (w *world) measureThroughput(ctx context.Context, p plan, r *report) error {
+	log.Print("minting subject tokens")
+	b, err := w.prepare(ctx, p.distinct)
+	if err != nil {
+		return err
+	}
+	series := make([]series, len(rows)*len(w.servers))
+	var pures []pure
+	for round := range p.rounds {
+		log.Printf("round %d of %d", round+1, p.rounds)
+		if err := b.refill(ctx, w, p.operations); err != nil {
+			return err
+		}
+		bare, err := measurePure(p.pure)
+		if err != nil {
+			return err
+		}
+		pures = append(pures, bare)
+		for i, row := range rows {
+			for j, s := range w.servers {
+				one, err := s.load(ctx, p.connections, row.requests(b, s, p.operations))
+				if err != nil {
+					return fmt.Errorf("%s, %s: %w", row.name, s.store, err)
+				}
+				series[i*len(w.servers)+j].add(row, one, bare)
+			}
+		}
+	}
+	for i, row := range rows {
+		for j, s := range w.servers {
+			r.Rows = append(r.Rows, series[i*len(w.servers)+j].figures(row, s.store))
+		}
+	}
+	r.Pure = medianPure(pures)
+	return nil
+}
+
+// series are the measurements of one row on one store.
+type series struct{ cpu, ratio, p50, p99 []float64 }
+
+func (s *series) add(row row, one sample, bare pure) {
+	floor := float64(row.signs)*bare.Sign + float64(row.checks)*bare.Verify
+	each := micros(one.each())
+	s.cpu, s.ratio = append(s.cpu, each), append(s.ratio, each/floor)
+	s.p50, s.p99 = append(s.p50, millis(one.quantile(.5))), append(s.p99, millis(one.quantile(.99)))
+}
+
+func (s *series) figures(row row, store string) figures {
+	cpu := median(s.cpu)
+	return figures{Row: row.name, Store: store, PerCoreSecond: 1e6 / cpu, CPU: cpu, Least: slices.Min(s.cpu), Most: slices.Max(s.cpu),
+		Ratio: median(s.ratio), P50: median(s.p50), P99: median(s.p99), Budget: row.budget}
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+)
+
+const module = "github.com/bursar-sts/bursar"
+
+// patience bounds every wait for a process.
+const patience = 20 * time.Second
+
+// world is everything that runs: a server on each store, Redis, and the issuers of what agents present.
+type world struct {
+	dir          string
+	profiled     bool // the server has a profiler in it
+	processes    []*process
+	redisSetting string
+	servers      []*server // embedded first
+	people       *issuer   // whom agents act for
+	cluster      *issuer   // of the agents' own tokens
+}
+
+func newWorld(ctx context.Context, profiled bool) (_ *world, err error) {
+	w := &world{profiled: profiled}
+	if w.dir, err = os.MkdirTemp("", "bursar-bench-"); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			w.close()
+		}
+	}()
+	if err := w.build(ctx); err != nil {
+		return nil, err
+	}
+	if w.people, err = w.startIssuer("oidc"); err != nil {
+		return nil, err
+	}
+	if w.cluster, err = w.startIssuer("kubernetes"); err != nil {
+		return nil, err
+	}
+	address, setting, err := w.startRedis(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w.redisSetting = setting
+	for _, s := range []struct{ name, url string }{{"embedded", "bolt:bursar.db"}, {"Redis", "redis://" + address}} {
+		one, err := w.newServer(ctx, s.name, s.url)
+		if err != nil {
+			return nil, err
+		}
+		w.servers = append(w.servers, one)
+		if err := one.prepare(ctx, w); err != nil {
+			return nil, err
+		}
+	}
+	return w, nil
+}
+
+// build makes the programs. Where a profile is wanted, a file that serves profiles is laid over the program's folder
+// for the compiler; the repository's own program has no profiler.
+func (w *world) build(ctx context.Context) error {
+	args := []string{"build", "-buildvcs=false", "-trimpath", "-o", w.dir}
+	if w.profiled {
+		overlay, err := w.overlay(ctx)
+		if err != nil {
+			return err
+		}
+		args = append(args, "-overlay", overlay)
+	}
+	cmd := exec.CommandContext(ctx, "go", append(args, module+"/cmd/bursar", module+"/e2e/issuer")...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the programs: %w\n%s", err, out)
+	}
+	return nil
+}
+
+func (w *world) program(name string) string { return filepath.Join(w.dir, name) }
+
+// run starts a program that ends with the world.
+func (w *world) run(out string, env []string, program string, args ...string) error {
+	f, err := os.Create(out)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }() // the program has its own
+	p, err := start(f, env, program, args...)
+	if err != nil {
+		return err
+	}
+	w.processes = append(w.processes, p)
+	return nil
+}
+
+func (w *world) close() {
+	for _, s := range w.servers {
+		s.stop()
+	}
+	for _, p := range w.processes {
+		p.stop()
+	}
+	_ = os.RemoveAll(w.dir) // in the system's folder for such things anyway
+}
+
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("find a free port: %w", err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String(), nil
+}
+
+// eventually waits until a condition holds that nothing announces.
+func eventually(ctx context.Context, holds func() bool) error {
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(time.Millisecond) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return errors.New("waited in vain")
+		}
+	}
+	return nil
+}
