@@ -65,6 +65,9 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open redis: %w", err)
 	}
+	// The library would print each failed connection to standard error, whatever the program does with its logs. Every
+	// failure reaches a caller as an error, which says as much.
+	goredis.SetLogger(silent{})
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -76,6 +79,10 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	}
 	return db, nil
 }
+
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
 
 func connect(o *goredis.UniversalOptions) goredis.UniversalClient {
 	o.Protocol = 2

@@ -130,7 +130,7 @@ func (c *Config) Secrets() (*Secrets, []Mistake) {
 		s.StoreURL = withPassword(c.Store, strings.TrimRight(string(password), "\r\n"))
 	}
 	if c.TLS.Cert != "" {
-		s.Certificate, err = c.TLS.load()
+		s.Certificate, err = c.TLS.Load()
 		v.check("tls", err)
 	}
 	if len(v) > 0 {
@@ -139,8 +139,8 @@ func (c *Config) Secrets() (*Secrets, []Mistake) {
 	return s, nil
 }
 
-// load reads the certificate and its key.
-func (t TLS) load() (*tls.Certificate, error) {
+// Load reads the certificate and its key.
+func (t TLS) Load() (*tls.Certificate, error) {
 	cert, err := os.ReadFile(t.Cert)
 	if err != nil {
 		return nil, err

@@ -14,7 +14,7 @@ import (
 type port struct {
 	name        string
 	listener    net.Listener
-	certificate *tls.Certificate // nil for plain HTTP
+	certificate *certificate // nil for plain HTTP
 	handler     http.Handler
 	server      *http.Server
 }
@@ -43,7 +43,7 @@ func (p *port) serve(failed chan<- error) {
 	l := p.listener
 	if p.certificate != nil {
 		l = tls.NewListener(l, &tls.Config{
-			Certificates: []tls.Certificate{*p.certificate}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
+			GetCertificate: p.certificate.get, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
 		})
 	}
 	if err := p.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {

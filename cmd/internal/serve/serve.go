@@ -90,8 +90,8 @@ func (s *Server) listen() error {
 		if err != nil {
 			return err
 		}
-		if !l.plain {
-			p.certificate = s.cfg.Secrets.Certificate
+		if first := s.cfg.Secrets.Certificate; first != nil && !l.plain {
+			p.certificate = newCertificate(s.cfg.TLS, first, s.cfg.Logger, time.Now)
 		}
 		s.ports = append(s.ports, p)
 	}
