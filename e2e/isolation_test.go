@@ -204,29 +204,30 @@ func TestATenantFileForAnotherTenant(t *testing.T) {
 	})
 }
 
-// Which private addresses a tenant may reach is the platform's decision; allow_private alone opens nothing.
+// Which private addresses a tenant may reach is the platform's decision: without it allow_private is a mistake, and
+// without allow_private nothing private is dialled.
 func TestAPrivateAddressBeyondTheCeiling(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		inner := harness.StartIssuer(t, "oidc")
-		for _, network := range []string{"{allow_private: false}", "{allow_private: true}"} {
-			slug := "initech-" + map[string]string{"{allow_private: false}": "a", "{allow_private: true}": "b"}[network]
-			out, err := w.TryApply(t, `
+		file := func(network string) string {
+			return `
 apiVersion: bursar/v1
-tenant: `+slug+`
-issuers: [{name: inner, issuer: "`+inner.URL+`", audiences: ["`+w.Issuer(slug)+`"], network: `+network+`}]
+tenant: initech
+issuers: [{name: inner, issuer: "` + inner.URL + `", audiences: ["` + w.Issuer("initech") + `"], network: ` + network + `}]
 clients: [{id: bot, kind: agent, identities: [{issuer: inner, subject: bot}]}]
 tools: [{name: payments, resource: "https://tools.initech.example", actions: [refunds.read]}]
 policies: [{id: bots, clients: [bot], tool: payments, actions: [refunds.read]}]
-`)
-			if err != nil {
-				t.Logf("refused when it was applied: %s", out)
-				continue
-			}
-			token := inner.Mint(t, harness.Mint{Claims: map[string]any{"sub": "bot", "aud": w.Issuer(slug)}})
-			a := w.At(slug).Exchange(t, harness.Form(token, "https://tools.initech.example", readRefunds))
-			if a.Status != http.StatusServiceUnavailable || a.Token() != "" || strings.Contains(a.Body, "127.0.0.1") {
-				t.Errorf("status %d %s", a.Status, a.Body)
-			}
+`
+		}
+		out, err := w.TryApply(t, file("{allow_private: true}"))
+		if err == nil || !strings.Contains(out, "issuers[0].network.allow_private") {
+			t.Errorf("%v\n%s", err, out)
+		}
+		w.Apply(t, file("{}"))
+		token := inner.Mint(t, harness.Mint{Claims: map[string]any{"sub": "bot", "aud": w.Issuer("initech")}})
+		a := w.At("initech").Exchange(t, harness.Form(token, "https://tools.initech.example", readRefunds))
+		if a.Status != http.StatusServiceUnavailable || a.Token() != "" || strings.Contains(a.Body, "127.0.0.1") {
+			t.Errorf("status %d %s", a.Status, a.Body)
 		}
 		if n := inner.Fetches(t); n != 0 {
 			t.Errorf("the private address was asked %d times", n)
@@ -237,18 +238,21 @@ policies: [{id: bots, clients: [bot], tool: payments, actions: [refunds.read]}]
 // What a tenant's ceiling opens is never the server's own: not its listeners, and not its store.
 func TestTheServersOwnAddressesAreNeverDialled(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
-		targets := []string{w.URL, strings.TrimSuffix(w.Metrics, "/metrics"), "http://169.254.169.254"}
-		if w.Redis != nil {
-			targets = append(targets, "http://"+w.Redis.Addr)
+		file := func(name, target string) string {
+			return strings.Replace(w.file(t, "acme.yaml"), "clients:\n", "  - {name: "+name+", issuer: \""+w.corp.URL+"/"+name+
+				"\", jwks_uri: \""+target+"\", audiences: [\""+w.Issuer("acme")+"\"], network: {allow_private: true}}\nclients:\n", 1)
 		}
-		for i, target := range targets {
-			name := "inward-" + string(rune('a'+i))
-			file := strings.Replace(w.file(t, "acme.yaml"), "clients:\n", "  - {name: "+name+", issuer: \""+w.corp.URL+"/"+name+
-				"\", jwks_uri: \""+target+"/metrics\", audiences: [\""+w.Issuer("acme")+"\"], network: {allow_private: true}}\nclients:\n", 1)
-			if out, err := w.TryApply(t, file); err != nil {
-				t.Logf("refused when it was applied: %s", out)
-				continue
+		for _, target := range []string{w.URL + "/t/acme/jwks.json", "http://169.254.169.254/latest"} {
+			if out, err := w.TryApply(t, file("inward", target)); err == nil || !strings.Contains(out, "issuers[4].jwks_uri") {
+				t.Errorf("%s: %v\n%s", target, err, out)
 			}
+		}
+		own := map[string]string{"metrics": w.Metrics}
+		if w.Redis != nil {
+			own["redis"] = "http://" + w.Redis.Addr
+		}
+		for name, target := range own {
+			w.Apply(t, file(name, target))
 			token := w.corp.Mint(t, harness.Mint{Claims: map[string]any{"iss": w.corp.URL + "/" + name, "sub": "x"}})
 			a := w.acme().Exchange(t, harness.Form(token, payments, readRefunds))
 			if a.Status != http.StatusServiceUnavailable || a.Token() != "" {
@@ -259,8 +263,8 @@ func TestTheServersOwnAddressesAreNeverDialled(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n := strings.Count(string(log), "address not allowed"); n == 0 {
-			t.Error("the guard refused nothing")
+		if n := strings.Count(string(log), "address not allowed"); n != len(own) {
+			t.Errorf("the guard refused %d of %d", n, len(own))
 		}
 	})
 }
