@@ -157,7 +157,7 @@ func (p *program) printEvent(e operator.Event) error {
 			{"reason", b.Reason}, {"client", b.ClientID}, {"tool", b.Tool}, {"actions", strings.Join(b.Actions, ",")},
 			{"requested", strings.Join(b.Asked, ",")},
 			{"jti", b.Token.JTI}, {"decision", b.Decision}, {b.Change.Object, b.Change.ID}, {b.Cutoff.Kind, b.Cutoff.Value},
-			{"operator", b.Operator.ID}, {"role", b.Operator.Role},
+			{"by", b.Operator.ID}, {"role", b.Operator.Role},
 		} {
 			if f.value != "" {
 				line += "  " + f.label + "=" + f.value
