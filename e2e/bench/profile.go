@@ -16,6 +16,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 )
 
 //go:embed testdata/profiler.go
@@ -58,11 +60,11 @@ func (w *world) profile(ctx context.Context, o options) error {
 	for i, row := range rows {
 		for _, s := range w.servers {
 			log.Printf("profile of %s, %s", row.name, s.store)
-			file := filepath.Join(o.profile, fmt.Sprintf("%d-%s.pprof", i+1, s.store))
+			file := filepath.Join(o.profile, fmt.Sprintf("%d-%s", i+1, s.store))
 			if err := w.profileRow(ctx, b, row, s, o.plan, file); err != nil {
 				return err
 			}
-			percent, err := classify(ctx, file)
+			percent, err := classify(ctx, file+".pprof")
 			if err != nil {
 				return err
 			}
@@ -84,7 +86,7 @@ func (w *world) profileRow(ctx context.Context, b *bench, row row, s *server, p 
 	if err := b.refill(ctx, w, p.operations); err != nil {
 		return err
 	}
-	go func() { done <- s.fetchProfile(ctx, file) }()
+	go func() { done <- s.fetchProfiles(ctx, file) }()
 	for {
 		if _, err := s.load(ctx, p.connections, row.requests(b, s, p.operations)); err != nil {
 			return err
@@ -102,22 +104,32 @@ func (w *world) profileRow(ctx context.Context, b *bench, row row, s *server, p 
 	}
 }
 
-func (s *server) fetchProfile(ctx context.Context, file string) error {
-	target := fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", s.profiler, profiledSeconds)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
-	if err != nil {
-		return err
+// fetchProfiles writes what the server's CPU does and, beside it, what it allocates.
+func (s *server) fetchProfiles(ctx context.Context, file string) error {
+	var group errgroup.Group
+	for kind, suffix := range map[string]string{"profile": ".pprof", "allocs": ".allocs.pprof"} {
+		group.Go(func() error {
+			target := fmt.Sprintf("http://%s/debug/pprof/%s?seconds=%d", s.profiler, kind, profiledSeconds)
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+			if err != nil {
+				return err
+			}
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = resp.Body.Close() }()
+			profile, err := io.ReadAll(resp.Body)
+			if err == nil && resp.StatusCode != http.StatusOK {
+				err = fmt.Errorf("take a profile: %s", profile)
+			}
+			if err != nil {
+				return err
+			}
+			return os.WriteFile(file+suffix, profile, 0o644)
+		})
 	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	profile, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(file, profile, 0o644)
+	return group.Wait()
 }
 
 // shares divide a profile by what is on the stack of a sample: the first that matches has it.

@@ -11,7 +11,7 @@ import (
 // row is one kind of operation.
 type row struct {
 	name   string
-	fresh  bool // each subject token is used once
+	fresh  bool // each subject token is used once; otherwise each has been seen before
 	signs  int  // ES256 signatures that no implementation can do without
 	checks int  // ES256 verifications likewise
 	budget float64
@@ -119,7 +119,7 @@ func (w *world) measureThroughput(ctx context.Context, p plan, r *report) error 
 		pures = append(pures, bare)
 		for i, row := range rows {
 			for j, s := range w.servers {
-				one, err := s.load(ctx, p.connections, row.requests(b, s, p.operations))
+				one, err := row.measure(ctx, b, s, p)
 				if err != nil {
 					return fmt.Errorf("%s, %s: %w", row.name, s.store, err)
 				}
@@ -133,7 +133,24 @@ func (w *world) measureThroughput(ctx context.Context, p plan, r *report) error 
 		}
 	}
 	r.Pure = medianPure(pures)
+	for _, s := range w.servers {
+		used, err := s.memory()
+		if err != nil {
+			return err
+		}
+		r.Memory = append(r.Memory, footprint{Store: s.store, State: "1 tenant, right after the exchanges above", MB: used})
+	}
 	return nil
+}
+
+// measure measures the row once. What is re-used is presented once before, because the server forgets in the meantime.
+func (r row) measure(ctx context.Context, b *bench, s *server, p plan) (sample, error) {
+	if !r.fresh {
+		if _, err := s.load(ctx, p.connections, r.requests(b, s, p.distinct)); err != nil {
+			return sample{}, err
+		}
+	}
+	return s.load(ctx, p.connections, r.requests(b, s, p.operations))
 }
 
 // series are the measurements of one row on one store.

@@ -29,8 +29,8 @@ type server struct {
 }
 
 // newServer makes a configuration with `bursar init` and serves it.
-func (w *world) newServer(ctx context.Context, store, storeURL string) (*server, error) {
-	s := &server{store: store, dir: filepath.Join(w.dir, "server-"+store), program: w.program("bursar")}
+func (w *world) newServer(ctx context.Context, store, purpose, storeURL string) (*server, error) {
+	s := &server{store: store, dir: filepath.Join(w.dir, purpose+"-"+store), program: w.program("bursar")}
 	var err error
 	if s.address, err = freeAddress(); err != nil {
 		return nil, err

@@ -21,6 +21,7 @@ type world struct {
 	dir          string
 	profiled     bool // the server has a profiler in it
 	processes    []*process
+	redis        string // its address
 	redisSetting string
 	servers      []*server // embedded first
 	people       *issuer   // whom agents act for
@@ -46,13 +47,11 @@ func newWorld(ctx context.Context, profiled bool) (_ *world, err error) {
 	if w.cluster, err = w.startIssuer("kubernetes"); err != nil {
 		return nil, err
 	}
-	address, setting, err := w.startRedis(ctx)
-	if err != nil {
+	if w.redis, w.redisSetting, err = w.startRedis(ctx); err != nil {
 		return nil, err
 	}
-	w.redisSetting = setting
-	for _, s := range []struct{ name, url string }{{"embedded", "bolt:bursar.db"}, {"Redis", "redis://" + address}} {
-		one, err := w.newServer(ctx, s.name, s.url)
+	for _, s := range []struct{ name, url string }{{"embedded", "bolt:bursar.db"}, {"Redis", "redis://" + w.redis}} {
+		one, err := w.newServer(ctx, s.name, "busy", s.url)
 		if err != nil {
 			return nil, err
 		}
