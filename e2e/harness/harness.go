@@ -3,10 +3,12 @@
 package harness
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -16,14 +18,21 @@ import (
 // Full reports whether the long forms of the tests were asked for (BURSAR_TEST=full).
 func Full() bool { return storagetest.Full() }
 
-// Main runs the tests of a package and removes what they shared. Call it from TestMain.
+// Main runs the tests of a package and removes what they shared. Call it from TestMain. More tests run at once than there
+// are processors, because they wait for other processes most of the time; -parallel counts if it is greater.
 func Main(m *testing.M) {
+	flag.Parse()
+	if n, _ := strconv.Atoi(flag.Lookup("test.parallel").Value.String()); n < parallel {
+		_ = flag.Set("test.parallel", strconv.Itoa(parallel)) // a flag that exists, and a number
+	}
 	code := m.Run()
 	if shared.dir != "" {
 		_ = os.RemoveAll(shared.dir) // in the system's folder for such things anyway
 	}
 	os.Exit(code)
 }
+
+const parallel = 6
 
 const module = "github.com/bursar-sts/bursar"
 
