@@ -1,0 +1,233 @@
+package e2e_test
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/bursar-sts/bursar/e2e/harness"
+)
+
+// TestTheReadmesStory runs the shell blocks of "The same by hand" in one shell, beside a real bursar dev, and compares
+// what they print with the block that follows each. In the documentation … stands for whatever was left out.
+func TestTheReadmesStory(t *testing.T) {
+	page := readPage(t, "../README.md")
+	section, _, _ := strings.Cut(after(t, page.text, "\n## The same by hand\n"), "\n## ")
+	all := fences(section)
+	if len(all) == 0 || !strings.Contains(all[0].text, "bursar dev --data /tmp/acme\n") {
+		t.Fatal("the section does not begin by starting bursar dev")
+	}
+	dir := t.TempDir()
+	here := strings.NewReplacer("/tmp/acme", dir, "http://127.0.0.1:8080", harness.Dev(t, dir))
+	var script strings.Builder
+	var blocks, expected []string
+	for _, f := range all[1:] {
+		text := here.Replace(f.text)
+		if f.lang == "sh" {
+			script.WriteString(text + "printf '\\036'\n")
+			blocks, expected = append(blocks, text), append(expected, "")
+		} else if len(expected) > 0 {
+			expected[len(expected)-1] = text
+		}
+	}
+	cmd := exec.Command("bash", "-euo", "pipefail", "-c", script.String())
+	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(harness.Program(t))+":"+os.Getenv("PATH"))
+	out, err := cmd.CombinedOutput()
+	printed := strings.Split(string(out), "\x1e")
+	for i, want := range expected {
+		if i < len(printed)-1 && !pattern(want).MatchString(strings.TrimSpace(printed[i])) {
+			t.Errorf("this block:\n%s\nprints:\n%s\nand not:\n%s", blocks[i], printed[i], want)
+		}
+	}
+	if err != nil || len(printed) != len(expected)+1 {
+		t.Errorf("block %d of %d: %v\n%s", len(printed), len(expected), err, printed[len(printed)-1])
+	}
+	if len(expected) < 6 {
+		t.Errorf("the story has only %d blocks", len(expected))
+	}
+}
+
+// pattern matches a text in which … stands for anything.
+func pattern(text string) *regexp.Regexp {
+	quoted := regexp.QuoteMeta(strings.TrimSpace(text))
+	return regexp.MustCompile(`(?s)^` + strings.ReplaceAll(quoted, "…", ".*") + `$`)
+}
+
+// TestTenantFilesInTheDocumentation applies every complete tenant file to a real server, each as a tenant of its own.
+func TestTenantFilesInTheDocumentation(t *testing.T) {
+	dir := t.TempDir()
+	server, found := harness.Dev(t, dir), 0
+	for _, p := range readPages(t) {
+		for _, f := range p.fences {
+			if f.lang != "yaml" || !strings.HasPrefix(f.text, "apiVersion: bursar/v1\n") {
+				continue
+			}
+			found++
+			text := strings.Replace(f.text, "\ntenant: acme\n", fmt.Sprintf("\ntenant: page-%d\n", found), 1)
+			cmd := exec.Command(harness.Program(t), "apply", "--dry-run", "-f", "-", "--server", server,
+				"--token-file", filepath.Join(dir, "admin.token"))
+			cmd.Stdin = strings.NewReader(text)
+			if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "would be created") {
+				t.Errorf("%s: %v\n%s\n%s", p.path, err, out, f.text)
+			}
+		}
+	}
+	if found < 4 {
+		t.Errorf("only %d tenant files were found", found)
+	}
+}
+
+// TestLinksInTheDocumentation follows every relative link to its file and heading.
+func TestLinksInTheDocumentation(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	for _, p := range readPages(t) {
+		for _, m := range link.FindAllStringSubmatch(p.prose, -1) {
+			file, anchor, _ := strings.Cut(m[1], "#")
+			if strings.Contains(file, "://") {
+				continue
+			}
+			target := p.path
+			if file != "" {
+				target = filepath.Join(filepath.Dir(p.path), file)
+			}
+			if _, err := os.Stat(target); err != nil {
+				t.Errorf("%s: link %s: %v", p.path, m[1], err)
+			} else if anchor != "" && !slices.Contains(readPage(t, target).anchors(), anchor) {
+				t.Errorf("%s: link %s: there is no such heading", p.path, m[1])
+			}
+		}
+	}
+}
+
+// TestCommandsInTheDocumentation looks up every bursar command and each of its flags in the program's own help.
+func TestCommandsInTheDocumentation(t *testing.T) {
+	shown := regexp.MustCompile("(?m)(?:^\\s*|[|;&(]\\s*)bursar +([^\n|;&)]*)")
+	inline := regexp.MustCompile("`bursar +([^`]+)`")
+	found := 0
+	for _, p := range readPages(t) {
+		all := inline.FindAllStringSubmatch(p.prose, -1)
+		for _, f := range p.fences {
+			if f.lang == "sh" || f.lang == "yaml" {
+				all = append(all, shown.FindAllStringSubmatch(strings.ReplaceAll(f.text, "\\\n", " "), -1)...)
+			}
+		}
+		for _, m := range all {
+			found++
+			if err := checkCommand(t, strings.Fields(m[1])); err != nil {
+				t.Errorf("%s: bursar %s: %v", p.path, m[1], err)
+			}
+		}
+	}
+	if found < 20 {
+		t.Errorf("only %d commands were found", found)
+	}
+}
+
+// checkCommand reports what of a command line the program does not know.
+func checkCommand(t *testing.T, words []string) error {
+	var path []string
+	help := helpOf(t, path)
+	for len(words) > 0 && strings.Contains(help, "\nAvailable Commands:\n") && !strings.HasPrefix(words[0], "-") {
+		if !regexp.MustCompile(`(?m)^  ` + regexp.QuoteMeta(words[0]) + ` `).MatchString(help) {
+			return fmt.Errorf("there is no command %s", words[0])
+		}
+		path, words = append(path, words[0]), words[1:]
+		help = helpOf(t, path)
+	}
+	for _, word := range words {
+		flag, _, _ := strings.Cut(word, "=")
+		known := regexp.MustCompile(`(?m)^ +(-., )?` + regexp.QuoteMeta(flag) + `(,| |$)`)
+		if strings.HasPrefix(word, "-") && word != "-" && !known.MatchString(help) {
+			return fmt.Errorf("there is no flag %s", flag)
+		}
+	}
+	return nil
+}
+
+var helps sync.Map // what the program's --help says, by command
+
+func helpOf(t *testing.T, path []string) string {
+	t.Helper()
+	key := strings.Join(path, " ")
+	if text, ok := helps.Load(key); ok {
+		return text.(string)
+	}
+	out, err := exec.Command(harness.Program(t), append(slices.Clone(path), "--help")...).Output()
+	if err != nil {
+		t.Fatalf("bursar %s --help: %v", key, err)
+	}
+	helps.Store(key, string(out))
+	return string(out)
+}
+
+// page is one file of the documentation.
+type page struct {
+	path, text string
+	prose      string // without the fenced blocks
+	fences     []fence
+}
+
+// fence is a fenced block.
+type fence struct{ lang, text string }
+
+var fenced = regexp.MustCompile("(?ms)^```([a-z]*)\n(.*?)^```$")
+
+func fences(text string) []fence {
+	var all []fence
+	for _, m := range fenced.FindAllStringSubmatch(text, -1) {
+		all = append(all, fence{lang: m[1], text: m[2]})
+	}
+	return all
+}
+
+func readPage(t *testing.T, path string) page {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := string(text)
+	return page{path: path, text: all, fences: fences(all), prose: fenced.ReplaceAllString(all, "")}
+}
+
+// readPages reads the README and everything in docs.
+func readPages(t *testing.T) []page {
+	t.Helper()
+	pages := []page{readPage(t, "../README.md")}
+	err := filepath.WalkDir("../docs", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && strings.HasSuffix(path, ".md") {
+			pages = append(pages, readPage(t, path))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pages
+}
+
+// anchors are the names by which links reach the headings.
+func (p page) anchors() []string {
+	var all []string
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(p.prose, -1) {
+		name := regexp.MustCompile(`[^a-z0-9 _-]`).ReplaceAllString(strings.ToLower(m[1]), "")
+		all = append(all, strings.ReplaceAll(name, " ", "-"))
+	}
+	return all
+}
+
+func after(t *testing.T, text, mark string) string {
+	t.Helper()
+	_, rest, ok := strings.Cut(text, mark)
+	if !ok {
+		t.Fatalf("there is no %q", mark)
+	}
+	return rest
+}
