@@ -32,6 +32,15 @@ func (c *clock) observe(store time.Time) {
 	}
 }
 
+// correct takes an observation for true although it contradicts earlier ones: the store's clock was set back, or another
+// machine is the store now.
+func (c *clock) correct(store time.Time) {
+	local := c.local()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.offset, c.observed = store.Sub(local), local
+}
+
 // local returns this process's time, free of the steps that somebody makes its wall clock take.
 func (c *clock) local() time.Time { return c.base.Add(c.now().Sub(c.base)) }
 

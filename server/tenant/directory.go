@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/bursar-sts/bursar/scopes"
 	"github.com/bursar-sts/bursar/server/audit"
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/identity"
@@ -69,21 +70,22 @@ type Directory struct {
 	cfg   Config
 	clock clock
 
-	mu    sync.RWMutex
-	slots map[string]*slot // by slug; only tenants that exist
+	platform joint[map[string]Entry]
 
-	platform    joint[map[string]Entry]
-	lastLookup  atomic.Int64 // Unix milliseconds of the last look for an unknown slug
-	unknownOnce time.Duration
+	mu     sync.RWMutex     // guards what follows
+	slots  map[string]*slot // by slug; only tenants that exist
+	looked time.Time        // when the last successful look for an unknown slug began
 }
+
+// lookPause is how long it is believed that a slug is unknown.
+const lookPause = 100 * time.Millisecond
 
 // slot is one tenant's place in the directory.
 type slot struct {
 	entry Entry
 	slug  string
 	view  atomic.Pointer[View]
-	load  sync.Mutex // held while a newer view is read
-	fresh joint[ledger.Position]
+	fresh joint[*View]
 }
 
 // NewDirectory returns a directory that has read nothing yet.
@@ -91,7 +93,7 @@ func NewDirectory(cfg Config) *Directory {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Directory{cfg: cfg, clock: clock{now: cfg.Now, base: cfg.Now()}, slots: map[string]*slot{}, unknownOnce: 100 * time.Millisecond}
+	return &Directory{cfg: cfg, clock: clock{now: cfg.Now, base: cfg.Now()}, slots: map[string]*slot{}}
 }
 
 // Now returns a time that is never ahead of the store's (and hardly behind it), once anything was read. Tokens are dated
@@ -100,6 +102,10 @@ func (d *Directory) Now() time.Time { return d.clock.Now() }
 
 // Observe tells the directory the store's time in an answer that has just arrived.
 func (d *Directory) Observe(p ledger.Position) { d.clock.observe(p.Time) }
+
+// Correct tells the directory that the store was at p when it answered a call made after Now gave a later time: its clock
+// was set back, so what was known of it is void.
+func (d *Directory) Correct(p ledger.Position) { d.clock.correct(p.Time) }
 
 // IssuerURL returns the issuer of a tenant.
 func (d *Directory) IssuerURL(slug string) string { return d.cfg.BaseURL + "/t/" + slug }
@@ -119,7 +125,7 @@ func (d *Directory) View(ctx context.Context, slug string) (*View, error) {
 	if v := s.view.Load(); v != nil {
 		return v, nil
 	}
-	return d.reload(ctx, s, ledger.Position{})
+	return d.refresh(ctx, s)
 }
 
 // At returns the tenant at p or later.
@@ -131,7 +137,11 @@ func (d *Directory) At(ctx context.Context, slug string, p ledger.Position) (*Vi
 	if v := s.view.Load(); v != nil && v.Covers(p) {
 		return v, nil
 	}
-	return d.reload(ctx, s, p)
+	v, err := d.refresh(ctx, s)
+	if err == nil && !v.Covers(p) {
+		err = unreadable("tenant.behind", errors.New("the store gave less than what it had acknowledged"))
+	}
+	return v, err
 }
 
 // Fresh returns the tenant as it stands in the store when Fresh is called, or later. Calls that wait at the same time
@@ -141,43 +151,44 @@ func (d *Directory) Fresh(ctx context.Context, slug string) (*View, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := s.fresh.do(ctx, func(ctx context.Context) (ledger.Position, error) {
-		p, err := d.cfg.Store.Position(ctx, s.entry.ID)
-		d.Observe(p)
-		return p, err
-	})
-	if err != nil {
-		return nil, unreadable("tenant.position", err)
-	}
-	return d.At(ctx, slug, p)
+	return d.refresh(ctx, s)
 }
 
-// reload reads what the slot's view lacks of p.
-func (d *Directory) reload(ctx context.Context, s *slot, p ledger.Position) (*View, error) {
-	s.load.Lock()
-	defer s.load.Unlock()
-	old := s.view.Load()
-	if old != nil && old.Covers(p) {
-		return old, nil
+// refresh returns the slot's view as it stands in the store when refresh is called, or later.
+func (d *Directory) refresh(ctx context.Context, s *slot) (*View, error) {
+	v, err := s.fresh.do(ctx, func(ctx context.Context) (*View, error) { return d.renew(ctx, s) })
+	if err != nil {
+		return nil, unreadable("tenant.read", err)
 	}
-	next := new(View)
-	if old != nil {
-		*next = *old
+	return v, nil
+}
+
+// renew reads what the slot's view lacks. One call at a time does.
+func (d *Directory) renew(ctx context.Context, s *slot) (*View, error) {
+	next, all := new(View), true
+	var p ledger.Position
+	if old := s.view.Load(); old != nil {
+		var err error
+		if p, err = d.cfg.Store.Position(ctx, s.entry.ID); err != nil {
+			return nil, err
+		}
+		d.Observe(p)
+		if old.Covers(p) {
+			return old, nil
+		}
+		*next, all = *old, false
 	}
-	if old == nil || old.Position.Revision < p.Revision {
+	if all || next.Position.Revision < p.Revision {
 		world, at, err := d.read(ctx, s)
 		if err != nil {
 			return nil, err
 		}
 		next.World, next.Position.Revision = world, at.Revision
 	}
-	if old == nil || old.Position.Cutoffs < p.Cutoffs {
+	if all || next.Position.Cutoffs < p.Cutoffs {
 		cutoffs, at, err := d.cfg.Store.Cutoffs(ctx, s.entry.ID, next.Position.Cutoffs)
 		if err != nil {
-			return nil, unreadable("tenant.cutoffs", err)
-		}
-		if next.Cutoffs == nil {
-			next.Cutoffs = new(revoke.State)
+			return nil, err
 		}
 		next.Cutoffs = next.Cutoffs.With(cutoffs, at)
 		next.Position.Cutoffs, next.Position.Time = at.Cutoffs, at.Time
@@ -189,7 +200,7 @@ func (d *Directory) reload(ctx context.Context, s *slot, p ledger.Position) (*Vi
 func (d *Directory) read(ctx context.Context, s *slot) (*World, ledger.Position, error) {
 	rows, at, err := d.cfg.Store.Rows(ctx, s.entry.ID)
 	if err != nil {
-		return nil, at, unreadable("tenant.rows", err)
+		return nil, at, err
 	}
 	d.Observe(at)
 	w, found, err := d.plan(s.entry.ID, s.slug).build(rows, at.Revision)
@@ -207,23 +218,34 @@ func (d *Directory) plan(id ledger.Tenant, slug string) plan {
 		sources: d.cfg.Sources, master: d.cfg.Master}
 }
 
-// find returns the slot of a tenant. The directory of tenants is read again for a slug that is not known, at most every
-// 100 ms, so that a tenant created through another process is found and guessing costs the store nothing.
+// find returns the slot of a tenant. The directory of tenants is read again for a slug that is not known, so that a tenant
+// created through another process is found; for some time after that what is unknown stays so, and guessing costs the
+// store nothing.
 func (d *Directory) find(ctx context.Context, slug string) (*slot, error) {
 	if s := d.slot(slug); s != nil {
 		return s, nil
 	}
-	last, now := d.lastLookup.Load(), d.cfg.Now().UnixMilli()
-	if now-last >= d.unknownOnce.Milliseconds() && d.lastLookup.CompareAndSwap(last, now) {
+	if scopes.CheckSlug(slug) == nil && d.mayLook() {
+		began := d.cfg.Now()
 		if _, err := d.Tenants(ctx); err != nil {
-			d.lastLookup.Store(0)
 			return nil, err
 		}
+		d.mu.Lock()
+		d.looked = began
+		d.mu.Unlock()
 	}
 	if s := d.slot(slug); s != nil {
 		return s, nil
 	}
 	return nil, fault.New(fault.NotFound, "tenant.unknown", "There is no such tenant.")
+}
+
+// mayLook reports whether the last look for an unknown slug is long ago. Those who come while one is under way share the
+// next.
+func (d *Directory) mayLook() bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.looked.IsZero() || d.cfg.Now().Sub(d.looked) >= lookPause
 }
 
 func (d *Directory) slot(slug string) *slot {
@@ -237,7 +259,7 @@ func (d *Directory) Tenants(ctx context.Context) (map[string]Entry, error) {
 	entries, err := d.platform.do(ctx, func(ctx context.Context) (map[string]Entry, error) {
 		rows, at, err := d.cfg.Store.Rows(ctx, ledger.Platform, KindTenant)
 		if err != nil {
-			return nil, unreadable("directory.rows", err)
+			return nil, err
 		}
 		d.Observe(at)
 		all := make(map[string]Entry, len(rows))
@@ -251,7 +273,7 @@ func (d *Directory) Tenants(ctx context.Context) (map[string]Entry, error) {
 		return all, nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, unreadable("directory.read", err)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -276,8 +298,9 @@ func (d *Directory) Loaded() []string {
 	return slugs
 }
 
+// unreadable is what becomes of a failed read. A read that was given up is the caller's own affair, and a refusal stays.
 func unreadable(reason string, err error) error {
-	if errors.Is(err, context.Canceled) {
+	if _, known := errors.AsType[*fault.Error](err); known || errors.Is(err, context.Canceled) {
 		return err
 	}
 	return fault.Wrap(fault.Unavailable, reason, "The service cannot read its store right now; try again shortly.", err)

@@ -38,7 +38,7 @@ func (d *Directory) Draft(v *View, f *File, prune bool) (*Draft, error) {
 	for _, edit := range draft.Edits {
 		draft.apply(edit, v)
 	}
-	added, err := missingKeys(v.Ring, f, d.cfg.Now())
+	added, err := missingKeys(v.Ring, f, d.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +49,7 @@ func (d *Directory) Draft(v *View, f *File, prune bool) (*Draft, error) {
 // DraftNew prepares a tenant that does not exist yet, with fresh signing keys, under a new internal id.
 func (d *Directory) DraftNew(f *File) (ledger.Tenant, *Draft, error) {
 	id := ledger.NewTenant()
-	sealed, err := keys.Create(d.cfg.Master, id, d.cfg.Now(), signingAlgs(f)...)
+	sealed, err := keys.Create(d.cfg.Master, id, d.Now(), signingAlgs(f)...)
 	if err != nil {
 		return "", nil, fmt.Errorf("create signing keys: %w", err)
 	}
@@ -64,7 +64,9 @@ func (d *Directory) DraftNew(f *File) (ledger.Tenant, *Draft, error) {
 
 // check builds the world that a change would leave behind and reports the tenant's mistakes.
 func (d *Directory) check(id ledger.Tenant, slug string, file, other []ledger.Row, retired []string) error {
-	_, found, err := d.plan(id, slug).build(append(slices.Clone(file), other...), 0)
+	p := d.plan(id, slug)
+	p.draft = true
+	_, found, err := p.build(append(slices.Clone(file), other...), 0)
 	if err != nil {
 		return fault.Wrap(fault.Internal, "tenant.unreadable", "The tenant's configuration cannot be read.", err)
 	}

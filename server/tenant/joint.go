@@ -2,6 +2,8 @@ package tenant
 
 import (
 	"context"
+	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -20,10 +22,12 @@ type flight[T any] struct {
 	err   error
 }
 
-// readTimeout bounds a shared read, which no single caller's context may end.
+// readTimeout bounds a shared read, which no single caller's context may end, and how long a caller waits for one.
 const readTimeout = 1500 * time.Millisecond
 
 func (j *joint[T]) do(ctx context.Context, read func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
 	j.mu.Lock()
 	if j.next == nil {
 		j.next = &flight[T]{done: make(chan struct{})}
@@ -54,9 +58,19 @@ func (j *joint[T]) run(ctx context.Context, read func(context.Context) (T, error
 			return
 		}
 		j.mu.Unlock()
-		ctx, cancel := context.WithTimeout(ctx, readTimeout)
-		f.value, f.err = read(ctx)
-		cancel()
-		close(f.done)
+		f.run(ctx, read)
 	}
+}
+
+// run reads. A panic is the error of those who wait: on this goroutine it would end the process, for every tenant.
+func (f *flight[T]) run(ctx context.Context, read func(context.Context) (T, error)) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	defer close(f.done)
+	defer func() {
+		if recover() != nil { // its value can be anything; its place is enough to find it
+			f.err = fmt.Errorf("shared read panicked: %s", debug.Stack())
+		}
+	}()
+	f.value, f.err = read(ctx)
 }

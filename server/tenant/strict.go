@@ -2,9 +2,11 @@ package tenant
 
 import (
 	"bytes"
+	"encoding"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"reflect"
 	"strings"
 
@@ -16,20 +18,28 @@ import (
 type reader struct {
 	problems problems
 	nodes    int
+	depth    int
 }
 
-// maxNodes bounds a document after its aliases are expanded.
-const maxNodes = 200_000
+// Bounds of a document after its aliases are expanded. An alias may stand inside what it names.
+const (
+	maxNodes = 200_000
+	maxDepth = 32
+)
 
 // decode reads the single YAML document in data into target, a pointer to a struct.
 func (r *reader) decode(data []byte, target any) {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	var doc yaml.Node
-	if err := dec.Decode(&doc); err != nil {
+	switch err := dec.Decode(&doc); {
+	case errors.Is(err, io.EOF):
+		r.problems.add("", "is empty")
+		return
+	case err != nil:
 		r.problems.add("", "is not YAML: "+strings.TrimPrefix(err.Error(), "yaml: "))
 		return
 	}
-	if dec.Decode(new(yaml.Node)) == nil {
+	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		r.problems.add("", "holds more than one document; apply one tenant at a time")
 		return
 	}
@@ -55,6 +65,12 @@ func (r *reader) value(n *yaml.Node, typ reflect.Type, path string) any {
 		}
 		return nil
 	}
+	if r.depth == maxDepth {
+		r.mistake(n, path, "is nested too deeply")
+		return nil
+	}
+	r.depth++
+	defer func() { r.depth-- }()
 	for typ != nil && typ.Kind() == reflect.Pointer {
 		typ = typ.Elem()
 	}
@@ -167,6 +183,8 @@ func join(path, field string) string {
 var (
 	rawMessage  = reflect.TypeFor[json.RawMessage]()
 	unmarshaler = reflect.TypeFor[json.Unmarshaler]()
+
+	textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
 )
 
 // opaque reports whether the type reads its JSON itself, so that its inside is not ours to check.
@@ -192,7 +210,7 @@ func jsonFields(typ reflect.Type) map[string]reflect.Type {
 // want describes a type to somebody who writes YAML.
 func want(typ reflect.Type) string {
 	switch {
-	case typ.Kind() == reflect.String:
+	case typ.Kind() == reflect.String, reflect.PointerTo(typ).Implements(textUnmarshaler):
 		return "a string"
 	case typ.Kind() == reflect.Bool:
 		return "true or false"

@@ -151,12 +151,37 @@ func parseResource(raw string) (*url.URL, error) {
 	case u.Fragment != "" || strings.Contains(raw, "#"):
 		return nil, errors.New("must not have a fragment (RFC 8707 section 2)")
 	}
-	for segment := range strings.SplitSeq(u.Path, "/") {
-		if segment == "." || segment == ".." {
+	for segment := range strings.SplitSeq(strings.ReplaceAll(u.Path, "\\", "/"), "/") {
+		if name, _, _ := strings.Cut(segment, ";"); name == "." || name == ".." {
 			return nil, errors.New("must not hold dot segments")
 		}
 	}
+	if err := checkHost(u); err != nil {
+		return nil, err
+	}
 	return u, nil
+}
+
+// checkHost refuses second spellings of a host or port, by which two names would be one server.
+func checkHost(u *url.URL) error {
+	host, port := u.Hostname(), u.Port()
+	if strings.HasSuffix(u.Host, ":") || strings.HasPrefix(port, "0") {
+		return errors.New("must hold a port without leading zeros, or none")
+	}
+	last := strings.ToLower(host[strings.LastIndexByte(host, '.')+1:])
+	if strings.Contains(host, ":") || strings.Trim(last, "0123456789") == "" || strings.HasPrefix(last, "0x") {
+		if ip, err := netip.ParseAddr(host); err != nil || ip.Is4In6() || ip.String() != strings.ToLower(host) {
+			return errors.New("must hold a host name without a trailing dot, or an IP address in its usual form")
+		}
+		return nil
+	}
+	odd := func(r rune) bool {
+		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-._", r))
+	}
+	if strings.ContainsFunc(host, odd) || strings.HasPrefix(host, ".") || strings.Contains(host, "..") {
+		return errors.New("must hold a host name of letters, digits, hyphens and dots")
+	}
+	return nil
 }
 
 // checkResource reports why a tenant may not register the resource.

@@ -66,6 +66,9 @@ type plan struct {
 	ceiling []netip.Prefix
 	sources *identity.Sources
 	master  keys.Master
+	// draft says that the rows are not in force yet. A draft must also keep what the platform allows; what is stored has
+	// to be read even if the platform allows less now, or nobody could mend it. Nothing private is dialled either way.
+	draft bool
 }
 
 // build compiles rows. The problems are the tenant's mistakes, all of them; the error is a store or key that cannot be
@@ -139,9 +142,9 @@ func checkReferences(found *problems, p plan, f *File) {
 		if x.Name == "client" {
 			found.add(path+".name", "is reserved: the subjects of its tokens would be named like clients of ours")
 		}
-		for field, uri := range map[string]string{"issuer": x.Issuer, "jwks_uri": x.JWKSURI} {
-			if _, ours := ownPath(uri, p.base); ours {
-				found.add(path+"."+field, "lies under this server's own address; the tokens of this server are not identities")
+		for _, at := range []struct{ field, uri string }{{"issuer", x.Issuer}, {"jwks_uri", x.JWKSURI}} {
+			if _, ours := ownPath(at.uri, p.base); ours {
+				found.add(path+"."+at.field, "lies under this server's own address; the tokens of this server are not identities")
 			}
 		}
 		issuers[x.Name] = x
@@ -151,7 +154,7 @@ func checkReferences(found *problems, p plan, f *File) {
 			}
 			urls[key] = x.Name
 		}
-		if x.Network.AllowPrivate && len(p.ceiling) == 0 {
+		if p.draft && x.Network.AllowPrivate && len(p.ceiling) == 0 {
 			found.add(path+".network.allow_private", "the platform allows this tenant no private addresses "+
 				"(tenants."+p.slug+".private_cidrs in bursar.yaml)")
 		}
@@ -178,7 +181,7 @@ func checkReferences(found *problems, p plan, f *File) {
 				found.add(fmt.Sprintf("%s.tools[%d]", path, j), "is not a tool of this tenant")
 			}
 		}
-		if x.Auth.Network.AllowPrivate && len(p.ceiling) == 0 {
+		if p.draft && x.Auth.Network.AllowPrivate && len(p.ceiling) == 0 {
 			found.add(path+".auth.network.allow_private", "the platform allows this tenant no private addresses")
 		}
 	}
