@@ -48,6 +48,7 @@ var rooms = map[string]string{
 	"storage/redis":           "server/fault server/ledger storage/internal/accept",
 	"storage":                 "server/ledger storage/bolt storage/redis",
 	"storage/storagetest":     "server/fault server/ledger storage",
+	"server/servertest":       "*", // for tests only
 	// programs
 	"cmd/bursar":             "*",
 	"cmd/demoissuer":         "",

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/bursar-sts/bursar/clients"
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/identity"
+	"github.com/bursar-sts/bursar/server/ledger"
 	"github.com/bursar-sts/bursar/server/revoke"
 	"github.com/bursar-sts/bursar/server/tenant"
 )
@@ -27,14 +29,21 @@ type caller struct {
 // for somebody, or alone, as subject_token. Whatever else proves a client must name the same one.
 func (a *Attempt) identify(ctx context.Context) error {
 	a.caller = caller{}
-	client, proof, err := a.x.authenticator(a.view).Authenticate(ctx, a.req.Credentials)
+	authenticator := a.x.authenticator(a.view)
+	if a.claimed {
+		authenticator.Claims = claimed{}
+	}
+	client, proof, err := authenticator.Authenticate(ctx, a.req.Credentials)
 	switch {
 	case err == nil:
-		if client.Kind != clients.Agent {
-			a.caller.client = client
-			return fault.New(fault.UnauthorizedClient, "client.grant", "This client may not exchange tokens; only agents may.")
+		a.claimed = a.claimed || proof.JTI != ""
+		if proof.Principal != nil {
+			proof.Principal = a.seen(proof.Principal)
 		}
 		a.caller.client, a.caller.proof = client, proof
+		if client.Kind != clients.Agent {
+			return fault.New(fault.UnauthorizedClient, "client.grant", "This client may not exchange tokens; only agents may.")
+		}
 		return nil
 	case !errors.Is(err, clients.ErrNone):
 		return err
@@ -45,6 +54,13 @@ func (a *Attempt) identify(ctx context.Context) error {
 		return err
 	}
 	return a.identifyByToken(ctx)
+}
+
+// claimed answers for a jti that the attempt itself has used up: the same request is judged again, not sent again.
+type claimed struct{}
+
+func (claimed) Claim(context.Context, ledger.Tenant, string, time.Time) (bool, error) {
+	return true, nil
 }
 
 // identifyByToken finds the agent by the identity token that its platform gave it, and nothing else.
@@ -71,39 +87,9 @@ func (a *Attempt) identifyByToken(ctx context.Context) error {
 	return nil
 }
 
-// reidentify checks on a newer view that the client found before is still that client. Its credentials are not asked
-// for again: what was proven stays proven, and an assertion can be used only once.
-func (a *Attempt) reidentify(ctx context.Context) error {
-	before := a.caller
-	if before.proof.Method == "" {
-		a.caller = caller{}
-		if err := a.identifyByToken(ctx); err != nil {
-			return err
-		}
-		if a.caller.client.ID != before.client.ID {
-			return otherClient()
-		}
-		return nil
-	}
-	client, known := a.view.Clients.Get(before.client.ID)
-	if !known || client.Auth.Method != before.proof.Method || client.Kind != clients.Agent {
-		return clientChanged(nil)
-	}
-	a.caller = caller{client: client, proof: before.proof}
-	if p := before.proof.Principal; p != nil {
-		if err := a.mustBe(ctx, "client", p); err != nil {
-			return clientChanged(err)
-		}
-	}
-	return nil
-}
-
-func clientChanged(cause error) error {
-	return fault.Wrap(fault.InvalidClient, "client.changed", "The client was changed meanwhile; authenticate again.", cause)
-}
-
 // resolve verifies what was presented and finds for whom the client asks.
 func (a *Attempt) resolve(ctx context.Context) error {
+	a.caller.subject, a.caller.actor, a.caller.onBehalf = nil, nil, false
 	subject, err := a.verify(ctx, "subject", a.req.SubjectToken, a.req.SubjectTokenType)
 	if err != nil {
 		return err
@@ -156,13 +142,25 @@ func (a *Attempt) actFor(subject *identity.Principal) error {
 func (a *Attempt) verify(ctx context.Context, role, raw, kind string) (*identity.Principal, error) {
 	p, err := a.view.Issuers.Verify(ctx, raw, identity.TokenType(kind))
 	if err == nil {
-		return p, nil
+		return a.seen(p), nil
 	}
 	f := *fault.As(err)
 	if rest, ok := strings.CutPrefix(f.Reason, "token."); ok {
 		f.Reason = role + "." + rest
 	}
 	return nil, &f
+}
+
+// seen says of a token whether it was seen before this attempt, which may look at it more than once itself.
+func (a *Attempt) seen(p *identity.Principal) *identity.Principal {
+	before, again := a.reused[p.Hash]
+	if !again {
+		a.reused[p.Hash] = p.Reused
+		return p
+	}
+	own := *p
+	own.Reused = before
+	return &own
 }
 
 // bound returns the one client whose identity the token proves. Errors wrap clients.ErrUnbound where there is none.
@@ -207,7 +205,7 @@ func (x *Exchanger) authenticator(v *tenant.View) clients.Authenticator[*identit
 			_, hit := v.Cutoffs.Disabled(target(revoke.Client, id), target(revoke.Tenant, ""))
 			return hit
 		},
-		Now: x.Now,
+		Now: x.Directory.Now,
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 	"context"
 	"errors"
 	"net/netip"
-	"time"
 
 	"github.com/bursar-sts/bursar/clients"
 	"github.com/bursar-sts/bursar/server/audit"
@@ -30,12 +29,11 @@ type Log interface {
 	Refuse(o audit.Origin, reason, ip string)
 }
 
-// Config is what an Exchanger needs; every field but Now is required.
+// Config is what an Exchanger needs; every field is required. Its time is the directory's, which all processes share.
 type Config struct {
 	Directory *tenant.Directory
 	Log       Log
 	Claims    clients.Claims
-	Now       func() time.Time // default time.Now
 }
 
 // Exchanger decides requests for tokens, and later questions about them. It is safe for concurrent use.
@@ -44,12 +42,7 @@ type Exchanger struct {
 }
 
 // New returns an Exchanger.
-func New(c Config) *Exchanger {
-	if c.Now == nil {
-		c.Now = time.Now
-	}
-	return &Exchanger{c}
-}
+func New(c Config) *Exchanger { return &Exchanger{c} }
 
 // Attempt is one request on its way. It is used by one goroutine; its methods are called in the order Begin, Decide,
 // Issue, and none after one of them failed.
@@ -61,8 +54,11 @@ type Attempt struct {
 	view   *tenant.View
 	caller caller
 	txn    string
-	used   bool // the subject token's single use was taken by this attempt
 	grant  *grant
+
+	claimed bool            // this attempt has used up the jti of its private_key_jwt assertion
+	used    map[string]bool // the tokens, by onceKey, whose single use this attempt has taken
+	reused  map[string]bool // by hash, whether a token had been seen before this attempt
 }
 
 // maxTurns bounds how often a decision is made again because the tenant changed meanwhile.
@@ -75,8 +71,9 @@ func (x *Exchanger) Begin(ctx context.Context, slug string, r Request) (*Attempt
 	if err != nil {
 		return nil, err
 	}
-	now := x.Now()
-	a := &Attempt{x: x, req: r, view: view, id: ledger.NewID(now), txn: ledger.NewID(now)}
+	now := x.Directory.Now()
+	a := &Attempt{x: x, req: r, view: view, id: ledger.NewID(now), txn: ledger.NewID(now),
+		used: map[string]bool{}, reused: map[string]bool{}}
 	return a, a.settle(ctx, a.identify(ctx), a.identify)
 }
 
@@ -101,13 +98,20 @@ func (x *Exchanger) Reject(ctx context.Context, slug, reason string, ip netip.Ad
 	return nil
 }
 
-// again makes the whole decision anew, on the view as it is now.
+// again makes the whole decision anew, on the view as it is now. Whatever becomes of it is recorded as the client's that
+// was found before.
 func (a *Attempt) again(ctx context.Context) error {
+	before := a.caller.client
 	a.grant = nil
-	if err := a.reidentify(ctx); err != nil {
-		return err
+	err := a.identify(ctx)
+	switch {
+	case err == nil && a.caller.client.ID != before.ID:
+		err = otherClient()
+	case err == nil:
+		return a.narrow(ctx)
 	}
-	return a.narrow(ctx)
+	a.caller.client = before
+	return err
 }
 
 // settle decides what becomes of a step's outcome. A refusal may rest on a view that is out of date, so it counts only

@@ -1,23 +1,29 @@
 package exchange
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"slices"
 	"time"
 
+	"github.com/bursar-sts/bursar/clients"
 	"github.com/bursar-sts/bursar/clients/token"
 	"github.com/bursar-sts/bursar/server/audit"
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/identity"
 	"github.com/bursar-sts/bursar/server/ledger"
+	"github.com/bursar-sts/bursar/server/tenant"
 )
 
 // minted is a signed token that has not been released.
 type minted struct {
 	compact string
 	claims  token.Claims
+	tool    *tenant.Tool
+	view    *tenant.View // whose ring signed it
 }
 
 // Issue mints the token, records it, and returns it. The record's position tells what was committed before it; if that
@@ -54,30 +60,21 @@ func (a *Attempt) Issue(ctx context.Context) (*Result, error) {
 // confirm reports whether the token may be released given that the tenant had reached p when it was recorded. If it may
 // not, either the error says why, or the attempt holds a new decision to mint by.
 func (a *Attempt) confirm(ctx context.Context, m *minted, p ledger.Position) (sound bool, err error) {
-	if p.Time.Unix() < m.claims.IssuedAt {
-		return false, a.again(ctx) // dated ahead of the store: a cutoff made now would miss it
+	if p.Time.Unix() < m.claims.IssuedAt { // dated ahead of the store: a cutoff made now would miss it
+		a.x.Directory.Correct(p)
+		return false, a.again(ctx)
 	}
 	if !a.view.Covers(p) {
 		newest, err := a.x.Directory.At(ctx, a.view.Slug, p)
 		if err != nil {
 			return false, err
 		}
-		changed := newest.Revision != a.view.Revision
 		a.view = newest
-		if err := a.enabled(); err != nil {
+		if err := a.again(ctx); err != nil {
 			return false, err
 		}
-		if _, err := a.tool(); err != nil {
-			return false, err
-		}
-		if changed {
-			before := a.grant
-			if err := a.again(ctx); err != nil {
-				return false, err
-			}
-			if !before.same(a.grant) {
-				return false, nil
-			}
+		if !a.gives(m) {
+			return false, nil
 		}
 	}
 	if key, hit := a.view.Cutoffs.Hits(m.claims, a.grant.tool.Name); hit {
@@ -86,21 +83,32 @@ func (a *Attempt) confirm(ctx context.Context, m *minted, p ledger.Position) (so
 	return true, nil
 }
 
-// same reports whether two grants would give the same token, but for its dates and id.
-func (g *grant) same(h *grant) bool {
-	return g.tool.Resource == h.tool.Resource && g.tool.Alg() == h.tool.Alg() && g.tool.ScopeFormat == h.tool.ScopeFormat &&
-		g.granted.String() == h.granted.String() && g.decision.TTL == h.decision.TTL && g.tool.TTL() == h.tool.TTL()
+// gives reports whether what is granted now would give a token like m that lives at least as long, and m is signed with a
+// key that still counts.
+func (a *Attempt) gives(m *minted) bool {
+	c := a.claims()
+	if c.Expiry < m.claims.Expiry || a.grant.tool.Alg() != m.tool.Alg() {
+		return false
+	}
+	if a.view.Ring != m.view.Ring {
+		if _, err := a.view.Ring.Verify(m.compact, a.x.Directory.Now()); err != nil {
+			return false
+		}
+	}
+	c.ID, c.IssuedAt, c.Expiry = m.claims.ID, m.claims.IssuedAt, m.claims.Expiry
+	return bytes.Equal(c.Marshal(), m.claims.Marshal())
 }
 
-// withhold records that a recorded token was not released, and why.
+// withhold records that a recorded token was not released, and why. It does so even if the caller has left: the log would
+// say that the token was issued.
 func (a *Attempt) withhold(ctx context.Context, m *minted, why error) error {
 	reason := audit.NotReleased
-	if why != nil {
+	if why != nil && !errors.Is(why, context.Canceled) {
 		reason = fault.As(why).Reason
 	}
 	e := a.event(audit.Failed, reason)
 	e.Body.Token = tokenRecord(m)
-	if _, err := a.x.Log.Append(ctx, a.view.Origin(), e); err != nil {
+	if _, err := a.x.Log.Append(context.WithoutCancel(ctx), a.view.Origin(), e); err != nil {
 		return fault.As(err)
 	}
 	if why == nil {
@@ -113,34 +121,48 @@ func (a *Attempt) withhold(ctx context.Context, m *minted, why error) error {
 
 // useOnce takes the single use of the presented tokens whose issuers allow only one.
 func (a *Attempt) useOnce(ctx context.Context) error {
-	if a.used {
-		return nil
-	}
 	for _, p := range a.caller.principals() {
-		if p.Replay != identity.ReplayOnce {
+		key := onceKey(p)
+		if p.Replay != identity.ReplayOnce || a.used[key] { // a token may be presented twice in a request, and judged twice
 			continue
 		}
-		fresh, err := a.x.Claims.Claim(ctx, a.view.ID, onceKey(p), p.Expiry.Add(time.Minute))
+		fresh, err := a.x.claim(ctx, a.view, p)
 		switch {
 		case err != nil:
-			return fault.As(err)
+			return err
+		case !fresh && p == a.caller.proof.Principal:
+			return assertionReplayed()
 		case !fresh:
 			return bad("subject.replayed", "A presented token was used before, and its issuer's tokens may be used once; get a new one.")
 		}
+		a.used[key] = true
 	}
-	a.used = true
 	return nil
 }
 
+// claim takes the single use of a token. It reports false if somebody else has.
+func (x *Exchanger) claim(ctx context.Context, v *tenant.View, p *identity.Principal) (fresh bool, err error) {
+	fresh, err = x.Claims.Claim(ctx, v.ID, onceKey(p), p.Expiry.Add(time.Minute))
+	if err != nil {
+		return false, fault.As(err)
+	}
+	return fresh, nil
+}
+
+func assertionReplayed() error {
+	return fault.New(fault.InvalidClient, clients.ReasonAssertionReplayed, "The client assertion was used before, and its issuer's tokens "+
+		"may be used once; get a new one.")
+}
+
 // onceKey names a token by its issuer and jti, never by its bytes: one signed token has many spellings.
-func onceKey(p *identity.Principal) string { return "subject\x00" + p.Issuer + "\x00" + p.JTI }
+func onceKey(p *identity.Principal) string { return "subject\x00" + p.IssuerURL + "\x00" + p.JTI }
 
 func (a *Attempt) mint() (*minted, error) {
-	signer, err := a.view.Ring.Signer(a.grant.tool.Alg(), a.x.Now())
+	m := &minted{claims: a.claims(), tool: a.grant.tool, view: a.view}
+	signer, err := m.view.Ring.Signer(m.tool.Alg(), a.x.Directory.Now())
 	if err != nil {
 		return nil, fault.Wrap(fault.Unavailable, "key.unavailable", "The signing key is not available; try again shortly.", err)
 	}
-	m := &minted{claims: a.claims()}
 	if m.compact, err = signer.Sign(token.Type, m.claims.Marshal()); err != nil {
 		return nil, fault.Wrap(fault.Unavailable, "key.unavailable", "The signing key is not available; try again shortly.", err)
 	}
@@ -154,7 +176,7 @@ func (a *Attempt) claims() token.Claims {
 	c := token.Claims{
 		Issuer: a.view.Issuer, Subject: client, SubProfile: agentProfile, Audience: a.grant.tool.Resource,
 		ClientID: a.caller.client.ID, Scope: a.grant.tool.Scope(a.grant.granted),
-		IssuedAt: a.grant.issued.Unix(), Expiry: a.grant.expiry.Unix(), ID: ledger.NewID(a.x.Now()), Txn: a.txn,
+		IssuedAt: a.grant.issued.Unix(), Expiry: a.grant.expiry.Unix(), ID: ledger.NewID(a.x.Directory.Now()), Txn: a.txn,
 		Lineage: &token.Lineage{Issuers: a.caller.issuers()},
 	}
 	if a.caller.onBehalf {

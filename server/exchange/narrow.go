@@ -130,7 +130,7 @@ func (a *Attempt) decide(ctx context.Context, g *grant) error {
 	c := &a.caller
 	ask := policy.Request{
 		Subject: identityOf(c.subject), Actor: identityOf(c.agent()), Client: c.client.ID, OnBehalf: c.onBehalf,
-		Tool: g.tool.Name, Run: a.txn, Time: a.x.Now(), IP: a.req.IP,
+		Tool: g.tool.Name, Run: a.txn, Time: a.x.Directory.Now(), IP: a.req.IP,
 	}
 	if !g.requested.Empty() {
 		ask.Actions = g.requested.Names()

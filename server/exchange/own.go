@@ -10,6 +10,7 @@ import (
 	"github.com/bursar-sts/bursar/clients/token"
 	"github.com/bursar-sts/bursar/server/audit"
 	"github.com/bursar-sts/bursar/server/fault"
+	"github.com/bursar-sts/bursar/server/identity"
 	"github.com/bursar-sts/bursar/server/ledger"
 	"github.com/bursar-sts/bursar/server/revoke"
 	"github.com/bursar-sts/bursar/server/tenant"
@@ -87,18 +88,24 @@ func (x *Exchanger) ask(ctx context.Context, slug string, q Question) (*tenant.V
 	if err != nil {
 		return nil, nil, err
 	}
-	client, _, err := x.authenticator(view).Authenticate(ctx, q.Credentials)
-	if err != nil {
-		f := fault.As(err)
-		if !unanswered(f) {
-			x.Log.Refuse(view.Origin(), f.Reason, ipString(q.IP))
+	client, proof, err := x.authenticator(view).Authenticate(ctx, q.Credentials)
+	switch {
+	case err != nil:
+	case q.Token == "":
+		err = bad("request.token", "token is missing.")
+	case proof.Principal != nil && proof.Principal.Replay == identity.ReplayOnce:
+		var fresh bool
+		if fresh, err = x.claim(ctx, view, proof.Principal); err == nil && !fresh {
+			err = assertionReplayed()
 		}
-		return nil, nil, err
 	}
-	if q.Token == "" {
-		return nil, nil, bad("request.token", "token is missing.")
+	if err == nil {
+		return view, client, nil
 	}
-	return view, client, nil
+	if !unanswered(err) {
+		x.Log.Refuse(view.Origin(), fault.As(err).Reason, ipString(q.IP))
+	}
+	return nil, nil, err
 }
 
 // own returns the claims of a token that the tenant signed and that has not expired, and nil for everything else. The
@@ -112,7 +119,7 @@ func (x *Exchanger) own(view *tenant.View, raw string) (claims *token.Claims, re
 	if err != nil || !h.IsAccessToken() {
 		return nil, ""
 	}
-	now := x.Now()
+	now := x.Directory.Now()
 	payload, err := view.Ring.Verify(raw, now)
 	if err != nil {
 		return nil, ""
