@@ -144,10 +144,10 @@ func parseResource(raw string) (*url.URL, error) {
 	}
 	u, err := url.Parse(raw)
 	switch {
+	case err == nil && u.User != nil:
+		return nil, errors.New("must not hold user info")
 	case err != nil || u.Opaque != "" || u.Hostname() == "" || !strings.Contains(raw, "://"+u.Host):
 		return nil, errors.New("must be an absolute URI such as https://api.example/v1")
-	case u.User != nil:
-		return nil, errors.New("must not hold user info")
 	case u.Fragment != "" || strings.Contains(raw, "#"):
 		return nil, errors.New("must not have a fragment (RFC 8707 section 2)")
 	}
