@@ -106,6 +106,53 @@ func TestLinksInTheDocumentation(t *testing.T) {
 	}
 }
 
+// TestPlacesInTheDocumentation looks up every file, folder and test of this repository that the documentation names.
+func TestPlacesInTheDocumentation(t *testing.T) {
+	place := regexp.MustCompile("`((?:server|storage|scopes|clients|cmd|e2e|web)(?:/[^`\\s]*)?|Test[A-Z]\\w+)`")
+	tests, found := testNames(t), 0
+	for _, p := range readPages(t) {
+		for _, m := range place.FindAllStringSubmatch(p.prose, -1) {
+			found++
+			if strings.HasPrefix(m[1], "Test") {
+				if !tests[m[1]] {
+					t.Errorf("%s: there is no %s", p.path, m[1])
+				}
+			} else if _, err := os.Stat(filepath.Join("..", m[1])); err != nil {
+				t.Errorf("%s: %v", p.path, err)
+			}
+		}
+	}
+	if found < 20 {
+		t.Errorf("only %d places were found", found)
+	}
+}
+
+// testNames are the names of the repository's tests.
+func testNames(t *testing.T) map[string]bool {
+	t.Helper()
+	declared := regexp.MustCompile(`(?m)^func (Test[A-Z]\w+)\(`)
+	names := map[string]bool{}
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (d.Name() == "node_modules" || d.Name() == ".git"):
+			return fs.SkipDir
+		case d.IsDir() || !strings.HasSuffix(path, "_test.go"):
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		for _, m := range declared.FindAllSubmatch(text, -1) {
+			names[string(m[1])] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
 // TestCommandsInTheDocumentation looks up every bursar command and each of its flags in the program's own help.
 func TestCommandsInTheDocumentation(t *testing.T) {
 	shown := regexp.MustCompile("(?m)(?:^\\s*|[|;&(]\\s*)bursar +([^\n|;&)]*)")
