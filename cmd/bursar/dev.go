@@ -56,7 +56,8 @@ func (p *program) dev(ctx context.Context, dir string, once bool) (err error) {
 	if err := p.tell(ctx, d); err != nil || once {
 		return err
 	}
-	fmt.Fprintf(p.out, "\nEverything stays up, and %s and %s stay fresh. Ctrl-C ends it.\n", d.path("agent.jwt"), d.path("user.jwt"))
+	fmt.Fprintf(p.out, "\nEverything stays up, and %s and %s stay fresh. Ctrl-C ends it.\n",
+		d.path("agent.jwt"), d.path("user.jwt"))
 	<-ctx.Done()
 	return nil
 }

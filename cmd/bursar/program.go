@@ -49,7 +49,8 @@ func (p *program) root() *cobra.Command {
 	)
 	root.Long = root.Short + `.
 
-"bursar dev" shows what that means, on this machine and with nothing to set up. "bursar init" begins a server of your own.
+"bursar dev" shows what that means, on this machine and with nothing to set up.
+"bursar init" begins a server of your own.
 
 Exit codes: 0 done; 1 refused or failed; 2 wrong command line; 3 could not tell, ask again.`
 	root.SilenceErrors, root.SilenceUsage = true, true

@@ -24,7 +24,7 @@ var targetFlags = []targetFlag{
 	{"client", operator.CutoffClient, "a client: every token of it, and new ones"},
 	{"tool", operator.CutoffTool, "a tool: every token for it, and new ones"},
 	{"issuer", operator.CutoffIssuer, "a trusted issuer: every token that rests on it, and new ones"},
-	{"subject", operator.CutoffSubject, "somebody whom an issuer vouches for, as <issuer's name>:<its sub>: every token for them, and new ones"},
+	{"subject", operator.CutoffSubject, "somebody, as <issuer's name>:<its sub>: every token for them, and new ones"},
 }
 
 // target is what the flags name.
@@ -75,17 +75,20 @@ func enabling(tenant string, o operator.Target) string {
 
 func (p *program) revokeCommand() *cobra.Command {
 	var t target
-	cmd := p.cutCommand("revoke TENANT (--jti ID | --client ID | … | --all)", "End tokens that were issued up to now: one, a client's, or all", &t,
+	cmd := p.cutCommand("revoke TENANT (--jti ID | --client ID | … | --all)",
+		"End tokens that were issued up to now: one, a client's, or all", &t,
 		func(ctx context.Context, c *operator.Client, tenant string, o operator.Target) (*operator.Revoked, error) {
 			return c.Revoke(ctx, tenant, o)
 		},
 		func(tenant string, o operator.Target, r *operator.Revoked) []string {
 			enable := enabling(tenant, o)
 			if enable == "" {
-				return []string{fmt.Sprintf("revoked %s: it, and what descends from it, is refused (event %d)", describe(tenant, o), r.Index)}
+				return []string{fmt.Sprintf("revoked %s: it, and what descends from it, is refused (event %d)",
+					describe(tenant, o), r.Index)}
 			}
 			return []string{
-				fmt.Sprintf("revoked %s: everything of it that was issued up to %s is refused (event %d)", describe(tenant, o), stamp(r.At), r.Index),
+				fmt.Sprintf("revoked %s: everything of it that was issued up to %s is refused (event %d)",
+					describe(tenant, o), stamp(r.At), r.Index),
 				"nothing new is issued until: " + enable,
 			}
 		})
@@ -95,7 +98,8 @@ func (p *program) revokeCommand() *cobra.Command {
 
 func (p *program) enableCommand() *cobra.Command {
 	var t target
-	cmd := p.cutCommand("enable TENANT (--client ID | … | --all)", "Issue tokens again for what a revocation disabled", &t,
+	cmd := p.cutCommand("enable TENANT (--client ID | … | --all)",
+		"Issue tokens again for what a revocation disabled", &t,
 		func(ctx context.Context, c *operator.Client, tenant string, o operator.Target) (*operator.Revoked, error) {
 			return c.Enable(ctx, tenant, o)
 		},

@@ -66,7 +66,8 @@ func (d *demo) opening() []step {
 		{says: "The payments API gets a secret with which it can ask about tokens.",
 			args: []string{"client", "secret", "acme/payments-api"}, into: d.path("payments-api.secret")},
 		{says: "The agent trades the token that its platform gave it for one that is good for one tool and two minutes.",
-			args: append(exchange, "--subject-token-file", d.path("agent.jwt"), "--scope", "payments:refunds.read"), into: d.path("token.jwt")},
+			args: append(exchange, "--subject-token-file", d.path("agent.jwt"), "--scope", "payments:refunds.read"),
+			into: d.path("token.jwt")},
 		{says: "This is what it holds now: one tool (aud), one action (scope), its own name (sub), minutes (exp).",
 			args: []string{"token", "inspect", d.path("token.jwt")}},
 		{says: "For more, it must act for somebody: alice's token is the subject, its own the actor.",
@@ -75,7 +76,8 @@ func (d *demo) opening() []step {
 		{says: "The token names both: alice (sub), and the agent that acts for her (act).",
 			args: []string{"token", "inspect", d.path("alice.jwt")}},
 		{says: "What no policy allows is refused. The caller learns no reason, only under which id to ask for it.",
-			args: append(exchange, "--subject-token-file", d.path("agent.jwt"), "--scope", "payments:refunds.delete"), code: exitRefused},
+			args: append(exchange, "--subject-token-file", d.path("agent.jwt"), "--scope", "payments:refunds.delete"),
+			code: exitRefused},
 		{says: "The payments API asks whether the token is active.", args: introspect, show: 1},
 		{says: "Or it asks nobody and verifies the signature with the tenant's public keys.",
 			args: []string{"token", "inspect", "--issuer", d.tenant(), "--audience", devResource, d.path("token.jwt")}, show: 1},
@@ -86,17 +88,21 @@ func (d *demo) opening() []step {
 func (d *demo) ending(jti string) []step {
 	introspect := []string{"token", "inspect", "--issuer", d.tenant(), "--introspect", "--client-id", "payments-api",
 		"--client-secret-file", d.path("payments-api.secret")}
-	again := []string{"token", "exchange", "--issuer", d.tenant(), "--resource", devResource, "--subject-token-file", d.path("agent.jwt")}
+	again := []string{"token", "exchange", "--issuer", d.tenant(), "--resource", devResource,
+		"--subject-token-file", d.path("agent.jwt")}
 	return []step{
 		{says: "Something looks wrong: the token is revoked.", args: []string{"revoke", "acme", "--jti", jti}},
 		{says: "It is inactive at once.", args: append(introspect, d.path("token.jwt")), code: exitRefused, show: 1},
-		{says: "Now the whole agent: all of its tokens, and no new ones.", args: []string{"revoke", "acme", "--client", "ap-bot"}},
-		{says: "The token that it has for alice is gone too.", args: append(introspect, d.path("alice.jwt")), code: exitRefused, show: 1},
+		{says: "Now the whole agent: all of its tokens, and no new ones.",
+			args: []string{"revoke", "acme", "--client", "ap-bot"}},
+		{says: "The token that it has for alice is gone too.",
+			args: append(introspect, d.path("alice.jwt")), code: exitRefused, show: 1},
 		{says: "It gets no other.", args: again, code: exitRefused},
 		{says: "The agent is repaired and enabled again; what was revoked stays revoked.",
 			args: []string{"enable", "acme", "--client", "ap-bot"}},
 		{says: "It works on.", args: again, into: d.path("token.jwt")},
-		{says: "Everything is on record, allowed or refused. The reason that the agent was not told is here.", args: []string{"audit", "tail", "acme"}},
+		{says: "Everything is on record, allowed or refused. The reason that the agent was not told is here.",
+			args: []string{"audit", "tail", "acme"}},
 	}
 }
 
