@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/bursar-sts/bursar/server/audit"
@@ -42,6 +43,7 @@ type Service struct {
 	platform gate
 	tenants  [64]gate // by hash of the slug
 	seed     maphash.Seed
+	stopping atomic.Bool
 }
 
 // New returns a Service.
@@ -58,6 +60,10 @@ func New(cfg Config) *Service {
 	}
 	return s
 }
+
+// Stop ends the waits of Events, of those under way soon and of later ones at once: they answer with what there is. Call
+// it before a server drains, which otherwise waits for whoever follows a log.
+func (s *Service) Stop() { s.stopping.Store(true) }
 
 func sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)

@@ -59,7 +59,7 @@ func (s *Service) Events(ctx context.Context, op Operator, q EventQuery) ([]audi
 	return records, from + int64(len(records)), err
 }
 
-// await returns the index from which to read, once there is an event or the wait is over.
+// await returns the index from which to read, once there is an event, the wait is over, or Stop was called.
 func (s *Service) await(ctx context.Context, log ledger.Tenant, q EventQuery) (from int64, err error) {
 	from = q.After
 	for left := q.Wait; ; left -= pollEvery {
@@ -70,7 +70,7 @@ func (s *Service) await(ctx context.Context, log ledger.Tenant, q EventQuery) (f
 		if from < 0 {
 			from = max(0, p.Index+from)
 		}
-		if p.Index > from || left <= 0 {
+		if p.Index > from || left <= 0 || s.stopping.Load() {
 			return from, nil
 		}
 		if err := s.cfg.Sleep(ctx, min(pollEvery, left)); err != nil {

@@ -75,3 +75,24 @@ func TestEventsWait(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestStopEndsTheWaitOfEvents(t *testing.T) {
+	w := newWorld(t)
+	w.apply("acme", file("acme", "a"))
+	root, n := w.root("acme"), w.position("acme").Index
+	polls := 0
+	var svc *admin.Service
+	svc = admin.New(admin.Config{Directory: w.dir, Store: w.store, Log: w.log,
+		Sleep: func(context.Context, time.Duration) error {
+			if polls++; polls == 3 {
+				svc.Stop()
+			}
+			return nil
+		}})
+	for range 2 { // the second one comes after Stop and does not wait at all
+		list, next, err := svc.Events(t.Context(), root, admin.EventQuery{After: n, Wait: admin.MaxWait})
+		if err != nil || len(list) != 0 || next != n || polls != 3 {
+			t.Errorf("%v, %d, %v after %d polls", list, next, err, polls)
+		}
+	}
+}

@@ -55,5 +55,8 @@ func (p *port) serve(failed chan<- error) {
 func (p *port) close(ctx context.Context) error {
 	err := p.server.Shutdown(ctx)
 	_ = p.listener.Close() // Shutdown closes it only if Serve had begun
-	return err
+	if err != nil {
+		return fmt.Errorf("finish %s requests: %w", p.name, err)
+	}
+	return nil
 }

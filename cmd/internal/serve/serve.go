@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/bursar-sts/bursar/cmd/internal/config"
@@ -183,19 +184,22 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 }
 
-// drain bounds how long requests under way may take to finish.
-const drain = 10 * time.Second
+// Bounds of the end: what requests under way may take to finish, and then what the log may take to record them.
+const (
+	drain = 10 * time.Second
+	flush = 5 * time.Second
+)
 
 // close ends everything that was opened: first who asks, then what they ask for.
 func (s *Server) close(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, drain)
-	defer cancel()
-	var errs []error
-	for _, p := range s.ports {
-		errs = append(errs, p.close(ctx))
+	if s.admin != nil {
+		s.admin.Stop()
 	}
+	errs := []error{s.drain(ctx)}
 	if s.log != nil {
+		ctx, cancel := context.WithTimeout(ctx, flush)
 		errs = append(errs, s.log.Close(ctx))
+		cancel()
 	}
 	if s.sources != nil {
 		s.sources.Close()
@@ -203,6 +207,19 @@ func (s *Server) close(ctx context.Context) error {
 	if s.store != nil {
 		errs = append(errs, s.store.Close())
 	}
+	return errors.Join(errs...)
+}
+
+// drain closes all ports and lets the requests under way finish.
+func (s *Server) drain(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, drain)
+	defer cancel()
+	errs := make([]error, len(s.ports))
+	var closing sync.WaitGroup
+	for i, p := range s.ports {
+		closing.Go(func() { errs[i] = p.close(ctx) })
+	}
+	closing.Wait()
 	return errors.Join(errs...)
 }
 
