@@ -112,12 +112,13 @@ func TestRedisStoppedUnderLoad(t *testing.T) {
 		{"hanging", w.Redis.Pause, w.Redis.Resume},
 	} {
 		t.Run(outage.name, func(t *testing.T) {
-			l := startLoad(t, w, 16)
+			l := startLoad(t, w, 16, false)
 			l.await(t, "tokens before the outage", &l.tokens, 200)
 			outage.begin(t)
 			l.await(t, "refusals", &l.refusals, 100)
 			token := l.last()
-			for _, a := range []*harness.Answer{api.Introspect(t, token), api.Revoke(t, token), harness.Get(t, w.URL+"/readyz")} {
+			ready := harness.Get(t, w.URL+"/readyz")
+			for _, a := range []*harness.Answer{api.Introspect(t, token), api.Revoke(t, token), ready} {
 				if a.Status != http.StatusServiceUnavailable || a.Took > limit {
 					t.Errorf("status %d after %s: %s", a.Status, a.Took, a.Body)
 				}
@@ -145,19 +146,22 @@ const limit = 2 * time.Second
 
 // load exchanges tokens from several goroutines until it is stopped, and judges every answer.
 type load struct {
-	tokens, refusals atomic.Int64
-	cancel           context.CancelFunc
-	workers          sync.WaitGroup
+	tokens   atomic.Int64 // 200
+	refusals atomic.Int64 // 503
+	denials  atomic.Int64 // 400, which is a failure unless mayDeny
+	mayDeny  bool
+	cancel   context.CancelFunc
+	workers  sync.WaitGroup
 
 	mu       sync.Mutex
 	received []string
 }
 
-func startLoad(t *testing.T, w *world, workers int) *load {
+func startLoad(t *testing.T, w *world, workers int, mayDeny bool) *load {
 	t.Helper()
 	form := harness.Form(w.workload(t), payments, readRefunds)
 	ctx, cancel := context.WithCancel(t.Context())
-	l := &load{cancel: cancel}
+	l := &load{cancel: cancel, mayDeny: mayDeny}
 	t.Cleanup(l.stop)
 	for range workers {
 		l.workers.Go(func() {
@@ -189,6 +193,8 @@ func (l *load) judge(a *harness.Answer) error {
 		l.tokens.Add(1)
 	case a.Status == http.StatusServiceUnavailable && a.Token() == "" && a.Header.Get("Retry-After") != "":
 		l.refusals.Add(1)
+	case l.mayDeny && a.Status == http.StatusBadRequest && a.Token() == "":
+		l.denials.Add(1)
 	default:
 		return fmt.Errorf("status %d %s", a.Status, a.Body)
 	}

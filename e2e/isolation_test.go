@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"slices"
@@ -49,7 +50,8 @@ func TestTwoTenantsThatTrustTheSameIssuer(t *testing.T) {
 			refused(t, acme, harness.Form(theirs, payments, readRefunds), 400, "invalid_request", "subject.audience")
 		})
 		t.Run("a token for both is held to the conditions of each", func(t *testing.T) {
-			both := w.cluster.Mint(t, harness.Mint{Claims: map[string]any{"aud": []string{w.Issuer("acme"), w.Issuer("globex")}}})
+			both := w.cluster.Mint(t, harness.Mint{Claims: map[string]any{
+				"aud": []string{w.Issuer("acme"), w.Issuer("globex")}}})
 			acme.MustExchange(t, harness.Form(both, payments, readRefunds))
 			refused(t, globex, harness.Form(both, globexPayments, readRefunds), 400, "invalid_request", "subject.condition")
 			acme.MustExchange(t, harness.Form(both, payments, readRefunds))
@@ -64,7 +66,8 @@ func TestTwoTenantsThatTrustTheSameIssuer(t *testing.T) {
 			refused(t, acme, harness.Form(ours, globexPayments, readRefunds), 400, "invalid_target", "target.unknown")
 		})
 		t.Run("an access token of one is nothing to the other", func(t *testing.T) {
-			refused(t, globex, harness.Form(token, globexPayments, readRefunds), 400, "invalid_request", "subject.issuer_unknown")
+			refused(t, globex, harness.Form(token, globexPayments, readRefunds),
+				400, "invalid_request", "subject.issuer_unknown")
 			api := withSecret(t, w.Server, "globex", "payments-api")
 			if api.Active(t, token) {
 				t.Error("it is active there")
@@ -127,7 +130,8 @@ func TestAPolicyWithoutOnBehalfOfIsForTheAgentAlone(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		bot, alice := w.workload(t), w.corp.Mint(t, harness.Mint{})
 		w.acme().MustExchange(t, harness.Form(bot, ledger, "ledger:entries.read"))
-		refused(t, w.acme(), harness.For(alice, bot, ledger, "ledger:entries.read"), 400, "invalid_request", "policy.on_behalf_of")
+		refused(t, w.acme(), harness.For(alice, bot, ledger, "ledger:entries.read"),
+			400, "invalid_request", "policy.on_behalf_of")
 	})
 }
 
@@ -160,11 +164,11 @@ func TestATenantFileThatReachesTooFar(t *testing.T) {
 			{"a tenant that begins alike as a resource", payments, w.BaseURL + "/t/acme2/x", "tools[0].resource"},
 			{"dots in a resource", payments, w.BaseURL + "/t/acme/../globex", "tools[0].resource"},
 			{"escaped dots in a resource", payments, w.BaseURL + "/t/acme/%2e%2e/globex", "tools[0].resource"},
-			{"a file of the server as keys", "jwks_uri: " + w.mesh.URL + "/jwks", "jwks_uri: file:///etc/passwd", "issuers[1].jwks_uri"},
-			{"a path of the server as keys", "jwks_uri: " + w.mesh.URL + "/jwks", "jwks_uri: /etc/passwd", "issuers[1].jwks_uri"},
-			{"a field with a path", "    kind: spiffe\n", "    kind: spiffe\n    jwks_file: /etc/passwd\n", "issuers[1].jwks_file"},
-			{"a CA of the server's disk", "    kind: spiffe\n", "    kind: spiffe\n    ca_file: /etc/passwd\n", "issuers[1].ca_file"},
-			{"a secret of the server's disk", "{method: client_secret_basic}", "{method: client_secret_basic, secret_file: master.key}", "secret_file"},
+			{"a file of the server as keys", w.mesh.URL + "/jwks", "file:///etc/passwd", "issuers[1].jwks_uri"},
+			{"a path of the server as keys", w.mesh.URL + "/jwks", "/etc/passwd", "issuers[1].jwks_uri"},
+			{"a field with a path", "trust_domain:", "jwks_file: /etc/passwd\n    trust_domain:", "issuers[1].jwks_file"},
+			{"a CA of the server's disk", "trust_domain:", "ca_file: /etc/passwd\n    trust_domain:", "issuers[1].ca_file"},
+			{"a secret of the server's disk", "client_secret_basic}", "client_secret_basic, secret_file: x}", "secret_file"},
 			{"a tag that includes a file", "apiVersion: bursar/v1", "apiVersion: !include /etc/passwd", "apiVersion"},
 			{"its own ceiling", "tenant: acme\n", "tenant: acme\nprivate_cidrs: [10.0.0.0/8]\n", "private_cidrs"},
 			{"a plain http issuer elsewhere", "issuer: " + w.corp.URL, "issuer: http://10.0.0.1", "issuers[3].issuer"},
@@ -213,7 +217,8 @@ func TestAPrivateAddressBeyondTheCeiling(t *testing.T) {
 			return `
 apiVersion: bursar/v1
 tenant: initech
-issuers: [{name: inner, issuer: "` + inner.URL + `", audiences: ["` + w.Issuer("initech") + `"], network: ` + network + `}]
+issuers:
+  - {name: inner, issuer: "` + inner.URL + `", audiences: ["` + w.Issuer("initech") + `"], network: ` + network + `}
 clients: [{id: bot, kind: agent, identities: [{issuer: inner, subject: bot}]}]
 tools: [{name: payments, resource: "https://tools.initech.example", actions: [refunds.read]}]
 policies: [{id: bots, clients: [bot], tool: payments, actions: [refunds.read]}]
@@ -239,8 +244,9 @@ policies: [{id: bots, clients: [bot], tool: payments, actions: [refunds.read]}]
 func TestTheServersOwnAddressesAreNeverDialled(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		file := func(name, target string) string {
-			return strings.Replace(w.file(t, "acme.yaml"), "clients:\n", "  - {name: "+name+", issuer: \""+w.corp.URL+"/"+name+
-				"\", jwks_uri: \""+target+"\", audiences: [\""+w.Issuer("acme")+"\"], network: {allow_private: true}}\nclients:\n", 1)
+			issuer := fmt.Sprintf("  - {name: %s, issuer: %q, jwks_uri: %q, audiences: [%q], network: {allow_private: true}}\n",
+				name, w.corp.URL+"/"+name, target, w.Issuer("acme"))
+			return strings.Replace(w.file(t, "acme.yaml"), "clients:\n", issuer+"clients:\n", 1)
 		}
 		for _, target := range []string{w.URL + "/t/acme/jwks.json", "http://169.254.169.254/latest"} {
 			if out, err := w.TryApply(t, file("inward", target)); err == nil || !strings.Contains(out, "issuers[4].jwks_uri") {

@@ -70,7 +70,8 @@ func (w *world) busyDay(t *testing.T) map[string]string {
 	}
 	form := harness.Form(tokens["a workload token"], payments, readRefunds)
 	tokens["an access token"] = w.acme().MustExchange(t, form)
-	tokens["a delegated token"] = w.acme().MustExchange(t, harness.For(tokens["a person's token"], tokens["a workload token"], payments, readRefunds))
+	tokens["a delegated token"] = w.acme().MustExchange(t,
+		harness.For(tokens["a person's token"], tokens["a workload token"], payments, readRefunds))
 	api.Active(t, tokens["an access token"])
 	api.Revoke(t, tokens["a delegated token"])
 	for _, token := range tokens { // where it does not belong
@@ -78,7 +79,7 @@ func (w *world) busyDay(t *testing.T) map[string]string {
 		w.acme().Exchange(t, harness.For(token, token, payments, readRefunds))
 		api.Introspect(t, token)
 		misplaced := maps.Clone(form)
-		for _, param := range []string{"scope", "resource", "audience", "client_id", "grant_type", "requested_token_type", "canary"} {
+		for _, param := range strings.Fields("scope resource audience client_id grant_type requested_token_type canary") {
 			misplaced[param] = []string{token}
 			w.acme().Exchange(t, misplaced)
 			misplaced[param] = form[param]

@@ -29,8 +29,8 @@ type verdict struct {
 	accept   bool
 }
 
-// Whoever verifies our tokens without us accepts the good ones and no others. The verifiers know nothing of bursar but its
-// published metadata and keys.
+// Whoever verifies our tokens without us accepts the good ones and no others. The verifiers know nothing of bursar but
+// its published metadata and keys.
 func TestIndependentVerifiers(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		metadata := harness.Get(t, w.BaseURL+"/.well-known/oauth-authorization-server/t/acme")
@@ -129,8 +129,8 @@ func byJWX(t *testing.T, w *world, jwksURI string, cases []verdict) []error {
 			errs[i] = errors.New("typ")
 			continue
 		}
-		_, errs[i] = jwt.ParseString(c.Token, jwt.WithKeySet(keys), jwt.WithIssuer(w.Issuer("acme")), jwt.WithAudience(c.Audience),
-			jwt.WithClock(jwt.ClockFunc(func() time.Time { return c.Now })))
+		_, errs[i] = jwt.ParseString(c.Token, jwt.WithKeySet(keys), jwt.WithIssuer(w.Issuer("acme")),
+			jwt.WithAudience(c.Audience), jwt.WithClock(jwt.ClockFunc(func() time.Time { return c.Now })))
 	}
 	return errs
 }
@@ -175,14 +175,15 @@ func byOurs(t *testing.T, w *world, jwksURI string, cases []verdict) []error {
 	}
 	errs := make([]error, len(cases))
 	for i, c := range cases {
-		v := token.Verifier{Issuer: w.Issuer("acme"), Audience: c.Audience, Keys: keys, Now: func() time.Time { return c.Now }}
+		v := token.Verifier{Issuer: w.Issuer("acme"), Audience: c.Audience, Keys: keys,
+			Now: func() time.Time { return c.Now }}
 		_, errs[i] = v.Verify(t.Context(), c.Token)
 	}
 	return errs
 }
 
-// Keys are rotated, and ended at once, while tokens are issued; a verifier that has fetched the keys only once, before all
-// of that, knows them all.
+// Keys are rotated, and ended at once, while tokens are issued; a verifier that has fetched the keys only once, before
+// all of that, knows them all.
 func TestKeysChangeUnderLoad(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		keys, err := token.KeySet([]byte(harness.Get(t, w.BaseURL+"/t/acme/jwks.json").Body))
@@ -193,7 +194,7 @@ func TestKeysChangeUnderLoad(t *testing.T) {
 		api, before := w.as(t, "payments-api"), w.token(t)
 		signed, _ := harness.Header(t, before)["kid"].(string)
 
-		l := startLoad(t, w, 8)
+		l := startLoad(t, w, 8, false)
 		l.await(t, "tokens", &l.tokens, 50)
 		w.run(t, "keys", "rotate", "acme")
 		l.await(t, "tokens after the rotation", &l.tokens, 50)

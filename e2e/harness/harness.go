@@ -18,8 +18,8 @@ import (
 // Full reports whether the long forms of the tests were asked for (BURSAR_TEST=full).
 func Full() bool { return storagetest.Full() }
 
-// Main runs the tests of a package and removes what they shared. Call it from TestMain. More tests run at once than there
-// are processors, because they wait for other processes most of the time; -parallel counts if it is greater.
+// Main runs the tests of a package and removes what they shared. Call it from TestMain. More tests run at once than
+// there are processors, because they wait for other processes most of the time; -parallel counts if it is greater.
 func Main(m *testing.M) {
 	flag.Parse()
 	if n, _ := strconv.Atoi(flag.Lookup("test.parallel").Value.String()); n < parallel {

@@ -27,18 +27,12 @@ type Body struct {
 	ClientID   string `json:"client_id"`
 	Tool       string `json:"tool"`
 	Count      int    `json:"count"`
-	Actor      struct {
-		Chain []string `json:"chain"`
-	} `json:"actor"`
-	Token struct {
+	Token      struct {
 		JTI string `json:"jti"`
 	} `json:"token"`
-	Policy struct {
-		Rules []string `json:"rules"`
-	} `json:"policy"`
-	Cutoff struct {
-		Kind, Value string
-	} `json:"cutoff"`
+	Subject struct {
+		Reused bool `json:"reused"`
+	} `json:"subject_token"`
 }
 
 // Events returns the tenant's log from an index on.

@@ -104,7 +104,8 @@ func (s *Server) Twin(t testing.TB) *Server {
 	twin.URL, twin.Metrics, twin.config = "http://"+listen, "http://"+metrics+"/metrics", filepath.Join(s.Dir, "twin.yaml")
 	own := strings.TrimPrefix(s.URL, "http://")
 	changed := strings.Replace(string(text), "listen: "+own, "listen: "+listen, 1)
-	changed = strings.Replace(changed, strings.TrimSuffix(strings.TrimPrefix(s.Metrics, "http://"), "/metrics"), metrics, 1)
+	own = strings.TrimSuffix(strings.TrimPrefix(s.Metrics, "http://"), "/metrics")
+	changed = strings.Replace(changed, own, metrics, 1)
 	if err := os.WriteFile(twin.config, []byte(changed), 0o600); err != nil {
 		t.Fatal(err)
 	}
