@@ -26,7 +26,8 @@ var commitScript = goredis.NewScript(commitSource)
 // nothing written; fault.ErrUnavailable with the outcome unknown, settled by repeating the commit. A repeated commit
 // is answered with its own index and with the revision, cutoff sequence and time of now.
 //
-// Where Redis has replicas, a commit with a change is also waited for at one of them. If none confirms, the answer is
+// Where Redis has replicas, a commit with a change is also waited for at one of them, and with ReplicateAppends every
+// commit is. If none confirms, the answer is
 // fault.ErrUnavailable although the primary has the commit.
 func (db *DB) Commit(ctx context.Context, t ledger.Tenant, c ledger.Commit) (ledger.Position, error) {
 	if err := accept.Commit(t, c); err != nil {
@@ -35,10 +36,20 @@ func (db *DB) Commit(ctx context.Context, t ledger.Tenant, c ledger.Commit) (led
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	names, args := arguments(keys(t), c, db.seen.Load())
-	if c.Change.Empty() && (!db.replicateAppends || !db.replicated.Load()) {
+	if c.Change.Empty() && !db.replicates() {
 		return db.position(commitScript.Run(ctx, db.client, names, args...).Slice())
 	}
 	return db.commitReplicated(ctx, names, args)
+}
+
+// replicates reports whether commits without a change wait for a replica too. One may have come since the last look, so
+// that a commit looks again every so often.
+func (db *DB) replicates() bool {
+	if !db.replicateAppends || db.replicated.Load() {
+		return db.replicateAppends
+	}
+	now, looked := db.now().UnixNano(), db.looked.Load()
+	return time.Duration(now-looked) >= lookAgain && db.looked.CompareAndSwap(looked, now)
 }
 
 // commitReplicated commits and waits for a replica on one connection, because WAIT waits for the writes of its own.

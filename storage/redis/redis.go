@@ -24,6 +24,8 @@ const (
 	ioTimeout   = time.Second
 	callTimeout = 1500 * time.Millisecond
 	waitTimeout = 500 * time.Millisecond // for a replica to confirm
+
+	lookAgain = time.Minute // after a look for replicas that found none
 )
 
 // Config says which Redis, and what of it is good enough.
@@ -32,7 +34,7 @@ type Config struct {
 	URL string
 	// AcceptVolatile allows a Redis that may lose or evict what it acknowledged.
 	AcceptVolatile bool
-	// ReplicateAppends makes commits without a change wait for a replica too.
+	// ReplicateAppends makes commits without a change wait for a replica too, within a minute after the first one joined.
 	ReplicateAppends bool
 	// Now is the clock by which callers judge what they claim; nil means time.Now. The store's time is Redis's own.
 	Now func() time.Time
@@ -49,6 +51,8 @@ type DB struct {
 	// replicated is set once a replica was seen and stays set: a primary that lost its replicas may be one that they
 	// have already replaced.
 	replicated atomic.Bool
+	// looked is when a commit without a change last looked for replicas, in Unix nanoseconds.
+	looked atomic.Int64
 	// seen is the newest store time that anybody here was told, in Unix milliseconds; no later commit is dated before.
 	seen atomic.Int64
 }
@@ -74,6 +78,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	db := &DB{client: connect(options), now: cfg.Now, replicateAppends: cfg.ReplicateAppends}
 	ctx, cancel := context.WithTimeout(ctx, 2*callTimeout)
 	defer cancel()
+	db.looked.Store(cfg.Now().UnixNano())
 	if err := db.check(ctx, cfg.AcceptVolatile); err != nil {
 		return nil, errors.Join(fmt.Errorf("open redis: %w", err), db.client.Close())
 	}

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -104,6 +105,33 @@ func TestAReplicaThatJoinsLaterIsWaitedFor(t *testing.T) {
 	defer replica.Resume(t)
 	if _, err := db.Commit(ctx, "acme", commit("w", 2, aCut())); !errors.Is(err, fault.ErrUnavailable) {
 		t.Fatal(err)
+	}
+}
+
+func TestAnAppendLooksForReplicasEveryMinute(t *testing.T) {
+	primary := storagetest.StartRedis(t, "--repl-diskless-sync-delay", "0")
+	var passed atomic.Int64
+	now := func() time.Time { return time.Unix(1_700_000_000, passed.Load()) }
+	strict := open(t, redis.Config{URL: primary.URL(), ReplicateAppends: true, Now: now})
+	if _, err := strict.Commit(ctx, "acme", commit("w", 1, ledger.Change{})); err != nil {
+		t.Fatal(err)
+	}
+	host, port, _ := net.SplitHostPort(primary.Addr)
+	replica := storagetest.StartRedis(t, "--replicaof", host+" "+port)
+	for replica.Command(t, "EXISTS {acme}:aud:ev") != ":1" {
+		time.Sleep(10 * time.Millisecond)
+	}
+	replica.Pause(t)
+	defer replica.Resume(t)
+	passed.Store(int64(time.Minute) - 1)
+	if _, err := strict.Commit(ctx, "acme", commit("w", 2, ledger.Change{})); err != nil {
+		t.Errorf("before the minute is over: %v", err)
+	}
+	passed.Store(int64(time.Minute))
+	for first := int64(3); first <= 4; first++ {
+		if _, err := strict.Commit(ctx, "acme", commit("w", first, ledger.Change{})); !errors.Is(err, fault.ErrUnavailable) {
+			t.Errorf("commit %d was acknowledged without the replica: %v", first, err)
+		}
 	}
 }
 
