@@ -41,6 +41,10 @@ type Config struct {
 	// `accept` starts the server on a Redis that may lose acknowledged writes (one that evicts keys or keeps no
 	// append-only file). Absent: such a Redis stops the start.
 	VolatileStore string `yaml:"volatile_store"`
+	// `true` lets issuances wait until a replica of Redis has their record, as changes and revocations always do where
+	// there is a replica: no failover loses them then, but none is answered while no replica confirms. Absent: they wait
+	// for the primary alone.
+	ReplicateIssuance bool `yaml:"replicate_issuance"`
 	// Where the key is that seals every other key at rest. Required. `file:PATH` is a file that only its owner can read,
 	// `env:NAME` an environment variable, `credential:NAME` a credential of the service manager
 	// (`$CREDENTIALS_DIRECTORY/NAME`). Without this key the store cannot be used, nor a backup of it.

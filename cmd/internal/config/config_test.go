@@ -19,6 +19,7 @@ tls: {cert: tls.crt, key: /etc/bursar/tls.key}
 store: rediss://bursar@redis.example:6379/0
 store_password: credential:redis
 volatile_store: accept
+replicate_issuance: true
 master_key: env:BURSAR_MASTER_KEY
 admin: {token_file: admin.token, listen: "127.0.0.1:8081"}
 metrics: {listen: ":9090"}
@@ -43,6 +44,7 @@ func TestEveryFieldIsRead(t *testing.T) {
 		{"store", c.Store, "rediss://bursar@redis.example:6379/0"},
 		{"store_password", c.StorePassword, config.Source{Kind: "credential", Name: "redis"}},
 		{"volatile_store", c.VolatileStore, "accept"},
+		{"replicate_issuance", c.ReplicateIssuance, true},
 		{"master_key", c.MasterKey, config.Source{Kind: "env", Name: "BURSAR_MASTER_KEY"}},
 		{"admin", c.Admin, config.Admin{TokenFile: "/srv/admin.token", Listen: "127.0.0.1:8081"}},
 		{"metrics", c.Metrics.Listen, ":9090"},
@@ -92,6 +94,7 @@ metrics: 9090
 keys: {rotate_every: 720}
 keys: {rotate_every: 1h}
 volatile_store: yes
+replicate_issuance: both
 tenants:
   Acme: {private_cidrs: [10.2.0.1/16]}
   globex: {private_cidrs: [10.2.0.0/16, everything, 0.0.0.0/0]}
@@ -111,11 +114,12 @@ tenants:
 		"keys.rotate_every: must be a duration such as 720h (line 10)",
 		"keys: is given twice (line 11)",
 		"volatile_store: must be accept, or absent (line 12)",
-		"tenants.Acme: may hold only a-z, 0-9 and inner hyphens (line 14)",
-		"tenants.Acme.private_cidrs[0]: has bits beyond its length; did you mean 10.2.0.0/16? (line 14)",
-		"tenants.globex.private_cidrs[1]: must be an address range such as 10.2.0.0/16 (line 15)",
-		"tenants.globex.private_cidrs[2]: allows every address; name the ranges that the tenant needs (line 15)",
-		"tenants.initech: must be a mapping (line 16)",
+		"replicate_issuance: must be true or false (line 13)",
+		"tenants.Acme: may hold only a-z, 0-9 and inner hyphens (line 15)",
+		"tenants.Acme.private_cidrs[0]: has bits beyond its length; did you mean 10.2.0.0/16? (line 15)",
+		"tenants.globex.private_cidrs[1]: must be an address range such as 10.2.0.0/16 (line 16)",
+		"tenants.globex.private_cidrs[2]: allows every address; name the ranges that the tenant needs (line 16)",
+		"tenants.initech: must be a mapping (line 17)",
 	}
 	_, found := config.Parse([]byte(text), "/srv")
 	for i := range max(len(want), len(found)) {
@@ -161,6 +165,7 @@ func TestRefusedValues(t *testing.T) {
 		{"a Redis without a host", "store: 'redis://'", "store"},
 		{"a password in a query", "store: 'redis://h/0?password=x'", "store"},
 		{"a password for a file", "store_password: env:X", "store_password"},
+		{"replicas of a file", "replicate_issuance: true", "replicate_issuance"},
 		{"a credential with a path", "master_key: credential:../x", "master_key"},
 		{"a master key in the file", "master_key: bursar-master-key:v1:x:y", "master_key"},
 		{"a master key without a name", "master_key: 'env:'", "master_key"},

@@ -143,6 +143,8 @@ func want(v reflect.Value) string {
 		return "a mapping"
 	case reflect.Slice:
 		return "a list"
+	case reflect.Bool:
+		return "true or false"
 	}
 	return "a text"
 }

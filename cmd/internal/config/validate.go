@@ -27,6 +27,9 @@ func (c *Config) Validate() []Mistake {
 	if c.VolatileStore != "" && c.VolatileStore != "accept" {
 		v.add("volatile_store", "must be accept, or absent")
 	}
+	if c.ReplicateIssuance && strings.HasPrefix(c.Store, "bolt:") {
+		v.add("replicate_issuance", "means nothing to a bolt store; remove it")
+	}
 	if c.MasterKey == (Source{}) {
 		v.add("master_key", "is required; bursar init makes one")
 	}

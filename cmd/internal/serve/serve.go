@@ -59,7 +59,8 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 			err = errors.Join(err, s.close(context.WithoutCancel(ctx)))
 		}
 	}()
-	s.store, err = storage.Open(ctx, storage.Config{URL: cfg.Secrets.StoreURL, AcceptVolatile: cfg.VolatileStore == "accept"})
+	s.store, err = storage.Open(ctx, storage.Config{URL: cfg.Secrets.StoreURL,
+		AcceptVolatile: cfg.VolatileStore == "accept", ReplicateAppends: cfg.ReplicateIssuance})
 	if err != nil {
 		return nil, err
 	}
