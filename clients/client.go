@@ -8,8 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
-	"net/url"
 	"slices"
 	"unicode"
 	"unicode/utf8"
@@ -190,30 +188,11 @@ func (a Auth) checkKeys(path string, m *mistakes) {
 			m.add(path+"jwks"+p.path, p.what)
 		}
 	case a.JWKSURI != "":
-		m.err(path+"jwks_uri", checkURI(a.JWKSURI))
+		m.err(path+"jwks_uri", scopes.CheckURL(a.JWKSURI, scopes.WithQuery))
 	default:
 		m.add(path+"jwks", "private_key_jwt needs the client's public keys: jwks, or jwks_uri")
 	}
 	if inline && a.Network != (Network{}) {
 		m.add(path+"network", "only jwks_uri is fetched")
 	}
-}
-
-// checkURI reports why nothing can be fetched from uri. Which addresses may be dialled is decided when they are.
-func checkURI(uri string) error {
-	u, err := url.Parse(uri)
-	switch {
-	case err != nil || u.Hostname() == "" || u.Opaque != "":
-		return errors.New("must be an absolute https URL")
-	case u.User != nil || u.Fragment != "":
-		return errors.New("must have neither user information nor a fragment")
-	case u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname()):
-		return nil
-	}
-	return errors.New("must be https, or http on a loopback address")
-}
-
-func isLoopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && addr.IsLoopback()
 }

@@ -84,6 +84,8 @@ func TestMistakesOfAClient(t *testing.T) {
 			[]string{"auth.jwks_uri: "}},
 		{"a relative URI", `{"id":"bot","kind":"agent","auth":{"method":"private_key_jwt","jwks_uri":"/jwks.json"}}`,
 			[]string{"auth.jwks_uri: "}},
+		{"an empty fragment in the URI", `{"id":"bot","kind":"agent","auth":{"method":"private_key_jwt",
+			"jwks_uri":"https://bot.example/jwks.json#"}}`, []string{"auth.jwks_uri: "}},
 		{"a password in the URI", `{"id":"bot","kind":"agent","auth":{"method":"private_key_jwt",
 			"jwks_uri":"https://a:b@bot.example"}}`, []string{"auth.jwks_uri: "}},
 

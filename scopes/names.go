@@ -1,6 +1,6 @@
-// Package scopes is the vocabulary and the algebra of what may be asked: names, scopes ("tool:action") and sets of
-// them. It imports the standard library only. Sets shrink by Meet and never grow; the zero value of everything grants
-// nothing.
+// Package scopes is the vocabulary and the algebra of what may be asked: names, addresses, scopes ("tool:action") and
+// sets of them. It imports the standard library only. Sets shrink by Meet and never grow; the zero value of everything
+// grants nothing.
 package scopes
 
 import (

@@ -10,9 +10,9 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/bursar-sts/bursar/scopes"
@@ -34,8 +34,8 @@ var ErrNoAnswer = errors.New("no answer from the server")
 // Client calls the admin API of one server. Its fields must not change while it is in use; it is safe for concurrent
 // use. The zero Client refuses every call.
 type Client struct {
-	// BaseURL is the server's origin, such as https://sts.example. Required. Plain http is accepted for loopback
-	// addresses only, since every call carries the token.
+	// BaseURL is the server's origin, such as https://sts.example. Required. Plain http is accepted for loopback only,
+	// since every call carries the token (scopes.CheckURL).
 	BaseURL string
 	// Token is the operator token. Required, except for OpenAPI and Ready.
 	Token string
@@ -157,28 +157,13 @@ func (c *Client) request(ctx context.Context, k call) (*http.Request, error) {
 	return req, nil
 }
 
-// origin returns BaseURL, checked.
+// origin returns BaseURL, checked. Calls carry the token, so that it must be safe to send one there.
 func (c *Client) origin() (*url.URL, error) {
-	u, err := url.Parse(c.BaseURL)
-	switch {
-	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
-		u.Path != "" && u.Path != "/":
-		return nil, errors.New("the server must be an origin, such as https://sts.example")
-	case u.Scheme == "http" && !isLoopback(u.Hostname()):
-		return nil, errors.New("the server must be https, because calls carry the operator token; " +
-			"http is accepted for loopback addresses only")
-	case u.Scheme != "https" && u.Scheme != "http":
-		return nil, errors.New("the server must be an https URL")
+	base := strings.TrimSuffix(c.BaseURL, "/")
+	if err := scopes.CheckURL(base, scopes.Origin); err != nil {
+		return nil, fmt.Errorf("the server %w", err)
 	}
-	return &url.URL{Scheme: u.Scheme, Host: u.Host}, nil
-}
-
-func isLoopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.Unmap().IsLoopback()
+	return url.Parse(base)
 }
 
 // sender returns the HTTP client, with redirects turned off.

@@ -227,6 +227,8 @@ func TestNothingIsSentToABadServer(t *testing.T) {
 		{"a path", "https://sts.example/admin", token},
 		{"a query", "https://sts.example?x=y", token},
 		{"a user", "https://user:pw@sts.example", token},
+		{"a query that is empty", "https://sts.example?", token},
+		{"a host in upper case", "https://STS.example", token},
 		{"another scheme", "ftp://sts.example", token},
 		{"not a URL", "https://sts example", token},
 	}

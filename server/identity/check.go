@@ -2,8 +2,6 @@ package identity
 
 import (
 	"fmt"
-	"net/netip"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -70,7 +68,7 @@ func (i Issuer) checkIdentity(m *mistakes) {
 	checkChoices(m, "kind", []Kind{i.Kind}, []Kind{OIDC, Kubernetes, SPIFFE, GitHub})
 	switch {
 	case i.Issuer != "":
-		if err := checkURL(i.Issuer, false); err != nil {
+		if err := scopes.CheckURL(i.Issuer, scopes.WithPath); err != nil {
 			m.add("issuer", "%v", err)
 		}
 	case i.Kind != SPIFFE:
@@ -100,7 +98,7 @@ func (i Issuer) checkKeySource(m *mistakes) {
 		m.add("jwks_uri", "is required, or jwks: keys of a trust domain are never looked up by a token's iss")
 	}
 	if i.JWKSURI != "" {
-		if err := checkURL(i.JWKSURI, true); err != nil {
+		if err := scopes.CheckURL(i.JWKSURI, scopes.WithQuery); err != nil {
 			m.add("jwks_uri", "%v", err)
 		}
 	}
@@ -140,27 +138,4 @@ func checkChoices[T ~string](m *mistakes, field string, chosen, known []T) {
 			m.add(path, "is listed twice")
 		}
 	}
-}
-
-// checkURL reports why s is not an https URL, or an http URL on loopback, that can be fetched as it is written.
-func checkURL(s string, query bool) error {
-	u, err := url.Parse(s)
-	switch {
-	case err != nil || u.Opaque != "" || u.Hostname() == "" || len(s) > maxClaim || !isText(s, maxClaim):
-		return fmt.Errorf("must be an absolute URL such as https://issuer.example")
-	case u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())):
-		return fmt.Errorf("must begin with https:// (http:// only on loopback)")
-	case u.User != nil:
-		return fmt.Errorf("must not hold a user or password")
-	case strings.Contains(s, "#") || !query && strings.Contains(s, "?"):
-		return fmt.Errorf("must not hold a query or fragment")
-	case !strings.HasPrefix(s, u.Scheme+"://") || strings.ContainsAny(s, " \\"):
-		return fmt.Errorf("must be written exactly as it is used: a lower-case scheme, no spaces")
-	}
-	return nil
-}
-
-func isLoopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && addr.IsLoopback()
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/bursar-sts/bursar/clients/token"
+	"github.com/bursar-sts/bursar/scopes"
 	"github.com/bursar-sts/bursar/server/dial"
 )
 
@@ -80,7 +81,7 @@ func (f *fetcher) discover(ctx context.Context) (string, error) {
 	if metadata.Issuer != f.issuer {
 		return "", errors.New("metadata is about another issuer")
 	}
-	if err := checkURL(metadata.JWKSURI, true); err != nil {
+	if err := scopes.CheckURL(metadata.JWKSURI, scopes.WithQuery); err != nil {
 		return "", fmt.Errorf("jwks_uri %w", err)
 	}
 	if strings.HasPrefix(f.issuer, "https:") && !strings.HasPrefix(metadata.JWKSURI, "https:") {
