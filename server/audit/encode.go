@@ -41,12 +41,12 @@ var tighter = []limits{{256, 64, 64}, {256, 64, 8}, {128, 16, 8}, {48, 8, 8}}
 
 // claims are those of a SET (RFC 8417 §2.2) that are known before the event has its number.
 type claims struct {
-	Issuer   string             `json:"iss"`
-	Audience string             `json:"aud"`
-	Happened int64              `json:"toe"`
-	Txn      string             `json:"txn,omitempty"`
-	Subject  subjectID          `json:"sub_id,omitzero"`
-	Events   map[string]payload `json:"events"`
+	Issuer   string              `json:"iss"`
+	Audience string              `json:"aud"`
+	Happened int64               `json:"toe"`
+	Txn      string              `json:"txn,omitempty"`
+	Subject  subjectID           `json:"sub_id,omitzero"`
+	Events   map[string]*payload `json:"events"`
 }
 
 // payload is the value of the one event in the claims.
@@ -104,12 +104,12 @@ func encodeWithin(l limits, o Origin, e Event, happened time.Time) (draft, error
 	c := claims{
 		Issuer: o.Issuer, Audience: o.Issuer + "/log", Happened: happened.Unix(),
 		Txn: e.Txn, Subject: newSubjectID(e.Agent),
-		Events: map[string]payload{"urn:bursar:event:" + e.Name + ":v1": {e.Agent, e.Body}},
+		Events: map[string]*payload{"urn:bursar:event:" + e.Name + ":v1": {e.Agent, e.Body}},
 	}
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false) // nothing here is a page, and six bytes for an ampersand would spoil the bounds
-	if err := enc.Encode(c); err != nil {
+	if err := enc.Encode(&c); err != nil {
 		return nil, fmt.Errorf("encode event: %w", err)
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("}\n")), nil
