@@ -18,8 +18,8 @@ import (
 // Config configures Sources. The zero value is complete: every field has the default that it names.
 type Config struct {
 	Now func() time.Time // time.Now
-	// Deny are the server's own listeners and its store, which are never dialled for a tenant; none.
-	Deny []netip.AddrPort
+	// Deny returns the server's own listeners and its store, which are never dialled for a tenant; none.
+	Deny func() []netip.AddrPort
 	// Lookup resolves host names; net.DefaultResolver.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 	// RootCAs are whom https is trusted by; the system's.
@@ -34,7 +34,7 @@ type Config struct {
 	FetchTimeout time.Duration
 	// Remember is how long a verified token need not be verified again; 60 seconds.
 	Remember time.Duration
-	// MaxRemembered bounds the tokens that are remembered; 50,000.
+	// MaxRemembered bounds the tokens that are remembered; 10,000.
 	MaxRemembered int
 }
 
@@ -47,7 +47,7 @@ func (c Config) withDefaults() Config {
 	c.RefetchFloor = cmp.Or(c.RefetchFloor, 30*time.Second)
 	c.FetchTimeout = cmp.Or(c.FetchTimeout, 2*time.Second)
 	c.Remember = cmp.Or(c.Remember, time.Minute)
-	c.MaxRemembered = cmp.Or(c.MaxRemembered, 50_000)
+	c.MaxRemembered = cmp.Or(c.MaxRemembered, 10_000)
 	return c
 }
 
