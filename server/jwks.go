@@ -1,10 +1,12 @@
 package server
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/bursar-sts/bursar/server/keys"
 )
@@ -16,15 +18,12 @@ func (s *Server) jwks(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	set := v.Ring.JWKS(s.cfg.Now())
+	set := v.Ring.JWKS(s.cfg.Directory.Now())
 	sum := sha256.Sum256(set)
 	tag := `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
-	cache := fmt.Sprintf("public, max-age=%d", int(keys.JWKSMaxAge.Seconds()))
-	w.Header().Set("ETag", tag)
-	if r.Header.Get("If-None-Match") == tag {
-		w.Header().Set("Cache-Control", cache)
-		w.WriteHeader(http.StatusNotModified)
-		return
-	}
-	writeJSON(w, http.StatusOK, cache, set)
+	h := w.Header()
+	h.Set("ETag", tag)
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", fmt.Sprintf("public, max-age=%d", int(keys.JWKSMaxAge.Seconds())))
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(set))
 }

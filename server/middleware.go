@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"net/http"
 	"runtime/debug"
 	"slices"
@@ -23,7 +24,7 @@ func (s *Server) wrap(route route) http.Handler {
 					writeJSON(rec, http.StatusInternalServerError, "no-store", []byte(`{"error":"server_error"}`))
 				}
 			}
-			s.metrics.served(route.name, rec.status, s.cfg.Now().Sub(began))
+			s.metrics.served(route.name, cmp.Or(rec.status, http.StatusOK), s.cfg.Now().Sub(began))
 		}()
 		h := rec.Header()
 		h.Set("X-Content-Type-Options", "nosniff")

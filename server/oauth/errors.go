@@ -58,6 +58,9 @@ func writeError(w http.ResponseWriter, f *fault.Error, challenge string) {
 		h.Set("Connection", "close")
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		h.Set("Retry-After", "1")
+	case http.StatusNotFound: // as every path that does not exist: without words
+		writeJSON(w, to.status, body{Error: to.code})
+		return
 	}
 	writeJSON(w, to.status, body{to.code, legible(f.Public), f.DecisionID})
 }

@@ -33,15 +33,15 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	if r.Method != http.MethodPost {
 		return nil, fault.New(fault.MethodNotAllowed, "request.method", "Use POST.")
 	}
-	if err := checkContentType(r.Header.Values("Content-Type")); err != nil {
-		return nil, err
-	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
 	if err != nil {
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			return nil, fault.New(fault.TooLarge, "request.too_large", "The body is larger than 64 KiB.")
 		}
 		return nil, fault.Wrap(fault.InvalidRequest, "request.body", "The body could not be read.", err)
+	}
+	if err := checkContentType(r.Header.Values("Content-Type")); err != nil {
+		return nil, err
 	}
 	form, err := parseForm(string(body))
 	if err != nil {

@@ -37,11 +37,12 @@ func New(cfg Config) *Endpoints {
 	return &Endpoints{cfg: cfg, provider: newProvider()}
 }
 
-// refuse answers with an error, and counts it if no client is known to have sent it.
+// refuse answers with an error.
 func (e *Endpoints) refuse(w http.ResponseWriter, r *http.Request, endpoint string, err error) {
 	f := fault.As(err)
 	e.cfg.Observe(endpoint, f.Reason)
-	if f.Kind == fault.Internal || f.Kind == fault.Unavailable {
+	left := r.Context().Err() != nil // the caller; that is no failure of ours
+	if !left && (f.Kind == fault.Internal || f.Kind == fault.Unavailable) {
 		e.cfg.Logger.ErrorContext(r.Context(), "request failed", "endpoint", endpoint, "tenant", e.cfg.Slug(r), "reason", f.Reason, "error", f.Err)
 	}
 	writeError(w, f, `Basic realm="`+e.cfg.Slug(r)+`", charset="UTF-8"`)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/bursar-sts/bursar/clients"
@@ -26,7 +27,7 @@ func (e *Endpoints) Token(w http.ResponseWriter, r *http.Request) {
 		e.reject(w, r, "token", err)
 		return
 	}
-	if !form.Has("grant_type") {
+	if strings.Trim(form.Get("grant_type"), " ") == "" { // fosite takes spaces for nothing, and would say so in its own words
 		e.reject(w, r, "token", fault.New(fault.InvalidRequest, "request.grant_type", "grant_type is missing."))
 		return
 	}
