@@ -64,6 +64,9 @@ func judgeForm(t *testing.T, form url.Values, a *harness.Answer) {
 	if a.JSON["access_token"] != nil {
 		t.Error("a token was issued")
 	}
+	if challenge := a.Header.Get("WWW-Authenticate"); (a.Status == http.StatusUnauthorized) != (challenge != "") {
+		t.Errorf("WWW-Authenticate: %q", challenge)
+	}
 	description := a.Text("error_description")
 	if description == "" {
 		t.Error("no error_description")

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"fmt"
 	"net/http"
 	"testing"
 
@@ -59,4 +60,26 @@ func exchanged(t *testing.T, w *world, workload string) {
 	if a.Text("token_type") != "Bearer" || a.Text("scope") != readRefunds || a.JSON["expires_in"] != 300.0 {
 		t.Errorf("response %s", a.Body)
 	}
+}
+
+// However many tokens name keys that their issuer does not publish, it is asked for its keys once more and not again.
+func TestAStormOfUnknownKeys(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		good := w.corp.Mint(t, harness.Mint{Claims: map[string]any{"sub": "ap-bot"}})
+		w.acme().MustExchange(t, harness.Form(good, payments, readRefunds))
+		tokens := make([]string, 100)
+		for i := range tokens {
+			tokens[i] = w.corp.Mint(t, harness.Mint{Header: map[string]any{"kid": fmt.Sprintf("unknown-%d", i)}})
+		}
+		before := w.corp.Fetches(t)
+		all(len(tokens), func(i int) {
+			a, err := w.acme().Send(t.Context(), "token", harness.Form(tokens[i], payments, readRefunds))
+			if err != nil || a.Status != http.StatusBadRequest {
+				t.Errorf("%v %+v", err, a)
+			}
+		})
+		if n := w.corp.Fetches(t) - before; n > 1 {
+			t.Errorf("the keys were fetched %d times", n)
+		}
+	})
 }

@@ -137,7 +137,8 @@ func TestNoTokenSurvivesARevocationUnderLoad(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		api, form := w.as(t, "payments-api"), harness.Form(w.workload(t), payments, readRefunds)
 		for range rounds {
-			l := startLoad(t, w, 8, true)
+			l := &load{mayDeny: true}
+			l.start(t, w, 8)
 			l.await(t, "tokens", &l.tokens, 100)
 			w.run(t, "revoke", "acme", "--client", "ap-bot")
 			if a := w.acme().Exchange(t, form); a.Status != http.StatusBadRequest {
