@@ -96,7 +96,7 @@ func compile(t interface {
 	Fatalf(string, ...any)
 }, rules ...policy.Rule) *policy.Policy {
 	t.Helper()
-	p, wrong := policy.Compile(rules)
+	p, wrong := policy.Compile(rules, nil)
 	if wrong != nil {
 		t.Fatalf("compile: %q", wrong)
 	}

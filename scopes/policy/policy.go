@@ -76,6 +76,7 @@ func (d *Duration) UnmarshalText(text []byte) error {
 // Policy is a compiled set of rules, immutable and safe for concurrent use. The zero Policy, and a nil one, refuse.
 type Policy struct {
 	rules    map[target][]*rule // each list sorted by id
+	compiled map[string]*rule   // by id
 	revision string
 }
 
@@ -84,6 +85,7 @@ type target struct{ client, tool string }
 
 // rule is a Rule that was checked.
 type rule struct {
+	source            string // the Rule as JSON
 	id                string
 	actions, defaults []string
 	ttl               time.Duration
@@ -92,9 +94,10 @@ type rule struct {
 }
 
 // Compile returns the policy of the rules, in whatever order they come, or all their mistakes, each with its path in a
-// tenant file ("policies[2].ttl: …"), and then no policy.
-func Compile(rules []Rule) (*Policy, []string) {
-	p := &Policy{rules: map[target][]*rule{}, revision: revision(rules)}
+// tenant file ("policies[2].ttl: …"), and then no policy. Rules that old, if there is one, has unchanged are not compiled
+// again.
+func Compile(rules []Rule, old *Policy) (*Policy, []string) {
+	p := &Policy{rules: map[target][]*rule{}, compiled: map[string]*rule{}, revision: revision(rules)}
 	var wrong []string
 	first := map[string]int{}
 	for i, r := range rules {
@@ -104,10 +107,11 @@ func Compile(rules []Rule) (*Policy, []string) {
 		} else {
 			first[r.ID] = i
 		}
-		compiled, mistakes := r.compile()
+		compiled, mistakes := old.again(r)
 		for _, m := range mistakes {
 			wrong = append(wrong, at+m)
 		}
+		p.compiled[r.ID] = compiled
 		for _, c := range r.Clients {
 			t := target{c, r.Tool}
 			p.rules[t] = append(p.rules[t], compiled)
@@ -122,16 +126,34 @@ func Compile(rules []Rule) (*Policy, []string) {
 	return p, nil
 }
 
+// again returns the compiled rule, from p if it has the very same one.
+func (p *Policy) again(r Rule) (*rule, []string) {
+	source := marshal(r)
+	if p != nil && p.compiled[r.ID] != nil && p.compiled[r.ID].source == source {
+		return p.compiled[r.ID], nil
+	}
+	compiled, mistakes := r.compile()
+	if compiled != nil {
+		compiled.source = source
+	}
+	return compiled, mistakes
+}
+
 // revision names a set of rules: the SHA-256, in hex, of their JSON in the order of their ids.
 func revision(rules []Rule) string {
 	sorted := append([]Rule{}, rules...)
 	slices.SortStableFunc(sorted, func(a, b Rule) int { return strings.Compare(a.ID, b.ID) })
-	text, err := json.Marshal(sorted)
+	sum := sha256.Sum256([]byte(marshal(sorted)))
+	return hex.EncodeToString(sum[:])
+}
+
+// marshal returns rules as JSON.
+func marshal(v any) string {
+	text, err := json.Marshal(v)
 	if err != nil {
 		panic(err) // a Rule is strings, lists of strings and a Duration, which always have a JSON form
 	}
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:])
+	return string(text)
 }
 
 // Check returns all mistakes of the rule, each with its path within it ("on_behalf_of[0].subject_glob: …").

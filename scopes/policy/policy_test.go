@@ -72,7 +72,7 @@ func TestCheckTellsEveryMistakeWithItsPath(t *testing.T) {
 func TestCompileTellsTheMistakesOfAllRules(t *testing.T) {
 	late, again := good(), good()
 	late.ID, late.TTL = "late", policy.Duration(time.Hour)
-	p, wrong := policy.Compile([]policy.Rule{good(), late, again})
+	p, wrong := policy.Compile([]policy.Rule{good(), late, again}, nil)
 	want := []string{"policies[1].ttl: must be from 1s to 15m; leave it out for 5m",
 		"policies[2].id: is also the id of policies[0]"}
 	if p != nil || !slices.Equal(wrong, want) {

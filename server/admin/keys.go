@@ -33,7 +33,10 @@ func States() []string {
 
 // Keys lists the tenant's signing keys: by algorithm, then by state, then the newest first.
 func (s *Service) Keys(ctx context.Context, op Operator) ([]Key, error) {
-	v, err := s.read(ctx, op, ReadConfig)
+	if err := s.allow(ctx, op, ReadConfig); err != nil {
+		return nil, err
+	}
+	v, err := s.cfg.Directory.Fresh(ctx, op.slug)
 	if err != nil {
 		return nil, err
 	}

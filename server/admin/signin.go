@@ -101,7 +101,7 @@ func (s *Service) Authenticate(ctx context.Context, c Credentials) (Operator, er
 	}
 	var rows []ledger.Row
 	if c.Tenant != "" && scopes.CheckSlug(c.Tenant) == nil {
-		v, err := s.cfg.Directory.Fresh(ctx, c.Tenant)
+		v, err := s.cfg.Directory.Bare(ctx, c.Tenant)
 		switch {
 		case err == nil:
 			op.origin, rows = v.Origin(), v.Rows(tenant.KindOperator)

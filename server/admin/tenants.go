@@ -78,12 +78,13 @@ func (s *Service) Tenant(ctx context.Context, op Operator) (*Summary, error) {
 	return sum, nil
 }
 
-// read returns the operator's tenant as it stands now, for an action that only reads or that reads first.
+// read returns the operator's tenant as it stands now, for an action that needs no more than rows and cutoffs: it must be
+// possible to look, and to revoke, whatever is wrong with the configuration.
 func (s *Service) read(ctx context.Context, op Operator, a Action) (*tenant.View, error) {
 	if err := s.allow(ctx, op, a); err != nil {
 		return nil, err
 	}
-	return s.cfg.Directory.Fresh(ctx, op.slug)
+	return s.cfg.Directory.Bare(ctx, op.slug)
 }
 
 // Objects returns the tenant's objects of one of tenant.FileKinds as a tenant file has them, in the order of their ids.
@@ -195,7 +196,7 @@ var errOutdated = fault.New(fault.Conflict, "tenant.revision",
 // find returns the tenant as it stands now; nil if there is none. That is read from the store even if somebody asked
 // just now, because it decides whether the tenant is created.
 func (s *Service) find(ctx context.Context, slug string) (*tenant.View, error) {
-	v, err := s.cfg.Directory.Fresh(ctx, slug)
+	v, err := s.cfg.Directory.Bare(ctx, slug)
 	if !isNotFound(err) {
 		return v, err
 	}
@@ -203,7 +204,7 @@ func (s *Service) find(ctx context.Context, slug string) (*tenant.View, error) {
 	if _, exists := entries[slug]; err != nil || !exists {
 		return nil, err
 	}
-	return s.cfg.Directory.Fresh(ctx, slug)
+	return s.cfg.Directory.Bare(ctx, slug)
 }
 
 // create makes a new tenant. Its ledger comes first, under an id that nobody knows; only the row in the platform's

@@ -1,7 +1,7 @@
 package tenant
 
 import (
-	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -11,10 +11,13 @@ import (
 type clock struct {
 	now  func() time.Time
 	base time.Time // when the clock was made
+	best atomic.Pointer[proof]
+}
 
-	mu       sync.Mutex
+// proof is an observation of the store's time.
+type proof struct {
 	offset   time.Duration // store − local, from below
-	observed time.Time     // local time of the observation; zero before the first
+	observed time.Time     // local time
 }
 
 const proofLife = time.Minute
@@ -24,11 +27,15 @@ func (c *clock) observe(store time.Time) {
 		return
 	}
 	local := c.local()
-	offset := store.Sub(local)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.observed.IsZero() || offset >= c.offset || local.Sub(c.observed) > proofLife {
-		c.offset, c.observed = offset, local
+	seen := &proof{store.Sub(local), local}
+	for {
+		best := c.best.Load()
+		if best != nil && seen.offset < best.offset && local.Sub(best.observed) <= proofLife {
+			return
+		}
+		if c.best.CompareAndSwap(best, seen) {
+			return
+		}
 	}
 }
 
@@ -36,9 +43,7 @@ func (c *clock) observe(store time.Time) {
 // machine is the store now.
 func (c *clock) correct(store time.Time) {
 	local := c.local()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.offset, c.observed = store.Sub(local), local
+	c.best.Store(&proof{store.Sub(local), local})
 }
 
 // local returns this process's time, free of the steps that somebody makes its wall clock take.
@@ -47,7 +52,8 @@ func (c *clock) local() time.Time { return c.base.Add(c.now().Sub(c.base)) }
 // Now returns the store's time, from below; before the first observation, this process's.
 func (c *clock) Now() time.Time {
 	local := c.local()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return local.Add(c.offset)
+	if best := c.best.Load(); best != nil {
+		return local.Add(best.offset)
+	}
+	return local
 }

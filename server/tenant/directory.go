@@ -18,7 +18,6 @@ import (
 	"github.com/bursar-sts/bursar/server/identity"
 	"github.com/bursar-sts/bursar/server/keys"
 	"github.com/bursar-sts/bursar/server/ledger"
-	"github.com/bursar-sts/bursar/server/revoke"
 )
 
 // Store reads tenants. Each read is consistent in itself and includes every commit that was acknowledged, by any
@@ -42,18 +41,6 @@ type Entry struct {
 // KindTenant is the kind of the platform's rows that name tenants.
 const KindTenant = "tenant"
 
-// View is one tenant at one moment: its configuration and its cutoffs. It is immutable.
-type View struct {
-	*World
-	Cutoffs  *revoke.State
-	Position ledger.Position // Revision and Cutoffs say how new the view is
-}
-
-// Covers reports whether the view already knows everything that a commit at p could have changed.
-func (v *View) Covers(p ledger.Position) bool {
-	return v.Position.Revision >= p.Revision && v.Position.Cutoffs >= p.Cutoffs
-}
-
 // Config is what a Directory needs; every field but Ceilings and Now is required.
 type Config struct {
 	Store   Store
@@ -70,7 +57,9 @@ type Directory struct {
 	cfg   Config
 	clock clock
 
-	platform joint[map[string]Entry]
+	platform joint[*enrollment]
+	tenants  atomic.Pointer[enrollment] // as read last
+	running  sync.WaitGroup             // shared reads
 
 	mu     sync.RWMutex     // guards what follows
 	slots  map[string]*slot // by slug; only tenants that exist
@@ -80,14 +69,6 @@ type Directory struct {
 // lookPause is how long it is believed that a slug is unknown.
 const lookPause = 100 * time.Millisecond
 
-// slot is one tenant's place in the directory.
-type slot struct {
-	entry Entry
-	slug  string
-	view  atomic.Pointer[View]
-	fresh joint[*View]
-}
-
 // NewDirectory returns a directory that has read nothing yet.
 func NewDirectory(cfg Config) *Directory {
 	if cfg.Now == nil {
@@ -96,8 +77,8 @@ func NewDirectory(cfg Config) *Directory {
 	return &Directory{cfg: cfg, clock: clock{now: cfg.Now, base: cfg.Now()}, slots: map[string]*slot{}}
 }
 
-// Now returns a time that is never ahead of the store's (and hardly behind it), once anything was read. Tokens are dated
-// with it, so that a cutoff made after a token was issued always hits it.
+// Now returns a time that is never ahead of the store's, once anything was read, and behind it by no more than the fastest
+// answer of the last minute took. Tokens are dated with it, so that a cutoff made after a token was issued always hits it.
 func (d *Directory) Now() time.Time { return d.clock.Now() }
 
 // Observe tells the directory the store's time in an answer that has just arrived.
@@ -115,114 +96,12 @@ func (d *Directory) PlatformOrigin() audit.Origin {
 	return audit.Origin{Tenant: ledger.Platform, Issuer: d.cfg.BaseURL}
 }
 
-// View returns the tenant as this process last saw it. It may lack what another process changed since; a caller that
-// records its decision learns of that from the record's position.
-func (d *Directory) View(ctx context.Context, slug string) (*View, error) {
-	s, err := d.find(ctx, slug)
-	if err != nil {
-		return nil, err
-	}
-	if v := s.view.Load(); v != nil {
-		return v, nil
-	}
-	return d.refresh(ctx, s)
-}
-
-// At returns the tenant at p or later.
-func (d *Directory) At(ctx context.Context, slug string, p ledger.Position) (*View, error) {
-	s, err := d.find(ctx, slug)
-	if err != nil {
-		return nil, err
-	}
-	if v := s.view.Load(); v != nil && v.Covers(p) {
-		return v, nil
-	}
-	v, err := d.refresh(ctx, s)
-	if err == nil && !v.Covers(p) {
-		err = unreadable("tenant.behind", errors.New("the store gave less than what it had acknowledged"))
-	}
-	return v, err
-}
-
-// Fresh returns the tenant as it stands in the store when Fresh is called, or later. Calls that wait at the same time
-// share one read.
-func (d *Directory) Fresh(ctx context.Context, slug string) (*View, error) {
-	s, err := d.find(ctx, slug)
-	if err != nil {
-		return nil, err
-	}
-	return d.refresh(ctx, s)
-}
-
-// refresh returns the slot's view as it stands in the store when refresh is called, or later.
-func (d *Directory) refresh(ctx context.Context, s *slot) (*View, error) {
-	v, err := s.fresh.do(ctx, func(ctx context.Context) (*View, error) { return d.renew(ctx, s) })
-	if err != nil {
-		return nil, unreadable("tenant.read", err)
-	}
-	return v, nil
-}
-
-// renew reads what the slot's view lacks. One call at a time does.
-func (d *Directory) renew(ctx context.Context, s *slot) (*View, error) {
-	next, all := new(View), true
-	var p ledger.Position
-	if old := s.view.Load(); old != nil {
-		var err error
-		if p, err = d.cfg.Store.Position(ctx, s.entry.ID); err != nil {
-			return nil, err
-		}
-		d.Observe(p)
-		if old.Covers(p) {
-			return old, nil
-		}
-		*next, all = *old, false
-	}
-	if all || next.Position.Revision < p.Revision {
-		world, at, err := d.read(ctx, s)
-		if err != nil {
-			return nil, err
-		}
-		next.World, next.Position.Revision = world, at.Revision
-	}
-	if all || next.Position.Cutoffs < p.Cutoffs {
-		cutoffs, at, err := d.cfg.Store.Cutoffs(ctx, s.entry.ID, next.Position.Cutoffs)
-		if err != nil {
-			return nil, err
-		}
-		next.Cutoffs = next.Cutoffs.With(cutoffs, at)
-		next.Position.Cutoffs, next.Position.Time = at.Cutoffs, at.Time
-	}
-	s.view.Store(next)
-	return next, nil
-}
-
-func (d *Directory) read(ctx context.Context, s *slot) (*World, ledger.Position, error) {
-	rows, at, err := d.cfg.Store.Rows(ctx, s.entry.ID)
-	if err != nil {
-		return nil, at, err
-	}
-	d.Observe(at)
-	w, found, err := d.plan(s.entry.ID, s.slug).build(rows, at.Revision)
-	if err == nil && len(found) > 0 {
-		err = fmt.Errorf("stored configuration has mistakes: %s", found[0])
-	}
-	if err != nil { // a configuration that cannot be read allows nothing
-		return nil, at, fault.Wrap(fault.Unavailable, "tenant.unreadable", "The tenant's configuration cannot be read.", err)
-	}
-	return w, at, nil
-}
-
-func (d *Directory) plan(id ledger.Tenant, slug string) plan {
-	return plan{id: id, slug: slug, issuer: d.IssuerURL(slug), base: d.cfg.BaseURL, ceiling: d.cfg.Ceilings[slug],
-		sources: d.cfg.Sources, master: d.cfg.Master}
-}
-
 // find returns the slot of a tenant. The directory of tenants is read again for a slug that is not known, so that a tenant
 // created through another process is found; for some time after that what is unknown stays so, and guessing costs the
 // store nothing.
 func (d *Directory) find(ctx context.Context, slug string) (*slot, error) {
 	if s := d.slot(slug); s != nil {
+		s.used.Store(d.cfg.Now().Unix())
 		return s, nil
 	}
 	if scopes.CheckSlug(slug) == nil && d.mayLook() {
@@ -254,38 +133,65 @@ func (d *Directory) slot(slug string) *slot {
 	return d.slots[slug]
 }
 
-// Tenants reads the directory of tenants from the store.
+// Tenants returns the directory of tenants as it stands in the store.
 func (d *Directory) Tenants(ctx context.Context) (map[string]Entry, error) {
-	entries, err := d.platform.do(ctx, func(ctx context.Context) (map[string]Entry, error) {
-		rows, at, err := d.cfg.Store.Rows(ctx, ledger.Platform, KindTenant)
-		if err != nil {
-			return nil, err
-		}
-		d.Observe(at)
-		all := make(map[string]Entry, len(rows))
-		for _, row := range rows {
-			var e Entry
-			if err := json.Unmarshal(row.Value, &e); err != nil {
-				return nil, fmt.Errorf("read tenant %s: %w", row.ID, err)
-			}
-			all[row.ID] = e
-		}
-		return all, nil
-	})
+	known, err := d.platform.do(ctx, &d.running, d.enrolled)
 	if err != nil {
 		return nil, unreadable("directory.read", err)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for slug, e := range entries {
-		if d.slots[slug] == nil {
-			d.slots[slug] = &slot{entry: e, slug: slug}
+	if len(d.slots) < len(known.entries) { // tenants are only ever added
+		for slug, e := range known.entries {
+			if d.slots[slug] == nil {
+				d.slots[slug] = &slot{entry: e, slug: slug}
+			}
 		}
 	}
-	return entries, nil
+	return known.entries, nil
 }
 
-// Loaded returns the slugs of the tenants that this process has read since it started.
+// enrollment is the platform's list of tenants at one of its revisions.
+type enrollment struct {
+	entries  map[string]Entry
+	revision int64
+}
+
+// enrolled reads the list of tenants, unless it is the one that was read last. One call at a time does.
+func (d *Directory) enrolled(ctx context.Context) (*enrollment, error) {
+	if last := d.tenants.Load(); last != nil {
+		at, err := d.cfg.Store.Position(ctx, ledger.Platform)
+		if err != nil || at.Revision == last.revision {
+			return last, err
+		}
+	}
+	rows, at, err := d.cfg.Store.Rows(ctx, ledger.Platform, KindTenant)
+	if err != nil {
+		return nil, err
+	}
+	d.Observe(at)
+	next := &enrollment{entries: make(map[string]Entry, len(rows)), revision: at.Revision}
+	for _, row := range rows {
+		var e Entry
+		if err := json.Unmarshal(row.Value, &e); err != nil {
+			return nil, fmt.Errorf("read tenant %s: %w", row.ID, err)
+		}
+		next.entries[row.ID] = e
+	}
+	d.tenants.Store(next)
+	return next, nil
+}
+
+// Entry returns the platform's record of a tenant.
+func (d *Directory) Entry(ctx context.Context, slug string) (Entry, error) {
+	s, err := d.find(ctx, slug)
+	if err != nil {
+		return Entry{}, err
+	}
+	return s.entry, nil
+}
+
+// Loaded returns the slugs of the tenants that this process holds in memory.
 func (d *Directory) Loaded() []string {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -297,6 +203,20 @@ func (d *Directory) Loaded() []string {
 	}
 	return slugs
 }
+
+// Forget drops from memory what nobody has asked for since the given time. It is read again when somebody does.
+func (d *Directory) Forget(since time.Time) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	for _, s := range d.slots {
+		if s.used.Load() < since.Unix() {
+			s.view.Store(nil)
+		}
+	}
+}
+
+// Close waits for the reads that are under way. No method may be called after it.
+func (d *Directory) Close() { d.running.Wait() }
 
 // unreadable is what becomes of a failed read. A read that was given up is the caller's own affair, and a refusal stays.
 func unreadable(reason string, err error) error {

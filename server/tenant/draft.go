@@ -1,10 +1,13 @@
 package tenant
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
 
+	"github.com/bursar-sts/bursar/clients"
+	"github.com/bursar-sts/bursar/scopes/policy"
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/keys"
 	"github.com/bursar-sts/bursar/server/ledger"
@@ -18,10 +21,15 @@ type Draft struct {
 	Change    ledger.Change
 }
 
-// Draft compares a file with the tenant as v has it. What the file lacks is deleted only if prune is set. All mistakes of
-// the result, the file's and what it would break, come back at once. Committing the draft's change fails with
-// fault.ErrConflict if somebody else changed the tenant since v.
+// Draft compares a file with the tenant as v has it, which may be a Bare view: a configuration that cannot be used can be
+// replaced. What the file lacks is deleted only if prune is set. All mistakes of the result, the file's and what it would
+// break, come back at once. Committing the draft's change fails with fault.ErrConflict if somebody else changed the tenant
+// since v.
 func (d *Directory) Draft(v *View, f *File, prune bool) (*Draft, error) {
+	if v.Ring == nil {
+		_, err := v.usable()
+		return nil, err
+	}
 	draft, wanted := new(Draft), f.rows()
 	draft.Edits, draft.Unmanaged = diff(v.allRows(), wanted, prune)
 	draft.Change.Expect = v.Revision
@@ -32,7 +40,7 @@ func (d *Directory) Draft(v *View, f *File, prune bool) (*Draft, error) {
 		result = append(result, ledger.Row{Kind: key.Kind, ID: key.ID, Value: v.rows[key]})
 	}
 	retired := v.retired(f)
-	if err := d.check(v.ID, v.Slug, result, v.otherRows(), retired); err != nil {
+	if err := check(d.plan(v.ID, v.Slug), v.Policies, result, v.otherRows(), retired); err != nil {
 		return nil, err
 	}
 	for _, edit := range draft.Edits {
@@ -55,7 +63,7 @@ func (d *Directory) DraftNew(f *File) (ledger.Tenant, *Draft, error) {
 	}
 	draft, wanted := new(Draft), f.rows()
 	draft.Edits, _ = diff(nil, wanted, false)
-	if err := d.check(id, f.Tenant, wanted, sealed, nil); err != nil {
+	if err := check(d.plan(id, f.Tenant), nil, wanted, sealed, nil); err != nil {
 		return "", nil, err
 	}
 	draft.Change.Put = append(sealed, wanted...)
@@ -63,9 +71,8 @@ func (d *Directory) DraftNew(f *File) (ledger.Tenant, *Draft, error) {
 }
 
 // check builds the world that a change would leave behind and reports the tenant's mistakes.
-func (d *Directory) check(id ledger.Tenant, slug string, file, other []ledger.Row, retired []string) error {
-	p := d.plan(id, slug)
-	p.draft = true
+func check(p plan, before *policy.Policy, file, other []ledger.Row, retired []string) error {
+	p.draft, p.before = true, before
 	_, found, err := p.build(append(slices.Clone(file), other...), 0)
 	if err != nil {
 		return fault.Wrap(fault.Internal, "tenant.unreadable", "The tenant's configuration cannot be read.", err)
@@ -76,25 +83,25 @@ func (d *Directory) check(id ledger.Tenant, slug string, file, other []ledger.Ro
 	return nil
 }
 
-// retired lists the file's clients whose ids belonged to a deleted client: an id is never used again, because what was
-// issued or written about its first owner must not become true of another.
+// retired lists the file's clients whose ids belonged to a deleted client.
 func (v *View) retired(f *File) []string {
 	var found problems
 	for i, client := range f.Clients {
-		if _, gone := v.Row(KindRetired, retiredClient(client.ID)); gone {
+		if v.Retired(client.ID) {
 			found.add(fmt.Sprintf("clients[%d].id", i), "belonged to a client that was deleted and cannot be used again")
 		}
 	}
 	return found
 }
 
-func retiredClient(id string) string { return KindClient + "/" + id }
-
 // apply adds one edit to the change. Deleting an object revokes what was issued by or for it.
 func (d *Draft) apply(edit Edit, v *View) {
 	c := &d.Change
 	if edit.Action != Delete {
 		c.Put = append(c.Put, ledger.Row{Kind: edit.Kind, ID: edit.ID, Value: edit.After})
+		if edit.Kind == KindClient && !usesSecrets(edit.After) {
+			d.dropSecrets(edit.ID, v) // what leaked must not come back with the method one day
+		}
 		return
 	}
 	c.Delete = append(c.Delete, edit.Key)
@@ -103,9 +110,7 @@ func (d *Draft) apply(edit Edit, v *View) {
 	case KindClient:
 		kind = revoke.Client
 		c.Put = append(c.Put, ledger.Row{Kind: KindRetired, ID: retiredClient(edit.ID), Value: []byte("{}")})
-		if _, has := v.Row(KindSecret, edit.ID); has {
-			c.Delete = append(c.Delete, ledger.Key{Kind: KindSecret, ID: edit.ID})
-		}
+		d.dropSecrets(edit.ID, v)
 	case KindTool:
 		kind = revoke.Tool
 	case KindIssuer:
@@ -114,6 +119,20 @@ func (d *Draft) apply(edit Edit, v *View) {
 		return
 	}
 	c.Cut = append(c.Cut, ledger.Cut{Key: ledger.Key{Kind: string(kind), ID: edit.ID}, Keep: revoke.Keep})
+}
+
+// usesSecrets reports whether a client authenticates by a secret.
+func usesSecrets(client []byte) bool {
+	var c clients.Client
+	err := json.Unmarshal(client, &c)
+	return err == nil && (c.Auth.Method == clients.MethodSecretBasic || c.Auth.Method == clients.MethodSecretPost)
+}
+
+// dropSecrets deletes the secrets of a client.
+func (d *Draft) dropSecrets(client string, v *View) {
+	if _, has := v.Row(KindSecret, client); has {
+		d.Change.Delete = append(d.Change.Delete, ledger.Key{Kind: KindSecret, ID: client})
+	}
 }
 
 func signingAlgs(f *File) []keys.Alg {

@@ -147,7 +147,7 @@ func TestMistakesOfMeaning(t *testing.T) {
 			"clients: [{id: c, kind: agent, auth: {method: private_key_jwt, jwks_uri: \"https://c.example\", network: {allow_private: true}}}]\n",
 			[]string{"issuers[0].network.allow_private: the platform allows this tenant no private addresses (tenants.acme.private_cidrs in bursar.yaml)",
 				"clients[0].auth.network.allow_private: the platform allows this tenant no private addresses"}},
-		{"our own issuers", "issuers: [{name: a, issuer: \"https://STS.example:443/t/globex\", audiences: [x], jwks_uri: \"https://sts.example/t/globex/jwks.json\"}]\n",
+		{"our own issuers", "issuers: [{name: a, issuer: \"https://sts.example/t/globex\", audiences: [x], jwks_uri: \"https://sts.example/t/globex/jwks.json\"}]\n",
 			[]string{"issuers[0].issuer: lies under this server's own address", "issuers[0].jwks_uri: lies under this server's own address"}},
 		{"tools", "tools: [{name: T, resource: x}, {name: t, resource: \"https://t.example\", actions: [a, a, \"b:c\"], max_ttl: 1h, signing_alg: HS256, scope_format: loose}]\n",
 			[]string{"tools[0].name: ", "tools[0].resource: must be an absolute URI such as https://api.example/v1", "tools[0].actions: lists nothing; name at least one action",

@@ -9,7 +9,7 @@ import (
 )
 
 // joint lets concurrent callers share a read without any of them getting an answer that is older than its call: a caller
-// joins the next read, never the one under way.
+// joins the next read, never the one under way. A caller that has waited for 1.5 s gives up with context.DeadlineExceeded.
 type joint[T any] struct {
 	mu      sync.Mutex
 	running bool
@@ -25,7 +25,8 @@ type flight[T any] struct {
 // readTimeout bounds a shared read, which no single caller's context may end, and how long a caller waits for one.
 const readTimeout = 1500 * time.Millisecond
 
-func (j *joint[T]) do(ctx context.Context, read func(context.Context) (T, error)) (T, error) {
+// do reads, or waits for a read that begins after do was called. running counts the reads' goroutine.
+func (j *joint[T]) do(ctx context.Context, running *sync.WaitGroup, read func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	j.mu.Lock()
@@ -35,7 +36,7 @@ func (j *joint[T]) do(ctx context.Context, read func(context.Context) (T, error)
 	f := j.next
 	if !j.running {
 		j.running = true
-		go j.run(context.WithoutCancel(ctx), read)
+		running.Go(func() { j.run(context.WithoutCancel(ctx), read) })
 	}
 	j.mu.Unlock()
 	select {

@@ -31,9 +31,8 @@ type World struct {
 	Policies *policy.Policy
 	Ring     *keys.Ring
 
-	rows map[ledger.Key][]byte
-	// Ceiling are the private addresses that the platform lets this tenant's issuers use; none by default.
-	Ceiling []netip.Prefix
+	rows   map[ledger.Key][]byte
+	broken error // why nothing but the rows may be used; nil if all is well
 }
 
 // Origin names the tenant's log.
@@ -69,34 +68,59 @@ type plan struct {
 	// draft says that the rows are not in force yet. A draft must also keep what the platform allows; what is stored has
 	// to be read even if the platform allows less now, or nobody could mend it. Nothing private is dialled either way.
 	draft bool
+	// before is the policy of an earlier world, whose rules need not be compiled again if they are unchanged; or nil.
+	before *policy.Policy
 }
 
-// build compiles rows. The problems are the tenant's mistakes, all of them; the error is a store or key that cannot be
-// read, which is not the tenant's doing.
+// build compiles rows. The problems are the tenant's mistakes, all of them; the error is a row or key that cannot be read,
+// which is not the tenant's doing. The world always has its rows.
 func (p plan) build(rows []ledger.Row, revision int64) (*World, []string, error) {
+	w := &World{ID: p.id, Slug: p.slug, Issuer: p.issuer, Revision: revision, rows: make(map[ledger.Key][]byte, len(rows))}
+	for _, row := range rows {
+		w.rows[ledger.Key{Kind: row.Kind, ID: row.ID}] = row.Value
+	}
 	f, err := fromRows(rows)
 	if err != nil {
-		return nil, nil, err
+		return w, nil, err
 	}
-	w := &World{ID: p.id, Slug: p.slug, Issuer: p.issuer, Revision: revision, Ceiling: p.ceiling,
-		rows: make(map[ledger.Key][]byte, len(rows))}
 	var secrets []clients.SecretSet
 	var sealed []ledger.Row
 	for _, row := range rows {
-		w.rows[ledger.Key{Kind: row.Kind, ID: row.ID}] = row.Value
 		switch row.Kind {
 		case KindSecret:
 			if secrets, err = appendRow(secrets, row); err != nil {
-				return nil, nil, fmt.Errorf("read row %s/%s: %w", row.Kind, row.ID, err)
+				return w, nil, fmt.Errorf("read row %s/%s: %w", row.Kind, row.ID, err)
 			}
 		case keys.KindDEK, keys.KindKey:
 			sealed = append(sealed, row)
 		}
 	}
 	if w.Ring, err = keys.Open(p.master, p.id, sealed); err != nil {
-		return nil, nil, fmt.Errorf("open signing keys: %w", err)
+		return w, nil, fmt.Errorf("open signing keys: %w", err)
+	}
+	if size := conditionSize(f); size > MaxConditions {
+		return w, []string{fmt.Sprintf("the conditions of all issuers, clients and policies have %d bytes together; at most %d are allowed",
+			size, MaxConditions)}, nil
 	}
 	return w, w.compile(p, f, secrets), nil
+}
+
+// MaxConditions bounds the conditions of a tenant together, in bytes, and with them the time that compiling them takes.
+const MaxConditions = 128 << 10
+
+func conditionSize(f *File) (size int) {
+	for _, x := range f.Issuers {
+		size += len(x.Condition)
+	}
+	for _, x := range f.Clients {
+		for _, binding := range x.Identities {
+			size += len(binding.Condition)
+		}
+	}
+	for _, x := range f.Policies {
+		size += len(x.Condition)
+	}
+	return size
 }
 
 // compile fills the world from the file's objects and lists all mistakes.
@@ -120,7 +144,7 @@ func (w *World) compile(p plan, f *File, secrets []clients.SecretSet) []string {
 		Condition: func(expr string) (clients.Condition, error) { return policy.NewCondition(expr) },
 	})
 	found = append(found, list...)
-	w.Policies, list = policy.Compile(f.Policies)
+	w.Policies, list = policy.Compile(f.Policies, p.before)
 	found = append(found, list...)
 	checkReferences(&found, p, f)
 	if len(found) == 0 {
@@ -216,3 +240,12 @@ func checkPolicy(found *problems, path string, x policy.Rule, tools map[string]T
 		}
 	}
 }
+
+// Retired reports whether a client of that id was deleted; the id is never used again, because what was issued or written
+// about its first owner must not become true of another.
+func (w *World) Retired(client string) bool {
+	_, gone := w.Row(KindRetired, retiredClient(client))
+	return gone
+}
+
+func retiredClient(id string) string { return KindClient + "/" + id }
