@@ -122,17 +122,13 @@ type key struct {
 
 // newKey makes a key that is published from now on.
 func (v vault) newKey(alg Alg, number int, now time.Time) (keyRow, error) {
-	private, err := generate(alg)
+	private, kid, err := generateNamed(alg)
 	if err != nil {
 		return keyRow{}, fmt.Errorf("make %s key: %w", alg, err)
 	}
 	plain, err := x509.MarshalPKCS8PrivateKey(private)
 	if err != nil {
 		return keyRow{}, fmt.Errorf("encode %s key: %w", alg, err)
-	}
-	kid, err := thumbprint(private.Public())
-	if err != nil {
-		return keyRow{}, err
 	}
 	sealed := v.aead.Seal(nil, nil, plain, v.place(kid, alg).aad())
 	return keyRow{ID: kid, Alg: alg, Number: number, Created: now, Sealed: sealed}, nil
@@ -152,6 +148,20 @@ func generate(alg Alg) (crypto.Signer, error) {
 		return private, err
 	}
 	return nil, errors.New("the algorithm is none of ES256, RS256, EdDSA")
+}
+
+// generateNamed makes a key whose name does not begin with a hyphen: operators type it into command lines, which would
+// take it for a flag.
+func generateNamed(alg Alg) (private crypto.Signer, kid string, err error) {
+	for kid == "" || kid[0] == '-' {
+		if private, err = generate(alg); err != nil {
+			return nil, "", err
+		}
+		if kid, err = thumbprint(private.Public()); err != nil {
+			return nil, "", err
+		}
+	}
+	return private, kid, nil
 }
 
 // thumbprint names a key by itself (RFC 7638), so that a kid never has two meanings.
