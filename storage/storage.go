@@ -5,6 +5,7 @@ package storage
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -57,6 +58,9 @@ type Store interface {
 	Clock
 	// Durability says in one sentence what an acknowledged write survives.
 	Durability() string
+	// Addresses returns where the store is in the network, as far as can be found out; none for an embedded one. Beside
+	// an error it returns what was known before. It can change at any time.
+	Addresses(ctx context.Context) ([]netip.AddrPort, error)
 	Close() error
 }
 

@@ -21,6 +21,10 @@ func TestOpenChoosesTheBackend(t *testing.T) {
 		if !strings.HasPrefix(s.Durability(), "An acknowledged write ") {
 			t.Error(s.Durability())
 		}
+		addresses, err := s.Addresses(context.Background())
+		if err != nil || (len(addresses) > 0) != strings.HasPrefix(url, "redis:") {
+			t.Errorf("%s is at %v (%v)", url, addresses, err)
+		}
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}

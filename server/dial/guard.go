@@ -26,9 +26,9 @@ type Guard struct {
 	// Allow are the private ranges that may be dialled as well. They never open link-local addresses, cloud metadata
 	// services, multicast or what Deny lists.
 	Allow []netip.Prefix
-	// Deny are the server's own listeners and its store. An unspecified address (0.0.0.0, ::) stands for every
-	// address of this host, port 0 for every port.
-	Deny []netip.AddrPort
+	// Deny returns the server's own listeners and its store; nil denies nothing more. It is asked each time, because a
+	// store can move. An unspecified address (0.0.0.0, ::) stands for every address of this host, port 0 for every port.
+	Deny func() []netip.AddrPort
 	// Lookup resolves a host name to addresses; nil uses net.DefaultResolver. Literal addresses are not looked up.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 	// Timeout bounds one call of DialContext; zero leaves that to its context.
@@ -135,7 +135,10 @@ func (g *Guard) Check(target netip.AddrPort) error {
 
 // denied reports whether the target is one of the server's own.
 func (g *Guard) denied(target netip.AddrPort) bool {
-	for _, d := range g.Deny {
+	if g.Deny == nil {
+		return false
+	}
+	for _, d := range g.Deny() {
 		if d.Port() != 0 && d.Port() != target.Port() {
 			continue
 		}

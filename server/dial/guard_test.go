@@ -40,7 +40,7 @@ func TestCheckRefusesWhatIsNotPublic(t *testing.T) {
 func TestAllowOpensPrivateRangesAndNothingWorse(t *testing.T) {
 	everything := &dial.Guard{
 		Allow: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")},
-		Deny:  []netip.AddrPort{at("10.0.0.5", 6379), at("10.0.0.6", 0), at("::ffff:10.0.0.7", 80)},
+		Deny:  deny(at("10.0.0.5", 6379), at("10.0.0.6", 0), at("::ffff:10.0.0.7", 80)),
 	}
 	for addr, port := range map[string]uint16{
 		"169.254.169.254": 80, "fd00:ec2::254": 80, "100.100.100.200": 80, "168.63.129.16": 80, "fd20:ce::254": 80,
@@ -66,7 +66,7 @@ func TestAllowOpensPrivateRangesAndNothingWorse(t *testing.T) {
 func TestDenyOfAnUnspecifiedAddressIsEveryAddressOfThisHost(t *testing.T) {
 	g := &dial.Guard{
 		Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
-		Deny:  []netip.AddrPort{at("::", 8080)},
+		Deny:  deny(at("::", 8080)),
 	}
 	for _, addr := range []string{"127.0.0.1", "127.9.9.9", "::1"} {
 		if g.Check(at(addr, 8080)) == nil {
@@ -193,6 +193,10 @@ func TestDialConnectsToWhatWasJudged(t *testing.T) {
 	if _, err := g.DialContext(ctx, "tcp", "rebind.example:80"); err == nil || lookups != 1 {
 		t.Errorf("error %v after %d look-ups, want one look-up and a cancelled dial", err, lookups)
 	}
+}
+
+func deny(list ...netip.AddrPort) func() []netip.AddrPort {
+	return func() []netip.AddrPort { return list }
 }
 
 func at(addr string, port uint16) netip.AddrPort {

@@ -346,7 +346,8 @@ func TestPrivateAddressesNeedBothSides(t *testing.T) {
 
 func TestOwnListenersAreNeverFetchedFrom(t *testing.T) {
 	w := newWorld(t, identity.OIDC)
-	w.restart(identity.Config{Deny: []netip.AddrPort{netip.MustParseAddrPort(w.server.Listener.Addr().String())}})
+	own := netip.MustParseAddrPort(w.server.Listener.Addr().String())
+	w.restart(identity.Config{Deny: func() []netip.AddrPort { return []netip.AddrPort{own} }})
 	w.refuse(w.mint(demoissuer.Request{}), "issuer.unreachable")
 	w.wantFetches(0)
 }

@@ -17,9 +17,11 @@
 package bolt
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -142,6 +144,9 @@ func (db *DB) Durability() string {
 	return "An acknowledged write has been synced to " + db.path +
 		": it survives a crash of the process or of the machine, but not the loss of the disk."
 }
+
+// Addresses returns none: nothing but the file is the store.
+func (db *DB) Addresses(context.Context) ([]netip.AddrPort, error) { return nil, nil }
 
 // tick returns the store's time in Unix milliseconds; it is never before a time that was returned earlier.
 func (db *DB) tick() int64 {

@@ -48,6 +48,9 @@ type DB struct {
 	replicateAppends bool
 	durability       string
 
+	seeds []string // host:port of the URL
+	nodes nodes
+
 	// replicated is set once a replica was seen and stays set: a primary that lost its replicas may be one that they
 	// have already replaced.
 	replicated atomic.Bool
@@ -75,7 +78,8 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	db := &DB{client: connect(options), now: cfg.Now, replicateAppends: cfg.ReplicateAppends}
+	db := &DB{now: cfg.Now, replicateAppends: cfg.ReplicateAppends, seeds: options.Addrs}
+	db.client = connect(options, &db.nodes)
 	ctx, cancel := context.WithTimeout(ctx, 2*callTimeout)
 	defer cancel()
 	db.looked.Store(cfg.Now().UnixNano())
@@ -89,9 +93,10 @@ type silent struct{}
 
 func (silent) Printf(context.Context, string, ...any) {}
 
-func connect(o *goredis.UniversalOptions) goredis.UniversalClient {
+func connect(o *goredis.UniversalOptions, n *nodes) goredis.UniversalClient {
 	o.Protocol = 2
 	o.DialTimeout, o.DialerRetries = dialTimeout, 1
+	o.Dialer = n.dialer(o)
 	o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = ioTimeout, ioTimeout, ioTimeout
 	o.ContextTimeoutEnabled = true
 	o.MaxRetries = -1 // whoever calls knows whether repeating is harmless

@@ -5,12 +5,12 @@ package serve
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bursar-sts/bursar/cmd/internal/config"
@@ -46,9 +46,10 @@ type Server struct {
 	registry *prometheus.Registry
 	ports    []*port
 	failed   chan error
+	own      atomic.Pointer[[]netip.AddrPort] // what is never dialled for a tenant
 }
 
-// maintenance is how often keys are looked at.
+// maintenance is how often keys are looked at, and where the store is.
 const maintenance = time.Minute
 
 // Start opens the store and begins to serve. Run must follow.
@@ -68,11 +69,10 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err := s.listen(); err != nil {
 		return nil, err
 	}
-	deny, err := s.ownAddresses(ctx)
-	if err != nil {
+	if err := s.lookAround(ctx); err != nil {
 		return nil, err
 	}
-	s.assemble(deny)
+	s.assemble()
 	for _, p := range s.ports {
 		go p.serve(s.failed)
 	}
@@ -101,11 +101,11 @@ func (s *Server) listen() error {
 }
 
 // assemble builds the handlers of the open ports.
-func (s *Server) assemble(deny []netip.AddrPort) {
+func (s *Server) assemble() {
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	node, _ := os.Hostname() // informative only; without one the records carry none
 	s.log = audit.New(audit.Config{Store: s.store, Node: node, Logger: s.cfg.Logger})
-	s.sources = identity.NewSources(identity.Config{Deny: deny})
+	s.sources = identity.NewSources(identity.Config{Deny: func() []netip.AddrPort { return *s.own.Load() }})
 	ceilings := make(map[string][]netip.Prefix, len(s.cfg.Tenants))
 	for slug, t := range s.cfg.Tenants {
 		ceilings[slug] = t.PrivateCIDRs
@@ -135,36 +135,17 @@ func (s *Server) assemble(deny []netip.AddrPort) {
 	s.ports[0].handler = server.New(public)
 }
 
-// ownAddresses lists what is never dialled for a tenant: the server's listeners and its store.
-func (s *Server) ownAddresses(ctx context.Context) ([]netip.AddrPort, error) {
-	var own []netip.AddrPort
+// lookAround finds out anew what is never dialled for a tenant: the server's listeners, and its store wherever that is
+// by now. What is known goes into effect even if there is more that cannot be found out.
+func (s *Server) lookAround(ctx context.Context) error {
+	own, err := s.store.Addresses(ctx)
 	for _, p := range s.ports {
 		if tcp, ok := p.listener.Addr().(*net.TCPAddr); ok {
 			own = append(own, tcp.AddrPort())
 		}
 	}
-	hosts, err := storage.Hosts(s.cfg.Store)
-	if err != nil {
-		return nil, err
-	}
-	for _, host := range hosts {
-		name, number, err := net.SplitHostPort(host)
-		if err != nil {
-			return nil, fmt.Errorf("store address: %w", err)
-		}
-		addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name)
-		if err != nil {
-			return nil, fmt.Errorf("store address: %w", err)
-		}
-		tcp, err := net.LookupPort("tcp", number)
-		if err != nil {
-			return nil, fmt.Errorf("store address: %w", err)
-		}
-		for _, address := range addresses {
-			own = append(own, netip.AddrPortFrom(address.Unmap(), uint16(tcp)))
-		}
-	}
-	return own, nil
+	s.own.Store(&own)
+	return err
 }
 
 // Run serves until ctx ends or a listener fails, then lets requests under way finish.
@@ -180,6 +161,9 @@ func (s *Server) Run(ctx context.Context) error {
 		case <-ticker.C:
 			if err := s.admin.Maintain(ctx); err != nil {
 				s.cfg.Logger.WarnContext(ctx, "maintain keys", "error", err)
+			}
+			if err := s.lookAround(ctx); err != nil {
+				s.cfg.Logger.WarnContext(ctx, "find the store", "error", err)
 			}
 		}
 	}

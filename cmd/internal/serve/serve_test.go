@@ -1,21 +1,31 @@
-package serve_test
+package serve
 
 import (
 	"context"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptrace"
-	"path/filepath"
+	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/bursar-sts/bursar/clients/operator"
 	"github.com/bursar-sts/bursar/cmd/internal/config"
-	"github.com/bursar-sts/bursar/cmd/internal/serve"
+	"github.com/bursar-sts/bursar/storage/storagetest"
 )
 
-// start starts a server on free ports and an embedded store. What Run returns comes out of ended once stop was called.
-func start(t *testing.T, change func(*config.Config)) (client *operator.Client, stop func(), ended <-chan error) {
+// running is a server that runs until stop is called; what Run returned then comes out of ended.
+type running struct {
+	*Server
+	*operator.Client
+	stop  func()
+	ended chan error
+}
+
+// start starts a server on free ports, with an embedded store unless change says otherwise.
+func start(t *testing.T, change func(*config.Config)) running {
 	t.Helper()
 	dir := t.TempDir()
 	path, err := config.Init(dir, config.Initial{})
@@ -27,45 +37,43 @@ func start(t *testing.T, change func(*config.Config)) (client *operator.Client, 
 		t.Fatal(err)
 	}
 	c.Listen = "127.0.0.1:0"
-	if change != nil {
-		change(c)
-	}
+	change(c)
 	secrets, found := c.Secrets()
 	if len(found) > 0 {
 		t.Fatal(found)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	t.Cleanup(stop)
-	s, err := serve.Start(ctx, serve.Config{Config: c, Secrets: secrets, Version: "v1.2.3",
-		Logger: slog.New(slog.DiscardHandler)})
+	s, err := Start(ctx, Config{Config: c, Secrets: secrets, Version: "v1.2.3", Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	result := make(chan error, 1)
-	go func() { result <- s.Run(ctx) }()
-	token, err := config.AdminToken(filepath.Join(dir, "admin.token"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &operator.Client{BaseURL: "http://" + s.Address(), Token: token}, stop, result
+	r := running{Server: s, Client: &operator.Client{BaseURL: "http://" + s.Address(), Token: secrets.AdminToken},
+		stop: stop, ended: make(chan error)}
+	go func() { defer close(r.ended); r.ended <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		for range r.ended {
+		}
+	})
+	return r
 }
 
 // A server that is told to end does not wait for those who wait for events; it answers them.
 func TestEndsWhileTheLogIsFollowed(t *testing.T) {
-	client, stop, ended := start(t, nil)
+	s := start(t, func(*config.Config) {})
 	handled := make(chan struct{})
-	client.HTTP = &http.Client{Transport: notify{handled}}
+	s.HTTP = &http.Client{Transport: notify{handled}}
 	followed := make(chan error, 1)
 	go func() {
-		page, err := client.PlatformEvents(t.Context(), operator.EventQuery{After: 1000, Wait: operator.MaxWait})
+		page, err := s.PlatformEvents(t.Context(), operator.EventQuery{After: 1000, Wait: operator.MaxWait})
 		if err == nil && page.Next != 1000 {
 			t.Errorf("the follower goes on at %d", page.Next)
 		}
 		followed <- err
 	}()
 	<-handled
-	stop()
-	if err := <-ended; err != nil { // an error is what is left after the bound of the drain
+	s.stop()
+	if err := <-s.ended; err != nil { // an error is what is left after the bound of the drain
 		t.Error(err)
 	}
 	select {
@@ -75,6 +83,24 @@ func TestEndsWhileTheLogIsFollowed(t *testing.T) {
 		}
 	case <-time.After(5 * time.Second):
 		t.Error("the follower still waits")
+	}
+}
+
+// Whatever private ranges a tenant may use, the server itself and its store are not among them.
+func TestKnowsWhatIsItsOwn(t *testing.T) {
+	store := storagetest.StartRedis(t)
+	_, port, err := net.SplitHostPort(store.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, func(c *config.Config) {
+		c.Store, c.Metrics.Listen, c.Admin.Listen = "redis://localhost:"+port, "127.0.0.1:0", "127.0.0.1:0"
+	})
+	for _, own := range []string{store.Addr, s.Address(), s.ports[1].listener.Addr().String(),
+		s.ports[2].listener.Addr().String()} {
+		if !slices.Contains(*s.own.Load(), netip.MustParseAddrPort(own)) {
+			t.Errorf("%s is not among %v", own, *s.own.Load())
+		}
 	}
 }
 
