@@ -14,7 +14,6 @@ import (
 
 	"github.com/bursar-sts/bursar/clients/token"
 	"github.com/bursar-sts/bursar/server/fault"
-	"github.com/go-jose/go-jose/v4"
 )
 
 const (
@@ -114,7 +113,7 @@ func (x assertion) readHeader() (token.Header, error) {
 		return token.Header{}, refuse(ReasonAssertionHeader, err)
 	}
 	typ := h.Type == "" || strings.EqualFold(h.Type, "JWT") || strings.EqualFold(h.Type, "client-authentication+jwt")
-	if !typ || !slices.Contains(algorithms, jose.SignatureAlgorithm(h.Algorithm)) {
+	if !typ || !slices.Contains(token.Algorithms(), h.Algorithm) {
 		return token.Header{}, refuse(ReasonAssertionHeader, nil)
 	}
 	err = token.Members(x.header, func(name string, _ []byte) error {

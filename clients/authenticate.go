@@ -108,8 +108,8 @@ type Authenticator[P any] struct {
 // for; whatever else the request presents is a failure, not an alternative.
 //
 // Errors are *fault.Error: InvalidClient with one of the Reasons; InvalidRequest for two secrets at once (RFC 6749
-// §2.3; where an assertion is one of several methods it is InvalidClient, RFC 7521 §4.2.1); Unavailable where a needed
-// answer could not be had. Without credentials the error is also ErrNone.
+// §2.3; where an assertion is one of several methods it is InvalidClient, RFC 7521 §4.2.1); Unavailable where an
+// answer that is needed could not be had. Without credentials the error is also ErrNone.
 func (a Authenticator[P]) Authenticate(ctx context.Context, c Credentials) (*Client, Proof[P], error) {
 	assertion := c.Assertion != "" || c.AssertionType != ""
 	switch {

@@ -111,6 +111,9 @@ func TestMistakesOfAClient(t *testing.T) {
 			[]string{"auth.jwks.keys[0]: "}},
 		{"an RSA key of 1024 bits", keyed(`{"keys":[{"kty":"RSA","kid":"r","e":"AQAB","n":"` + encode(append([]byte{0xff},
 			make([]byte, 127)...)) + `"}]}`), []string{"auth.jwks.keys[0]: "}},
+		{"an RSA key of 8192 bits", keyed(`{"keys":[{"kty":"RSA","kid":"r","e":"AQAB","n":"` + encode(append([]byte{0xff},
+			make([]byte, 1023)...)) + `"}]}`),
+			[]string{"auth.jwks.keys[0]: is not a public JSON Web Key of P-256, P-384, P-521, Ed25519, or RSA of 2048 to 4096"}},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 
@@ -64,14 +65,121 @@ func TestCheckSignatureRefusesAKeyThatIsNotForIt(t *testing.T) {
 	}
 }
 
+// member returns a JWK with one member set.
+func member(t testing.TB, key any, name string, value any) []byte {
+	t.Helper()
+	text, err := json.Marshal(jose.JSONWebKey{Key: key, KeyID: "k"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all map[string]any
+	if err := json.Unmarshal(text, &all); err != nil {
+		t.Fatal(err)
+	}
+	all[name] = value
+	if text, err = json.Marshal(all); err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// rsaOf returns an RSA key of so many bits, which nobody can sign with.
+func rsaOf(bits uint) *rsa.PublicKey {
+	return &rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), bits-1), E: 65537}
+}
+
+func TestParseKey(t *testing.T) {
+	es, ed := ecKey.Public(), edKey.Public()
+	for name, test := range map[string]struct {
+		raw      []byte
+		verifies bool
+		algs     string // that it fits
+	}{
+		"P-256":                        {member(t, es, "x5t", nil), true, "ES256"},
+		"Ed25519":                      {member(t, ed, "use", "sig"), true, "EdDSA"},
+		"RSA of 2048 bits":             {member(t, rsaOf(2048), "use", "sig"), true, "RS256 RS384 RS512 PS256 PS384 PS512"},
+		"RSA of 4096 bits for PS384":   {member(t, rsaOf(4096), "alg", "PS384"), true, "PS384"},
+		"for an alg of another type":   {member(t, es, "alg", "RS256"), true, ""},
+		"for a symmetric alg":          {member(t, es, "alg", "HS256"), true, ""},
+		"for alg in lower case":        {member(t, es, "alg", "es256"), true, ""},
+		"for encryption":               {member(t, es, "use", "enc"), true, ""},
+		"key_ops that verify":          {member(t, es, "key_ops", []string{"x", "verify"}), true, "ES256"},
+		"key_ops that do not":          {member(t, es, "key_ops", []string{"encrypt"}), false, "ES256"},
+		"key_ops without any":          {member(t, es, "key_ops", []string{}), false, "ES256"},
+		"a member that nobody reads":   {member(t, es, "more", []int{1}), true, "ES256"},
+		"a private member in capitals": {member(t, es, "D", "AAAA"), true, "ES256"},
+		"key_ops in capitals":          {member(t, es, "KEY_OPS", "x"), true, "ES256"},
+	} {
+		key, verifies, err := token.ParseKey(test.raw)
+		if err != nil || verifies != test.verifies || key.KeyID != "k" {
+			t.Errorf("%s: %v, %v, kid %q", name, verifies, err, key.KeyID)
+		}
+		for _, alg := range append(token.Algorithms(), "", "none", "HS256", "RS1", "PS", "Ed25519") {
+			if got := token.Fits(key, alg); got != slices.Contains(strings.Fields(test.algs), alg) {
+				t.Errorf("%s: fits %q: %v", name, alg, got)
+			}
+		}
+	}
+}
+
+func TestParseKeyRefuses(t *testing.T) {
+	es := ecKey.Public()
+	rows := map[string][]byte{
+		"nothing":                    nil,
+		"no object":                  []byte(`"k"`),
+		"an object without members":  []byte(`{}`),
+		"a type of the future":       []byte(`{"kty":"future","kid":"k"}`),
+		"a post-quantum key":         []byte(`{"kty":"AKP","kid":"k","alg":"ML-DSA-44","pub":"AAAA"}`),
+		"a kid that is a number":     member(t, es, "kid", 7),
+		"key_ops that are no list":   member(t, es, "key_ops", "verify"),
+		"a point off the curve":      member(t, es, "x", strings.Repeat("A", 43)),
+		"a curve of somebody's own":  member(t, es, "crv", "P-255"),
+		"RSA of 2047 bits":           member(t, rsaOf(2047), "use", "sig"),
+		"RSA of more than 4096 bits": member(t, rsaOf(4097), "use", "sig"),
+		"RSA of 8192 bits":           member(t, rsaOf(8192), "use", "sig"),
+	}
+	rows["a kid twice"] = []byte(strings.Replace(string(member(t, es, "a", 1)), `"a":1`, `"kid":"a"`, 1))
+	for name, raw := range rows {
+		key, verifies, err := token.ParseKey(raw)
+		if err == nil || errors.Is(err, token.ErrPrivateKey) || verifies || key.Key != nil {
+			t.Errorf("%s: %v, %v, %v", name, key.Key, verifies, err)
+		}
+	}
+	for _, name := range strings.Fields("d p q dp dq qi oth k priv") {
+		for _, public := range []any{es, rsaKey.Public(), edKey.Public(), rsaOf(8192)} {
+			for _, value := range []any{"AAAA", "", nil, 7} {
+				if _, _, err := token.ParseKey(member(t, public, name, value)); !errors.Is(err, token.ErrPrivateKey) {
+					t.Errorf("%T with %s %v: %v", public, name, value, err)
+				}
+			}
+		}
+	}
+	broken := []byte(`{"key_ops":7,"d":"AAAA"}`)
+	if _, _, err := token.ParseKey(broken); !errors.Is(err, token.ErrPrivateKey) {
+		t.Errorf("a private key behind key_ops that are no list: %v", err)
+	}
+}
+
+func FuzzParseKey(f *testing.F) {
+	for _, name := range strings.Fields("d use key_ops alg kid") {
+		f.Add(member(f, ecKey.Public(), name, "sig"))
+		f.Add(member(f, rsaKey.Public(), name, []string{"verify"}))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		key, verifies, err := token.ParseKey(raw)
+		if err == nil && !key.IsPublic() || err != nil && (verifies || key.Key != nil) {
+			t.Errorf("%T, %v, %v", key.Key, verifies, err)
+		}
+	})
+}
+
 func TestKeySetRefuses(t *testing.T) {
 	private, err := json.Marshal(jose.JSONWebKey{Key: ecKey, KeyID: "es", Algorithm: "ES256", Use: "sig"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	good, es := string(published(t)), jose.JSONWebKey{Key: ecKey.Public(), KeyID: "k", Algorithm: "ES256"}
-	small := jose.JSONWebKey{Key: &rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), 1023), E: 65537}, KeyID: "k",
-		Algorithm: "RS256"}
+	small := jose.JSONWebKey{Key: rsaOf(1024), KeyID: "k", Algorithm: "RS256"}
 	for name, document := range map[string]string{
 		"nothing":              "",
 		"no keys":              `{"keys":[]}`,

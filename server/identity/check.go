@@ -6,11 +6,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bursar-sts/bursar/clients/token"
 	"github.com/bursar-sts/bursar/scopes"
 )
 
 // algorithms are all that are ever accepted. Symmetric ones are not here, so no public key is ever taken for a secret.
-var algorithms = []string{"RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "EdDSA"}
+var algorithms = token.Algorithms()
 
 // shared are issuers from which anybody can get a token that names this tenant as its audience. Trusting one without a
 // condition would trust its whole user base.

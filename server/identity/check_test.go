@@ -112,6 +112,8 @@ func TestCheck(t *testing.T) {
 		{"two inline keys of one kid", `{"jwks":{"keys":[{` + ecKey + `,"kid":"1"},{` + ecKey + `,"kid":"1"}]}}`,
 			"jwks.keys[1]"},
 		{"an inline private key", `{"jwks":{"keys":[{` + ecKey + `,"kid":"1","d":"AAAA"}]}}`, "jwks.keys[0]"},
+		{"an inline key with alg of another type", `{"jwks":{"keys":[{` + ecKey + `,"kid":"1","alg":"RS256"}]}}`,
+			"jwks.keys[0]"},
 		{"an inline secret", `{"jwks":{"keys":[{` + ecKey + `,"kid":"1"},{"kty":"oct","k":"AAAA","kid":"2"}]}}`,
 			"jwks.keys[1]"},
 		{"an inline key for encryption", `{"jwks":{"keys":[{` + ecKey + `,"kid":"1","use":"enc"}]}}`, "jwks.keys[0]"},

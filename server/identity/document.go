@@ -1,10 +1,6 @@
 package identity
 
 import (
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/rsa"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,7 +17,6 @@ import (
 const (
 	maxDocument = 256 << 10
 	maxKeys     = 64
-	minRSA      = 2048 // bits; the JOSE library refuses more than 4096
 )
 
 // document is what a JWK Set says.
@@ -32,37 +27,12 @@ type document struct {
 
 // key is one public key of a document.
 type key struct {
-	id       string
-	alg      string // empty if the document does not bind the key to one
-	public   any    // *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
-	verifies bool   // use and key_ops permit checking signatures of tokens
+	jose.JSONWebKey
+	verifies bool // the document does not reserve it for something else
 }
 
-// rawKey are the members of a JWK that the JOSE library does not judge (RFC 7517 §4).
-type rawKey struct {
-	ID   string   `json:"kid"`
-	Alg  string   `json:"alg"`
-	Use  string   `json:"use"`
-	Ops  []string `json:"key_ops"`
-	Type string   `json:"kty"`
-	D    any      `json:"d"`
-	K    any      `json:"k"`
-
-	malformed bool // a member above is of the wrong type
-	svids     bool // the document is a SPIFFE bundle that says of each key which kind of SVID it signs
-}
-
-// mayVerify reports whether the key is meant for signatures of tokens. In a SPIFFE bundle that tells its keys apart,
-// those for X.509 are not (SPIFFE Trust Domain and Bundle §4.2.2).
-func (r rawKey) mayVerify() bool {
-	if len(r.Ops) > 0 && !slices.Contains(r.Ops, "verify") {
-		return false
-	}
-	if r.svids {
-		return r.Use == "jwt-svid"
-	}
-	return r.Use == "" || r.Use == "sig"
-}
+// fits reports whether the key may check a signature of that algorithm.
+func (k key) fits(alg string) bool { return k.verifies && token.Fits(k.JSONWebKey, alg) }
 
 // parseDocument reads a JWK Set. Keys that cannot be used are left out, as RFC 7517 §5 has it; skipped gets each with
 // its place. The error is about the document as a whole.
@@ -84,15 +54,9 @@ func parseDocument(data []byte, spiffe bool, skipped func(place int, err error))
 		return nil, fmt.Errorf("holds more than %d keys", maxKeys)
 	}
 	doc := &document{hint: time.Duration(min(max(set.Hint, 0), 1e6) * float64(time.Second))}
-	members := make([]rawKey, len(set.Keys))
-	svids := false
+	bundle := spiffe && slices.ContainsFunc(set.Keys, saysWhichSVID)
 	for i, raw := range set.Keys {
-		members[i].malformed = json.Unmarshal(raw, &members[i]) != nil
-		svids = svids || spiffe && strings.HasSuffix(members[i].Use, "-svid")
-	}
-	for i, raw := range set.Keys {
-		members[i].svids = svids
-		parsed, err := members[i].parse(raw)
+		parsed, err := parseKey(raw, bundle)
 		if err != nil {
 			skipped(i, err)
 			continue
@@ -102,41 +66,31 @@ func parseDocument(data []byte, spiffe bool, skipped func(place int, err error))
 	return doc, nil
 }
 
-// parse reads the key itself.
-func (r rawKey) parse(raw []byte) (key, error) {
-	var jwk jose.JSONWebKey
-	if err := jwk.UnmarshalJSON(raw); r.malformed || err != nil || !jwk.Valid() {
-		return key{}, errors.New("is not a valid key in JWK form")
-	}
-	switch public := jwk.Key.(type) {
-	case *rsa.PublicKey:
-		if bits := public.N.BitLen(); bits < minRSA {
-			return key{}, fmt.Errorf("is an RSA key of %d bits; at least %d are needed", bits, minRSA)
+// saysWhichSVID reports whether a key's use is that of a key in a SPIFFE bundle.
+func saysWhichSVID(raw json.RawMessage) bool {
+	use := ""
+	_ = token.Members(raw, func(name string, value []byte) error {
+		if name == "use" {
+			_ = json.Unmarshal(value, &use) // whatever is not a string is no use
 		}
-	case *ecdsa.PublicKey, ed25519.PublicKey:
-	default:
-		return key{}, errors.New("is not a public key of type RSA, EC or Ed25519; never put a private one here")
-	}
-	return key{id: r.ID, alg: r.Alg, public: jwk.Key, verifies: r.mayVerify()}, nil
+		return nil
+	})
+	return strings.HasSuffix(use, "-svid")
 }
 
-// fits reports whether the key may check a signature of that algorithm: one key, one algorithm (RFC 8725 §3.1).
-func (k key) fits(alg string) bool {
-	if !k.verifies || k.alg != "" && k.alg != alg {
-		return false
+// parseKey reads one key. In a bundle that says of each key which kind of SVID it signs, only those for JWTs are meant
+// for tokens (SPIFFE Trust Domain and Bundle §4.2.2).
+func parseKey(raw []byte, bundle bool) (key, error) {
+	public, verifies, err := token.ParseKey(raw)
+	if err != nil {
+		return key{}, err
 	}
-	switch public := k.public.(type) {
-	case *rsa.PublicKey:
-		return strings.HasPrefix(alg, "RS") || strings.HasPrefix(alg, "PS")
-	case *ecdsa.PublicKey:
-		return public.Curve == curves[alg]
-	case ed25519.PublicKey:
-		return alg == "EdDSA"
+	if bundle {
+		verifies = verifies && public.Use == "jwt-svid"
+		public.Use = "sig" // what it means here
 	}
-	return false
+	return key{public, verifies}, nil
 }
-
-var curves = map[string]elliptic.Curve{"ES256": elliptic.P256(), "ES384": elliptic.P384(), "ES512": elliptic.P521()}
 
 // checkJWKS returns every mistake of a JWK Set that stands in the configuration, each beginning with "jwks". Unlike a
 // fetched document it is held to the letter: only public signature keys of supported types, each with its own kid.
@@ -156,14 +110,15 @@ func checkJWKS(jwks json.RawMessage, spiffe bool) []string {
 	seen := make(map[string]bool, len(doc.keys))
 	for i, k := range doc.keys {
 		switch {
-		case k.id == "" || len(k.id) > token.MaxKeyID:
+		case k.KeyID == "" || len(k.KeyID) > token.MaxKeyID:
 			m.add(at(i), "needs a kid of 1 to %d bytes", token.MaxKeyID)
-		case seen[k.id]:
+		case seen[k.KeyID]:
 			m.add(at(i), "has the kid of another key")
-		case !k.verifies:
-			m.add(at(i), "is not meant for checking signatures; its use must be sig, or jwt-svid in a SPIFFE bundle")
+		case !slices.ContainsFunc(algorithms, k.fits):
+			m.add(at(i), "is not meant for checking signatures; its use must be sig, or jwt-svid in a SPIFFE bundle, "+
+				"and its alg of its own type")
 		}
-		seen[k.id] = true
+		seen[k.KeyID] = true
 	}
 	return m
 }

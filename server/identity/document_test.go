@@ -100,6 +100,8 @@ func TestKeysOfADocument(t *testing.T) {
 		{name: "a private key", change: func([]m) []m { return []m{private} }, mint: header("kid", "private"),
 			reason: "token.key_unknown"},
 		{name: "a private key that is not even one", change: with("d", "AAAA"), reason: "token.key_unknown"},
+		{name: "a private part without the rest", change: with("p", "AAAA"), reason: "token.key_unknown"},
+		{name: "key_ops without any", change: with("key_ops", []string{}), reason: "token.key_unfit"},
 		{name: "a symmetric key", change: with("kty", "oct", "k", "AAAA"), reason: "token.key_unknown"},
 		{name: "a point off the curve", change: with("x", base64.RawURLEncoding.EncodeToString(make([]byte, 32))),
 			reason: "token.key_unknown"},

@@ -69,7 +69,7 @@ func (s *snapshot) find(kid, alg string) (*key, error) {
 	known := false
 	for i := range s.keys {
 		k := &s.keys[i]
-		if kid != "" && k.id != kid {
+		if kid != "" && k.KeyID != kid {
 			continue
 		}
 		known = true
@@ -115,7 +115,7 @@ func (k *Keys) verify(ctx context.Context, compact string, h token.Header) ([]by
 	if err != nil {
 		return nil, version, refuse(reasonMalformed, err)
 	}
-	payload, err := jws.Verify(found.public)
+	payload, err := jws.Verify(found.Key)
 	if err != nil {
 		return nil, version, refuse(reasonSignature, err)
 	}
