@@ -16,16 +16,15 @@ import (
 	"github.com/bursar-sts/bursar/storage/redis"
 )
 
-// Committer changes a tenant's ledger, atomically and durably.
-type Committer interface {
+// Store is a whole backend, for whoever opens and closes it. Those who use it declare the part they need.
+//
+// An unknown tenant is an empty one. A call sees every commit that was acknowledged before it. No position's time is
+// before one that the process was told earlier. Errors wrap fault.ErrUnavailable where the store did not confirm.
+type Store interface {
 	// Commit appends and changes as a whole. Errors: fault.ErrConflict and fault.ErrSequence, with nothing written;
 	// fault.ErrUnavailable, with the outcome unknown until the commit is repeated.
 	Commit(ctx context.Context, t ledger.Tenant, c ledger.Commit) (ledger.Position, error)
-}
-
-// Reader reads one tenant's ledger. An unknown tenant is an empty one. Every call sees all commits that were
-// acknowledged before it; its errors wrap fault.ErrUnavailable.
-type Reader interface {
+	// Position returns where the tenant's ledger stands.
 	Position(ctx context.Context, t ledger.Tenant) (ledger.Position, error)
 	// Rows returns the rows of the kinds (none given: of all) by kind and id, as of the position.
 	Rows(ctx context.Context, t ledger.Tenant, kinds ...string) ([]ledger.Row, ledger.Position, error)
@@ -34,28 +33,10 @@ type Reader interface {
 	Cutoffs(ctx context.Context, t ledger.Tenant, after int64) ([]ledger.Cutoff, ledger.Position, error)
 	// Events returns at most limit entries from an index on, in order; fewer only at the end of the log.
 	Events(ctx context.Context, t ledger.Tenant, from int64, limit int) ([]ledger.Entry, error)
-}
-
-// Claimer gives a key away once.
-type Claimer interface {
 	// Claim reports whether nobody had claimed key before; of any number of claims in any number of processes exactly
 	// one is fresh. The claim is kept until then, and up to a minute more. An error (fault.ErrUnavailable) leaves open
 	// whether the key is taken.
 	Claim(ctx context.Context, t ledger.Tenant, key string, until time.Time) (fresh bool, err error)
-}
-
-// Clock is the store's time, which all processes share.
-type Clock interface {
-	// Time never goes back within a process, and no later commit of the process is dated before it.
-	Time(ctx context.Context) (time.Time, error)
-}
-
-// Store is a whole backend, for whoever opens and closes it. Those who use it declare the part they need.
-type Store interface {
-	Committer
-	Reader
-	Claimer
-	Clock
 	// Durability says in one sentence what an acknowledged write survives.
 	Durability() string
 	// Addresses returns where the store is in the network, as far as can be found out; none for an embedded one. Beside

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -59,14 +58,6 @@ func (db *DB) Events(ctx context.Context, t ledger.Tenant, from int64, limit int
 		}
 	})
 	return entries, err
-}
-
-// Time returns the store's time.
-func (db *DB) Time(ctx context.Context) (time.Time, error) {
-	if err := db.usable(ctx); err != nil {
-		return time.Time{}, err
-	}
-	return toTime(db.tick()), nil
 }
 
 // view runs read on one consistent state of t; read is not called for an unknown tenant.

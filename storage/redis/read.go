@@ -137,17 +137,6 @@ func (db *DB) Events(ctx context.Context, t ledger.Tenant, from int64, limit int
 	return entries, nil
 }
 
-// Time returns the store's time.
-func (db *DB) Time(ctx context.Context) (time.Time, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	now, err := db.client.Time(ctx).Result()
-	if err != nil {
-		return time.Time{}, unavailable("read the time", err)
-	}
-	return db.observe(now.UnixMilli()), nil
-}
-
 // read runs the read script; what follows the position in its reply is left to the caller.
 func (db *DB) read(ctx context.Context, t ledger.Tenant, kinds []string, what string, after int64) (
 	ledger.Position, *replyReader, error,

@@ -177,7 +177,6 @@ func everything(t *testing.T, db *redis.DB, writer string) []error {
 		func() error { _, _, err := db.Cutoffs(ctx, "acme", 0); return err },
 		func() error { _, err := db.Events(ctx, "acme", 0, 1); return err },
 		func() error { _, err := db.Claim(ctx, "acme", writer, time.Now().Add(time.Hour)); return err },
-		func() error { _, err := db.Time(ctx); return err },
 	} {
 		start := time.Now()
 		errs = append(errs, call())
