@@ -32,6 +32,7 @@ const (
 	ReasonClaims    = "claims"    // a claim is absent or of the wrong type
 	ReasonExpired   = "expired"   // exp has passed
 	ReasonFuture    = "future"    // iat is ahead of the clock
+	ReasonBound     = "bound"     // cnf names a key, and nobody checks who holds it
 )
 
 // Error is a token that was refused. It holds nothing of the token.

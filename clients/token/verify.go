@@ -29,13 +29,17 @@ type Verifier struct {
 	Now func() time.Time
 	// Leeway is how far the issuer's clock may differ, 0 to MaxLeeway. 0 unless there is a reason.
 	Leeway time.Duration
+	// ProofChecked says that the caller itself checks that the sender holds the key which cnf names (RFC 7800 §3.1).
+	// Without it a token with cnf is refused: it would be taken from anybody who found it.
+	ProofChecked bool
 }
 
-// Verify checks a token in the order of RFC 9068 §4: canonical form, typ, alg, iss, aud, key, signature, time. It
-// returns the claims of a token that this issuer signed for this audience and that has not expired.
+// Verify checks a token in the order of RFC 9068 §4: canonical form, typ, alg, iss, aud, key, signature, time; then that
+// it is not bound to a key that nobody checks. It returns the claims of a token that this issuer signed for this
+// audience and that has not expired.
 //
-// Left to the caller, in this order: whether the token is revoked, whether the sender holds the key that cnf names (a
-// token with Confirmation must be refused by a caller that cannot check that), and whether Scope covers the request.
+// Left to the caller, in this order: whether the token is revoked, the proof that ProofChecked promises where the claims
+// have a Confirmation, and whether Scope covers the request.
 //
 // A token that is refused gives an *Error. Any other error means that no answer was possible: the verifier is
 // incomplete, or Keys failed; nothing may be let through then either.
@@ -71,6 +75,9 @@ func (v Verifier) Verify(ctx context.Context, compact string) (Claims, error) {
 	}
 	if err := v.checkTime(c); err != nil {
 		return Claims{}, err
+	}
+	if len(c.Confirmation) > 0 && !v.ProofChecked {
+		return Claims{}, refuse(ReasonBound, nil)
 	}
 	return c, nil
 }

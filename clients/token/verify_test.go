@@ -51,7 +51,8 @@ func verifier(t testing.TB) token.Verifier {
 	}
 	return token.Verifier{
 		Issuer: full().Issuer, Audience: full().Audience, Keys: keys,
-		Now: func() time.Time { return time.Unix(full().IssuedAt, 0) },
+		Now:          func() time.Time { return time.Unix(full().IssuedAt, 0) },
+		ProofChecked: true,
 	}
 }
 
@@ -211,6 +212,19 @@ func TestVerifyTakesTimeLiterally(t *testing.T) {
 		v.Now, v.Leeway = func() time.Time { return test.at }, test.leeway
 		if _, err := v.Verify(t.Context(), compact); reason(err) != test.refused || (err == nil) != (test.refused == "") {
 			t.Errorf("%s: got %v", test.name, err)
+		}
+	}
+}
+
+func TestATokenBoundToAKeyNeedsACallerThatChecksIt(t *testing.T) {
+	v := verifier(t)
+	v.ProofChecked = false
+	for cnf, want := range map[string]string{`{"jkt":"abc"}`: token.ReasonBound, `{}`: token.ReasonBound, "": ""} {
+		claims := full()
+		claims.Confirmation = json.RawMessage(cnf)
+		compact := sign(t, jose.ES256, ecKey, head("es"), claims.Marshal())
+		if _, err := v.Verify(t.Context(), compact); reason(err) != want || (err == nil) != (want == "") {
+			t.Errorf("cnf %q: got %v", cnf, err)
 		}
 	}
 }
