@@ -16,7 +16,7 @@ const MaxHops = 8
 // every token. The tenant is iss, the tool is aud.
 type Claims struct {
 	Issuer   string // iss: {base_url}/t/{tenant}
-	Subject  string // sub: "client:<id>", or "<trusted issuer's name>:<its sub>" when the client acts for somebody
+	Subject  string // sub: ClientSubject, or Subject when the client acts for somebody
 	Audience string // aud: the tool's resource URI, always one string
 	ClientID string // client_id: the client that the token was issued to
 	Scope    string // scope: words separated by single spaces; optional

@@ -9,6 +9,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/bursar-sts/bursar/clients/token"
 	"github.com/bursar-sts/bursar/scopes"
 	"github.com/bursar-sts/bursar/server/ledger"
 )
@@ -71,8 +72,8 @@ func (k Kind) check(value string) error {
 	case Client, Tool, Issuer:
 		return scopes.CheckSlug(value)
 	case Subject:
-		name, sub, _ := strings.Cut(value, ":")
-		if scopes.CheckSlug(name) != nil || sub == "" || len(value) > MaxValue || !utf8.ValidString(value) ||
+		issuer, sub, _ := token.SplitSubject(value)
+		if scopes.CheckSlug(issuer) != nil || sub == "" || len(value) > MaxValue || !utf8.ValidString(value) ||
 			strings.ContainsFunc(value, unicode.IsControl) {
 			return errors.New("must be the sub of the tokens: the trusted issuer's name, a colon, and its subject")
 		}

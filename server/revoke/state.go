@@ -5,7 +5,6 @@ package revoke
 import (
 	"iter"
 	"maps"
-	"strings"
 	"time"
 
 	"github.com/bursar-sts/bursar/clients/token"
@@ -126,9 +125,6 @@ func (s *State) Hits(c token.Claims, tool string) (ledger.Key, bool) {
 	return ledger.Key{}, false
 }
 
-// clientPrefix begins the sub of a client that acts as itself, and of actors.
-const clientPrefix = "client:"
-
 // targets yields everything by which a token can be revoked: itself, and what it descends from.
 func targets(c token.Claims, tool string) iter.Seq2[Kind, string] {
 	var lineage token.Lineage
@@ -154,18 +150,19 @@ func targets(c token.Claims, tool string) iter.Seq2[Kind, string] {
 
 // principal yields the targets in a sub.
 func principal(sub string, yield func(Kind, string) bool) bool {
-	if id, ok := strings.CutPrefix(sub, clientPrefix); ok {
+	issuer, id, ok := token.SplitSubject(sub)
+	if ok && issuer == token.ClientIssuer {
 		return yield(Client, id)
 	}
-	name, _, _ := strings.Cut(sub, ":")
-	return yield(Issuer, name) && yield(Subject, sub)
+	return yield(Issuer, issuer) && yield(Subject, sub)
 }
 
 // actors returns the clients in the act chain. Only our issuer's actors are clients of this tenant.
 func actors(c token.Claims) []string {
 	var ids []string
 	for a := range c.Act.Chain() {
-		if id, ok := strings.CutPrefix(a.Subject, clientPrefix); ok && a.Issuer == c.Issuer {
+		issuer, id, ok := token.SplitSubject(a.Subject)
+		if ok && issuer == token.ClientIssuer && a.Issuer == c.Issuer {
 			ids = append(ids, id)
 		}
 	}
