@@ -55,7 +55,6 @@ func TestIndependentVerifiers(t *testing.T) {
 
 func (w *world) verdicts(t *testing.T) []verdict {
 	t.Helper()
-	now := time.Now()
 	var cases []verdict
 	for _, tool := range []struct{ alg, resource, scope string }{
 		{"ES256", payments, readRefunds}, {"RS256", ledger, "ledger:entries.read"}, {"EdDSA", mail, "mail:send"},
@@ -64,6 +63,7 @@ func (w *world) verdicts(t *testing.T) []verdict {
 		if alg := harness.Header(t, good)["alg"]; alg != tool.alg {
 			t.Errorf("%s is signed with %v", tool.resource, alg)
 		}
+		now := time.Now()
 		add := func(name, token, audience string, at time.Time, accept bool) {
 			cases = append(cases, verdict{tool.alg + " " + name, token, audience, at, accept})
 		}
@@ -82,8 +82,8 @@ func (w *world) verdicts(t *testing.T) []verdict {
 	}
 	other := w.cluster.Mint(t, harness.Mint{Claims: map[string]any{"iss": w.Issuer("acme"), "aud": payments},
 		Header: map[string]any{"typ": "at+jwt"}})
-	return append(cases, verdict{"forged", other, payments, now, false},
-		verdict{"the workload's own token", w.workload(t), w.Issuer("acme"), now, false})
+	return append(cases, verdict{"forged", other, payments, time.Now(), false},
+		verdict{"the workload's own token", w.workload(t), w.Issuer("acme"), time.Now(), false})
 }
 
 func expiry(t *testing.T, compact string) time.Time {
