@@ -62,7 +62,6 @@ type Event struct {
 type Body struct {
 	Outcome    Outcome   `json:"outcome"`
 	Reason     string    `json:"reason,omitempty"` // a code such as "policy.no_rule"
-	Phase      string    `json:"phase,omitempty"`  // "intent" or "outcome", where an effect has both
 	DecisionID string    `json:"decision_id,omitempty"`
 	ClientID   string    `json:"client_id,omitempty"`
 	Actor      Actor     `json:"actor,omitzero"`
@@ -73,11 +72,9 @@ type Body struct {
 	Token      Token     `json:"token,omitzero"`
 	Subject    Presented `json:"subject_token,omitzero"`
 	ActorToken Presented `json:"actor_token,omitzero"`
-	Lineage    []string  `json:"lineage,omitempty"` // jti of the token's ancestors
 	Policy     Policy    `json:"policy,omitzero"`
 	Change     Change    `json:"change,omitzero"`
 	Cutoff     Cutoff    `json:"cutoff,omitzero"`
-	Key        Key       `json:"key,omitzero"`
 	Operator   Operator  `json:"operator,omitzero"`
 	Request    Request   `json:"request,omitzero"`
 	Count      int64     `json:"count,omitempty"` // how many alike this one event stands for
@@ -92,11 +89,10 @@ type Actor struct {
 
 // Token is an issued token.
 type Token struct {
-	JTI          string `json:"jti,omitempty"`
-	Hash         string `json:"th,omitempty"`  // base64url SHA-256 of the compact token
-	Expiry       int64  `json:"exp,omitempty"` // Unix seconds
-	Type         string `json:"typ,omitempty"`
-	Confirmation string `json:"cnf,omitempty"` // thumbprint of the key that the token is bound to
+	JTI    string `json:"jti,omitempty"`
+	Hash   string `json:"th,omitempty"`  // base64url SHA-256 of the compact token
+	Expiry int64  `json:"exp,omitempty"` // Unix seconds
+	Type   string `json:"typ,omitempty"`
 }
 
 // Presented is a token that a caller presented.
@@ -128,12 +124,6 @@ type Change struct {
 type Cutoff struct {
 	Kind  string `json:"kind,omitempty"`
 	Value string `json:"value,omitempty"`
-}
-
-// Key is a key or secret that was used or made: which, never its value.
-type Key struct {
-	ID      string `json:"id,omitempty"`
-	Version int64  `json:"version,omitempty"`
 }
 
 // Operator is who administers.

@@ -31,7 +31,7 @@ func TestAnEventIsASecurityEventToken(t *testing.T) {
 		Subject:    audit.Presented{Issuer: "prod", JTI: "s1", Alg: "ES256", KeyID: "k1", Reused: true},
 		Policy:     audit.Policy{Revision: "sha256:x", Rules: []string{"ap-bot-refunds"}},
 		Request:    audit.Request{IP: "::ffff:192.0.2.1", Trace: "0af7651916cd43dd8448eb211c80319c"},
-		DecisionID: "d1", Lineage: []string{"root"},
+		DecisionID: "d1",
 	}}
 	if err := appendOnly(l, origin, e); err != nil {
 		t.Fatal(err)
@@ -56,7 +56,7 @@ func TestAnEventIsASecurityEventToken(t *testing.T) {
 			`"decision_id":"d1","client_id":"ap-bot","actor":{"chain":["client:ap-bot","sso:ann"]},"tool":"payments",` +
 			`"actions":["refunds.read"],"resource":"https://pay.example/?a=1&b=<2>",` +
 			`"token":{"jti":"t1","th":"aGFzaA","exp":1790000300,"typ":"at+jwt"},` +
-			`"subject_token":{"iss":"prod","jti":"s1","alg":"ES256","kid":"k1","reused":true},"lineage":["root"],` +
+			`"subject_token":{"iss":"prod","jti":"s1","alg":"ES256","kid":"k1","reused":true},` +
 			`"policy":{"rev":"sha256:x","rules":["ap-bot-refunds"]},` +
 			`"request":{"ip":"192.0.2.1","trace":"0af7651916cd43dd8448eb211c80319c","node":"r1"}}},` +
 			`"iat":1790000000,"jti":"…","wid":"…","wsn":2}`,
@@ -186,15 +186,15 @@ func TestARequestIsOnlyWhereItCameFrom(t *testing.T) {
 	l := newLog(t, newStore(t))
 	e := event("a")
 	e.Body.Request = audit.Request{IP: "fe80::1%eth0", Trace: "not a trace id", Node: "another"}
-	e.Body.Lineage = []string{"line\nbreak"}
+	e.Body.Actions = []string{"line\nbreak"}
 	if err := appendOnly(l, origin, e); err != nil {
 		t.Fatal(err)
 	}
 	b := history(t, l)[1].Body
-	if want := (audit.Request{IP: "fe80::1", Node: "r1"}); b.Request != want || b.Lineage[0] != "line?break" {
+	if want := (audit.Request{IP: "fe80::1", Node: "r1"}); b.Request != want || b.Actions[0] != "line?break" {
 		t.Errorf("got %+v", b)
 	}
-	if e.Body.Lineage[0] != "line\nbreak" {
+	if e.Body.Actions[0] != "line\nbreak" {
 		t.Error("the caller's list was cleaned")
 	}
 }
