@@ -25,7 +25,6 @@ const (
 	CodeConflict         = "conflict"
 	CodeTooLarge         = "too_large"
 	CodeInvalid          = "invalid"
-	CodeTooMany          = "too_many"
 	CodeInternal         = "internal"
 	CodeUnavailable      = "unavailable"
 )

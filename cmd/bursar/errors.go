@@ -86,7 +86,7 @@ func explainProblem(p *operator.Problem) *failure {
 		f.hints = []string{`ask for a token with another role: "bursar operator token" makes one`}
 	case operator.CodeConflict:
 		f.hints = []string{"look at what is there now, then try again if it is still wanted"}
-	case operator.CodeUnavailable, operator.CodeTooMany:
+	case operator.CodeUnavailable:
 		f.code = exitUnknown
 		if p.RetryAfter > 0 {
 			f.hints = []string{fmt.Sprintf("try again in %s", p.RetryAfter)}

@@ -95,8 +95,6 @@ func surfaceOf(k fault.Kind) (surface, bool) {
 		return surface{status: http.StatusRequestEntityTooLarge, code: operator.CodeTooLarge}, true
 	case fault.Invalid:
 		return surface{status: http.StatusUnprocessableEntity, code: operator.CodeInvalid}, true
-	case fault.TooMany:
-		return surface{http.StatusTooManyRequests, operator.CodeTooMany, time.Second}, true
 	case fault.Unavailable:
 		return surface{http.StatusServiceUnavailable, operator.CodeUnavailable, time.Second}, true
 	case fault.Internal, fault.InvalidClient, fault.UnauthorizedClient, fault.UnsupportedGrant, fault.InvalidGrant,

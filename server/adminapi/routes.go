@@ -42,8 +42,8 @@ func (r route) scope() scope {
 
 // codes are those of the problems in which the call can end.
 func (r route) codes() []string {
-	codes := []string{operator.CodeInvalidRequest, operator.CodeMethodNotAllowed, operator.CodeTooMany,
-		operator.CodeInternal, operator.CodeUnavailable}
+	codes := []string{operator.CodeInvalidRequest, operator.CodeMethodNotAllowed, operator.CodeInternal,
+		operator.CodeUnavailable}
 	if r.scope() != forAll {
 		codes = append(codes, operator.CodeUnauthenticated, operator.CodeForbidden, operator.CodeNotFound)
 	}

@@ -45,8 +45,6 @@ const (
 	Conflict
 	// Invalid is a document or argument with mistakes; Problems lists all of them.
 	Invalid
-	// TooMany is a caller over its rate.
-	TooMany
 	// Unavailable is a dependency that did not answer: the store, the log, a trusted issuer. Nothing was released.
 	Unavailable
 
@@ -56,7 +54,7 @@ const (
 var names = [kinds]string{
 	"internal", "invalid_request", "invalid_client", "unauthorized_client", "unsupported_grant", "invalid_grant",
 	"invalid_target", "invalid_scope", "method_not_allowed", "too_large", "unauthenticated", "forbidden",
-	"not_found", "conflict", "invalid", "too_many", "unavailable",
+	"not_found", "conflict", "invalid", "unavailable",
 }
 
 // String returns the kind's stable name.

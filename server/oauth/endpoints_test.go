@@ -79,7 +79,7 @@ func TestEveryKindHasItsAnswer(t *testing.T) {
 		oauth.WriteError(rec, fault.New(kind, "some.reason", "Some sentence."))
 		res := rec.Result()
 		if res.StatusCode < 400 || res.StatusCode == 403 || (res.StatusCode == 401) != (res.Header.Get("WWW-Authenticate") != "") ||
-			(res.StatusCode == 503 || res.StatusCode == 429) != (res.Header.Get("Retry-After") != "") || res.Header.Get("Cache-Control") != "no-store" ||
+			(res.StatusCode == 503) != (res.Header.Get("Retry-After") != "") || res.Header.Get("Cache-Control") != "no-store" ||
 			strings.Contains(rec.Body.String(), "some.reason") || strings.Contains(rec.Body.String(), "Some") != (kind != fault.NotFound) {
 			t.Errorf("%v: answered %d %v %s", kind, res.StatusCode, res.Header, rec.Body)
 		}

@@ -31,7 +31,6 @@ var table = map[fault.Kind]wire{
 	fault.NotFound:           {http.StatusNotFound, "not_found"},
 	fault.Conflict:           {http.StatusServiceUnavailable, "temporarily_unavailable"},
 	fault.Invalid:            {http.StatusBadRequest, "invalid_request"},
-	fault.TooMany:            {http.StatusTooManyRequests, "temporarily_unavailable"},
 	fault.Unavailable:        {http.StatusServiceUnavailable, "temporarily_unavailable"},
 }
 
@@ -56,7 +55,7 @@ func writeError(w http.ResponseWriter, f *fault.Error, challenge string) {
 		h.Set("Allow", http.MethodPost)
 	case http.StatusRequestEntityTooLarge:
 		h.Set("Connection", "close")
-	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
+	case http.StatusServiceUnavailable:
 		h.Set("Retry-After", "1")
 	case http.StatusNotFound: // as every path that does not exist: without words
 		writeJSON(w, to.status, body{Error: to.code})
