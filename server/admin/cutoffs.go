@@ -3,7 +3,6 @@ package admin
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -29,10 +28,6 @@ func (s *Service) Cutoffs(ctx context.Context, op Operator) ([]ledger.Cutoff, er
 	if err != nil {
 		return nil, err
 	}
-	return s.cutoffs(ctx, v)
-}
-
-func (s *Service) cutoffs(ctx context.Context, v *tenant.View) ([]ledger.Cutoff, error) {
 	list, _, err := s.cfg.Store.Cutoffs(ctx, v.ID, 0)
 	if err != nil {
 		return nil, fmt.Errorf("read cutoffs: %w", err)
@@ -87,12 +82,8 @@ func (s *Service) Enable(ctx context.Context, op Operator, kind, value string) (
 	if err != nil {
 		return Receipt{}, err
 	}
-	before, err := s.cutoffs(ctx, v)
-	if err != nil {
-		return Receipt{}, err
-	}
-	i := slices.IndexFunc(before, func(c ledger.Cutoff) bool { return c.Key == target })
-	if i < 0 {
+	before, revoked := v.Cutoffs.Find(target)
+	if !revoked {
 		return Receipt{}, fault.New(fault.NotFound, "cutoff.absent",
 			"The target is not revoked; there is nothing to enable.")
 	}
@@ -100,8 +91,8 @@ func (s *Service) Enable(ctx context.Context, op Operator, kind, value string) (
 	if err != nil {
 		return Receipt{}, err
 	}
-	s.outlast(ctx, before[i].At)
-	return Receipt{At: before[i].At, Seq: p.Cutoffs, Index: p.Index}, nil
+	s.outlast(ctx, before.At)
+	return Receipt{At: before.At, Seq: p.Cutoffs, Index: p.Index}, nil
 }
 
 // outlast waits until tokens bear a later second than at. The store's time cannot be behind at, so that this takes at

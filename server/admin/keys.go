@@ -67,14 +67,7 @@ func (s *Service) keys(v *tenant.View) []Key {
 // RotateKeys lets the next key of alg sign, or of every algorithm that the tenant has if alg is empty: as soon as every
 // verifier can know it. A rotation that is still to take effect is not made twice. It returns the keys after that.
 func (s *Service) RotateKeys(ctx context.Context, op Operator, alg string) ([]Key, error) {
-	if err := s.allow(ctx, op, WriteKeys); err != nil {
-		return nil, err
-	}
-	err := s.change(ctx, op.slug, func() error {
-		v, err := s.cfg.Directory.Fresh(ctx, op.slug)
-		if err != nil {
-			return err
-		}
+	return s.changeKeys(ctx, op, func(v *tenant.View) error {
 		algs := []keys.Alg{keys.Alg(alg)}
 		switch {
 		case alg == "":
@@ -84,10 +77,28 @@ func (s *Service) RotateKeys(ctx context.Context, op Operator, alg string) ([]Ke
 		}
 		return s.rotate(ctx, op, v, algs)
 	})
+}
+
+// changeKeys makes a change of the tenant's keys, as change does, and returns the keys after it.
+func (s *Service) changeKeys(ctx context.Context, op Operator, try func(*tenant.View) error) ([]Key, error) {
+	if err := s.allow(ctx, op, WriteKeys); err != nil {
+		return nil, err
+	}
+	err := s.change(ctx, op.slug, func() error {
+		v, err := s.cfg.Directory.Fresh(ctx, op.slug)
+		if err != nil {
+			return err
+		}
+		return try(v)
+	})
 	if err != nil {
 		return nil, err
 	}
-	return s.reread(ctx, op)
+	v, err := s.cfg.Directory.Fresh(ctx, op.slug)
+	if err != nil {
+		return nil, err
+	}
+	return s.keys(v), nil
 }
 
 // rotate rotates the keys of some algorithms in one commit, with one event each. Where there is nothing to do it
@@ -116,14 +127,7 @@ func (s *Service) rotate(ctx context.Context, op Operator, v *tenant.View, algs 
 // RevokeKey takes a key out of the JWKS at once, so that nothing that it signed verifies any more. If it was the active
 // one its successor signs at once. It returns the keys after that. A revoked key stays as it is.
 func (s *Service) RevokeKey(ctx context.Context, op Operator, kid string) ([]Key, error) {
-	if err := s.allow(ctx, op, WriteKeys); err != nil {
-		return nil, err
-	}
-	err := s.change(ctx, op.slug, func() error {
-		v, err := s.cfg.Directory.Fresh(ctx, op.slug)
-		if err != nil {
-			return err
-		}
+	return s.changeKeys(ctx, op, func(v *tenant.View) error {
 		put, gone, err := v.Ring.Revoke(kid, s.cfg.Directory.Now())
 		switch {
 		case errors.Is(err, keys.ErrNoKey):
@@ -140,10 +144,6 @@ func (s *Service) RevokeKey(ctx context.Context, op Operator, kid string) ([]Key
 		_, err = s.commit(ctx, v, ledger.Change{Put: put, Delete: gone}, op.keyEvent("revoke", v, put[i]))
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	return s.reread(ctx, op)
 }
 
 // keyEvent records what becomes of one key; its row holds the private half sealed, so that a hash of it tells nothing.
@@ -151,15 +151,6 @@ func (o Operator) keyEvent(verb string, v *tenant.View, row ledger.Row) audit.Ev
 	before, _ := v.Row(row.Kind, row.ID)
 	return o.event("admin."+objectKey+"."+verb, audit.Change{Object: objectKey, ID: row.ID,
 		Before: audit.Digest(before), After: audit.Digest(row.Value)})
-}
-
-// reread returns the keys after a change.
-func (s *Service) reread(ctx context.Context, op Operator) ([]Key, error) {
-	v, err := s.cfg.Directory.Fresh(ctx, op.slug)
-	if err != nil {
-		return nil, err
-	}
-	return s.keys(v), nil
 }
 
 func algorithms(ring *keys.Ring, now time.Time) []keys.Alg {

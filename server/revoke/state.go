@@ -103,6 +103,18 @@ func (s *State) find(k ledger.Key) (ledger.Cutoff, bool) {
 	return c, ok
 }
 
+// Find returns the target's cutoff, unless there is none or it has ended.
+func (s *State) Find(k ledger.Key) (ledger.Cutoff, bool) {
+	if s == nil {
+		return ledger.Cutoff{}, false
+	}
+	c, ok := s.find(normal(k))
+	if !ok || !c.Disabled && c.Until.Before(s.now) {
+		return ledger.Cutoff{}, false
+	}
+	return c, true
+}
+
 // Hits reports whether a token is revoked, and by which target. tool is the name of the tool that its aud belongs to;
 // "" if there is none any more.
 //

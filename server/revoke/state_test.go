@@ -347,3 +347,30 @@ func BenchmarkHits(b *testing.B) {
 		}
 	}
 }
+
+func TestFindReturnsWhatHasNotEnded(t *testing.T) {
+	client := ledger.Key{Kind: string(revoke.Client), ID: "ap-bot"}
+	disabled := cutoff(revoke.Client, "ap-bot", func(c *ledger.Cutoff) { c.Disabled = true })
+	tenant := cutoff(revoke.Tenant, "")
+	over := at(cut.Add(revoke.Keep + time.Millisecond))
+	for name, row := range map[string]struct {
+		s    *revoke.State
+		key  ledger.Key
+		want ledger.Cutoff // zero: none
+	}{
+		"nothing is known":             {nil, client, ledger.Cutoff{}},
+		"another target":               {state(tenant), client, ledger.Cutoff{}},
+		"a cutoff":                     {state(cutoff(revoke.Client, "ap-bot")), client, cutoff(revoke.Client, "ap-bot")},
+		"the tenant, by another name":  {state(tenant), ledger.Key{Kind: "tenant", ID: "acme"}, tenant},
+		"a cutoff that ended":          {state(cutoff(revoke.Client, "ap-bot")).With(nil, over), client, ledger.Cutoff{}},
+		"one that disables never ends": {state(disabled).With(nil, over), client, disabled},
+		"a cutoff in its last moment":  {state(tenant).With(nil, at(cut.Add(revoke.Keep))), tenant.Key, tenant},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, ok := row.s.Find(row.key)
+			if got != row.want || ok != (row.want != ledger.Cutoff{}) {
+				t.Errorf("%+v, %v", got, ok)
+			}
+		})
+	}
+}
