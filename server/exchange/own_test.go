@@ -281,7 +281,7 @@ func TestWhatIsDisabledGetsNothing(t *testing.T) {
 }
 
 func TestAnUnansweredStoreIsNoAnswer(t *testing.T) {
-	w := newWorld(t, servertest.Options{Deadline: 30 * time.Millisecond})
+	w := newWorld(t, servertest.Options{Deadline: 300 * time.Millisecond})
 	secret := w.Secret("payments-api")
 	compact := issue(t, w, self(w.Workload("ap-bot"))).Token
 	q := exchange.Question{Credentials: servertest.Basic("payments-api", secret), Token: compact}

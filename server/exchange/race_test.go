@@ -278,7 +278,7 @@ func TestNoRecordNoToken(t *testing.T) {
 		{"the store took it and the answer was lost", storagetest.Applied, []string{"allowed ", "error not_released"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			w := newWorld(t, servertest.Options{Deadline: 30 * time.Millisecond})
+			w := newWorld(t, servertest.Options{Deadline: 300 * time.Millisecond})
 			issue(t, w, self(w.Workload("ap-bot")))
 			before := len(w.Records("acme"))
 			w.Store.Set(storagetest.Commit, row.mode)
@@ -299,7 +299,7 @@ func TestNoRecordNoToken(t *testing.T) {
 }
 
 func TestWithoutTheStoreNothingIsDecided(t *testing.T) {
-	w := newWorld(t, servertest.Options{Deadline: 30 * time.Millisecond})
+	w := newWorld(t, servertest.Options{Deadline: 300 * time.Millisecond})
 	issue(t, w, self(w.Workload("ap-bot")))
 	for _, op := range []storagetest.Op{storagetest.Commit, storagetest.Claim, storagetest.Position, storagetest.Rows, storagetest.Cutoffs} {
 		w.Store.Set(op, storagetest.NotApplied)

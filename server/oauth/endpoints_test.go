@@ -79,7 +79,7 @@ func TestEveryKindHasItsAnswer(t *testing.T) {
 		oauth.WriteError(rec, fault.New(kind, "some.reason", "Some sentence."))
 		res := rec.Result()
 		if res.StatusCode < 400 || res.StatusCode == 403 || (res.StatusCode == 401) != (res.Header.Get("WWW-Authenticate") != "") ||
-			(res.StatusCode == 503) != (res.Header.Get("Retry-After") != "") || res.Header.Get("Cache-Control") != "no-store" ||
+			(res.StatusCode == 503 || res.StatusCode == 429) != (res.Header.Get("Retry-After") != "") || res.Header.Get("Cache-Control") != "no-store" ||
 			strings.Contains(rec.Body.String(), "some.reason") || strings.Contains(rec.Body.String(), "Some") != (kind != fault.NotFound) {
 			t.Errorf("%v: answered %d %v %s", kind, res.StatusCode, res.Header, rec.Body)
 		}
@@ -161,7 +161,7 @@ func TestQuestions(t *testing.T) {
 
 // TestTrapsOfFosite: what fosite v0.49 does by itself, and must not happen here.
 func TestTrapsOfFosite(t *testing.T) {
-	s := newSite(t, servertest.Options{Deadline: 30 * time.Millisecond})
+	s := newSite(t, servertest.Options{Deadline: 300 * time.Millisecond})
 	secret, bot := s.Secret("payments-api"), s.Secret("secret-bot")
 	compact := s.post("token", s.usual()).text("access_token")
 	question := url.Values{"token": {compact}}

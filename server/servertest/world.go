@@ -3,6 +3,7 @@
 package servertest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"log/slog"
@@ -36,7 +37,7 @@ var Loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustPa
 type Options struct {
 	StoreURL   string                   // a Redis; an embedded store of its own if empty
 	StoreSkew  time.Duration            // how far the embedded store's clock is ahead of the processes'
-	Deadline   time.Duration            // of the logs; their default if zero
+	Deadline   time.Duration            // of the processes' logs; a minute if zero, for machines that are busy
 	NoCeiling  bool                     // the platform allows nothing private
 	WrapLog    func(*audit.Log) LogWrap // between exchanger and log, of the first process
 	WrapTenant func(tenant.Store) tenant.Store
@@ -53,8 +54,9 @@ type World struct {
 	Clock  *Clock
 	Master keys.Master
 
-	options Options
-	ids     map[string]ledger.Tenant
+	options  Options
+	operator *audit.Log // what tests change by
+	ids      map[string]ledger.Tenant
 }
 
 // Process is what one bursar process has of its own.
@@ -104,6 +106,7 @@ func New(t testing.TB, o Options) *World {
 	if w.Master, err = keys.FileMaster(keys.NewMasterFile()); err != nil {
 		t.Fatal(err)
 	}
+	w.operator = w.log(0)
 	w.Process = w.Start()
 	if o.WrapLog != nil {
 		w.Exchanger = exchange.New(exchange.Config{Directory: w.Directory, Log: o.WrapLog(w.Log), Claims: w.Store})
@@ -117,13 +120,8 @@ func (w *World) Start() *Process {
 	logger := slog.New(slog.DiscardHandler)
 	sources := identity.NewSources(identity.Config{Now: w.Clock.Now})
 	p := &Process{Registry: prometheus.NewRegistry()}
-	p.Log = audit.New(audit.Config{Store: w.Store, Now: w.Clock.Now, Deadline: w.options.Deadline, Logger: logger})
-	w.T.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
-		defer cancel()
-		_ = p.Log.Close(ctx) // a store that a test broke does not confirm any more
-		sources.Close()
-	})
+	p.Log = w.log(w.options.Deadline)
+	w.T.Cleanup(sources.Close)
 	ceilings := map[string][]netip.Prefix{}
 	if !w.options.NoCeiling {
 		for _, slug := range []string{"acme", "globex", "initech"} {
@@ -141,6 +139,18 @@ func (w *World) Start() *Process {
 		Ready:   func(ctx context.Context) error { _, err := w.Store.Position(ctx, ledger.Platform); return err },
 		Metrics: p.Registry, Logger: logger, Now: w.Clock.Now})
 	return p
+}
+
+// log returns a log that ends with the test.
+func (w *World) log(deadline time.Duration) *audit.Log {
+	l := audit.New(audit.Config{Store: w.Store, Now: w.Clock.Now, Deadline: cmp.Or(deadline, time.Minute),
+		Logger: slog.New(slog.DiscardHandler)})
+	w.T.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+		defer cancel()
+		_ = l.Close(ctx) // a store that a test broke does not confirm any more
+	})
+	return l
 }
 
 // EachStore runs a test in a world of its own on each store. Worlds on Redis share the server.
@@ -224,7 +234,7 @@ func (w *World) Cut(slug, kind, id string, disable bool) ledger.Position {
 
 func (w *World) change(o audit.Origin, c ledger.Change) ledger.Position {
 	w.T.Helper()
-	p, err := w.Log.Change(w.T.Context(), o, c, audit.Event{Name: "admin.tenant.update",
+	p, err := w.operator.Change(w.T.Context(), o, c, audit.Event{Name: "admin.tenant.update",
 		Body: audit.Body{Outcome: audit.Allowed}})
 	if err != nil {
 		w.T.Fatal(err)
