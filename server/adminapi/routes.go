@@ -17,7 +17,7 @@ type route struct {
 	query        []param
 	body         body
 	answer       reflect.Type // of a success; nil is none
-	status       []int        // of a success
+	status       []int        // of a success; nil is 200
 	handle       func(*API, call) (answer, error)
 }
 
@@ -81,11 +81,10 @@ const maxNumber = 1 << 53
 // routes returns every call.
 func routes() []route {
 	const get, put, post, del = http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete
-	var none body
-	ok, made, gone := []int{http.StatusOK}, []int{http.StatusCreated}, []int{http.StatusNoContent}
+	const secrets = "/t/{tenant}/clients/{client}/secrets"
+	made, gone := []int{http.StatusCreated}, []int{http.StatusNoContent}
 	file := body{media: []string{yamlMedia, jsonMedia}}
-	target, token := jsonBody[operator.Target](), jsonBody[operator.OperatorRequest]()
-	rotate := jsonBody[operator.RotateRequest]()
+	target := jsonBody[operator.Target]()
 	apply := []param{
 		{name: "dry_run", boolean: true, about: "Validate, answer what would change, and change nothing."},
 		{name: "prune", boolean: true, about: "Delete what the tenant has and the file does not."},
@@ -97,42 +96,66 @@ func routes() []route {
 		{name: "wait", max: int64(admin.MaxWait.Seconds()), about: "Seconds to wait while there is no event."},
 	}
 	all := []route{
-		{get, "/openapi.json", "openapi", nil, none, typ[map[string]any](), ok, (*API).openapi},
-		{get, "/version", "version", nil, none, typ[operator.Version](), ok, (*API).version},
-		{get, "/tenants", "listTenants", nil, none, typ[items[operator.TenantEntry]](), ok, (*API).tenants},
-		{get, "/platform/events", "platformEvents", log, none, typ[operator.Events](), ok, (*API).events},
-		{get, "/t/{tenant}", "tenant", nil, none, typ[operator.Tenant](), ok, (*API).tenant},
-		{put, "/t/{tenant}", "apply", apply, file, typ[operator.Applied](), append(ok, made...), (*API).apply},
-		{get, "/t/{tenant}/events", "events", log, none, typ[operator.Events](), ok, (*API).events},
-		{get, "/t/{tenant}/keys", "listKeys", nil, none, typ[items[operator.Key]](), ok, (*API).keys},
-		{post, "/t/{tenant}/keys/rotate", "rotateKeys", nil, rotate, typ[items[operator.Key]](), ok, (*API).rotateKeys},
-		{post, "/t/{tenant}/keys/{kid}/revoke", "revokeKey", nil, none, typ[items[operator.Key]](), ok,
-			(*API).revokeKey},
-		{get, "/t/{tenant}/cutoffs", "listCutoffs", nil, none, typ[items[operator.Cutoff]](), ok, (*API).cutoffs},
-		{post, "/t/{tenant}/revoke", "revoke", nil, target, typ[operator.Revoked](), ok, (*API).revoke},
-		{post, "/t/{tenant}/enable", "enable", nil, target, typ[operator.Revoked](), ok, (*API).enable},
+		{method: get, path: "/openapi.json", name: "openapi", answer: typ[map[string]any](), handle: (*API).openapi},
+		{method: get, path: "/version", name: "version", answer: typ[operator.Version](), handle: (*API).version},
+		{method: get, path: "/tenants", name: "listTenants", answer: typ[items[operator.TenantEntry]](),
+			handle: (*API).tenants},
+		{method: get, path: "/platform/events", name: "platformEvents", query: log, answer: typ[operator.Events](),
+			handle: (*API).events},
+		{method: get, path: "/t/{tenant}", name: "tenant", answer: typ[operator.Tenant](), handle: (*API).tenant},
+		{method: put, path: "/t/{tenant}", name: "apply", query: apply, body: file, answer: typ[operator.Applied](),
+			status: []int{http.StatusOK, http.StatusCreated}, handle: (*API).apply},
+		{method: get, path: "/t/{tenant}/events", name: "events", query: log, answer: typ[operator.Events](),
+			handle: (*API).events},
+		{method: get, path: "/t/{tenant}/keys", name: "listKeys", answer: typ[items[operator.Key]](),
+			handle: (*API).keys},
+		{method: post, path: "/t/{tenant}/keys/rotate", name: "rotateKeys", body: jsonBody[operator.RotateRequest](),
+			answer: typ[items[operator.Key]](), handle: (*API).rotateKeys},
+		{method: post, path: "/t/{tenant}/keys/{kid}/revoke", name: "revokeKey", answer: typ[items[operator.Key]](),
+			handle: (*API).revokeKey},
+		{method: get, path: "/t/{tenant}/cutoffs", name: "listCutoffs", answer: typ[items[operator.Cutoff]](),
+			handle: (*API).cutoffs},
+		{method: post, path: "/t/{tenant}/revoke", name: "revoke", body: target, answer: typ[operator.Revoked](),
+			handle: (*API).revoke},
+		{method: post, path: "/t/{tenant}/enable", name: "enable", body: target, answer: typ[operator.Revoked](),
+			handle: (*API).enable},
+		{method: get, path: secrets, name: "listSecrets", answer: typ[items[operator.Secret]](), handle: (*API).secrets},
+		{method: post, path: secrets, name: "createSecret", answer: typ[operator.NewSecret](), status: made,
+			handle: (*API).createSecret},
+		{method: del, path: secrets + "/{id}", name: "deleteSecret", status: gone, handle: (*API).deleteSecret},
 	}
-	const secrets = "/t/{tenant}/clients/{client}/secrets"
-	all = append(all,
-		route{get, secrets, "listSecrets", nil, none, typ[items[operator.Secret]](), ok, (*API).secrets},
-		route{post, secrets, "createSecret", nil, none, typ[operator.NewSecret](), made, (*API).createSecret},
-		route{del, secrets + "/{id}", "deleteSecret", nil, none, nil, gone, (*API).deleteSecret})
+	all = append(all, families()...)
+	for i := range all {
+		if all[i].status == nil {
+			all[i].status = []int{http.StatusOK}
+		}
+	}
+	slices.SortFunc(all, func(a, b route) int { return strings.Compare(a.path+" "+a.method, b.path+" "+b.method) })
+	return all
+}
+
+// families returns the calls that several kinds of things have alike.
+func families() []route {
+	const get, post, del = http.MethodGet, http.MethodPost, http.MethodDelete
+	made, gone := []int{http.StatusCreated}, []int{http.StatusNoContent}
+	var all []route
 	operators := map[string]string{"Operator": "/t/{tenant}/operators", "PlatformOperator": "/platform/operators"}
 	for name, path := range operators {
 		all = append(all,
-			route{get, path, "list" + name + "s", nil, none, typ[items[operator.Operator]](), ok, (*API).operators},
-			route{post, path, "create" + name, nil, token, typ[operator.NewOperator](), made, (*API).createOperator},
-			route{del, path + "/{id}", "delete" + name, nil, none, nil, gone, (*API).deleteOperator})
+			route{method: get, path: path, name: "list" + name + "s", answer: typ[items[operator.Operator]](),
+				handle: (*API).operators},
+			route{method: post, path: path, name: "create" + name, body: jsonBody[operator.OperatorRequest](),
+				answer: typ[operator.NewOperator](), status: made, handle: (*API).createOperator},
+			route{method: del, path: path + "/{id}", name: "delete" + name, status: gone, handle: (*API).deleteOperator})
 	}
 	for _, kind := range operator.Kinds() {
 		path := "/t/{tenant}/" + kind.Plural()
 		all = append(all,
-			route{get, path, "list-" + kind.Plural(), nil, none, typ[items[map[string]any]](), ok,
-				func(a *API, c call) (answer, error) { return a.objects(c, kind) }},
-			route{get, path + "/{id}", "get-" + string(kind), nil, none, typ[map[string]any](), ok,
-				func(a *API, c call) (answer, error) { return a.object(c, kind) }})
+			route{method: get, path: path, name: "list-" + kind.Plural(), answer: typ[items[map[string]any]](),
+				handle: func(a *API, c call) (answer, error) { return a.objects(c, kind) }},
+			route{method: get, path: path + "/{id}", name: "get-" + string(kind), answer: typ[map[string]any](),
+				handle: func(a *API, c call) (answer, error) { return a.object(c, kind) }})
 	}
-	slices.SortFunc(all, func(a, b route) int { return strings.Compare(a.path+" "+a.method, b.path+" "+b.method) })
 	return all
 }
 
