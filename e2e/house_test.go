@@ -31,7 +31,7 @@ var rooms = map[string]string{
 	"server/keys":     "clients/token server/ledger",
 	"server/audit":    "server/fault server/ledger",
 	"server/revoke":   "clients/token scopes server/ledger",
-	"server/identity": "clients/token scopes server/dial server/fault",
+	"server/identity": "clients/token scopes server/dial server/fault server/ledger",
 	"server/tenant": "clients scopes scopes/policy server/audit server/fault server/identity server/keys server/ledger " +
 		"server/revoke",
 	"server/exchange": "clients clients/token scopes scopes/policy server/audit server/fault server/identity server/ledger " +

@@ -4,27 +4,36 @@ import (
 	"crypto/sha256"
 	"sync"
 	"time"
+
+	"github.com/bursar-sts/bursar/server/ledger"
 )
 
 // memory holds the results of verifications, so that a token that an agent trades many times is verified once. Only
-// successes are held. It has two generations: when the young one is full or old it becomes the old one, and the old one
-// is dropped whole. So it is bounded, and forgets in time without looking at every entry.
+// successes are held. Each tenant has two generations: when the young one is full or old it becomes the old one, and the
+// old one is dropped whole. So memory is bounded, and forgets in time without looking at every entry. A generation is
+// counted in bytes of compact tokens; with its claims a token takes about four times as much.
 type memory struct {
-	max  int // entries of one generation
-	keep time.Duration
+	limit int // bytes of all young generations together: then every tenant's becomes the old one
+	share int // bytes of one tenant's: then only its own does, so that no tenant makes others be forgotten
+	keep  time.Duration
 
-	mu    sync.Mutex // guards what follows
-	young map[recollection]verdict
-	old   map[recollection]verdict
-	born  time.Time // of young
+	mu      sync.Mutex // guards what follows
+	tenants map[ledger.Tenant]*generations
+	size    int       // bytes in the young generations
+	born    time.Time // when all of them last began
 }
 
-// recollection names a token by its exact bytes, for one tenant and one claimed type. That is enough for a positive
-// result; replay and revocation must never be looked up by it, since one token can be spelled in several ways.
+// generations are what is remembered for one tenant.
+type generations struct {
+	young, old map[recollection]verdict
+	size       int // bytes in young
+}
+
+// recollection names a token by its exact bytes, for one claimed type. That is enough for a positive result; replay and
+// revocation must never be looked up by it, since one token can be spelled in several ways.
 type recollection struct {
-	tenant string
-	as     TokenType
-	sum    [sha256.Size]byte
+	as  TokenType
+	sum [sha256.Size]byte
 }
 
 // verdict is a success and what it rested on: it counts only while the entry and the keys are still the same.
@@ -35,30 +44,62 @@ type verdict struct {
 	until     time.Time
 }
 
-func newMemory(size int, keep time.Duration) *memory {
-	return &memory{max: max(size/2, 1), keep: keep, young: make(map[recollection]verdict)}
+// newMemory returns a memory for tokens of so many bytes, of which one tenant can have a quarter.
+func newMemory(bytes int, keep time.Duration) *memory {
+	return &memory{limit: bytes / 2, share: bytes / 8, keep: keep, tenants: make(map[ledger.Tenant]*generations)}
 }
 
-func (m *memory) get(r recollection, now time.Time) (verdict, bool) {
+func (m *memory) get(t ledger.Tenant, r recollection, now time.Time) (verdict, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	v, ok := m.young[r]
+	g := m.tenants[t]
+	if g == nil {
+		return verdict{}, false
+	}
+	v, ok := g.young[r]
 	if !ok {
-		v, ok = m.old[r]
+		v, ok = g.old[r]
 	}
 	return v, ok && now.Before(v.until)
 }
 
-// put holds v until its principal's token expires, and no longer than keep.
-func (m *memory) put(r recollection, v verdict, now time.Time) {
+// put holds v, of a token of so many bytes, until the token expires, and no longer than keep.
+func (m *memory) put(t ledger.Tenant, r recollection, v verdict, bytes int, now time.Time) {
 	v.until = now.Add(m.keep)
 	if v.principal.Expiry.Before(v.until) {
 		v.until = v.principal.Expiry
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.young) >= m.max || now.Sub(m.born) >= m.keep {
-		m.old, m.young, m.born = m.young, make(map[recollection]verdict), now
+	if m.size+bytes > m.limit || now.Sub(m.born) >= m.keep {
+		m.age(now)
 	}
-	m.young[r] = v
+	g := m.tenants[t]
+	if g == nil {
+		g = &generations{young: make(map[recollection]verdict)}
+		m.tenants[t] = g
+	}
+	if g.size+bytes > m.share {
+		m.size -= g.size
+		g.age()
+	}
+	if _, known := g.young[r]; !known {
+		g.size += bytes
+		m.size += bytes
+	}
+	g.young[r] = v
+}
+
+// age makes every young generation the old one.
+func (m *memory) age(now time.Time) {
+	for t, g := range m.tenants {
+		if g.age(); len(g.old) == 0 {
+			delete(m.tenants, t)
+		}
+	}
+	m.size, m.born = 0, now
+}
+
+func (g *generations) age() {
+	g.old, g.young, g.size = g.young, make(map[recollection]verdict), 0
 }

@@ -1,11 +1,14 @@
 package identity_test
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/bursar-sts/bursar/cmd/demoissuer"
 	"github.com/bursar-sts/bursar/server/identity"
+	"github.com/bursar-sts/bursar/server/ledger"
 )
 
 func TestATokenThatComesAgainIsReported(t *testing.T) {
@@ -57,16 +60,70 @@ func TestRememberedTokensEndWithWhatTheyRestedOn(t *testing.T) {
 	w.refuse(compact, "token.expired")
 }
 
+// Tokens of the same issuer differ by a few bytes in size; budget is a memory of so many of them.
+func (w *world) budget(tokens int) identity.Config {
+	return identity.Config{MaxRemembered: (tokens + 1) * len(w.mint(demoissuer.Request{}))}
+}
+
 func TestMemoryIsBounded(t *testing.T) {
 	w := newWorld(t, identity.OIDC)
-	w.restart(identity.Config{MaxRemembered: 10})
-	first := w.mint(demoissuer.Request{})
-	w.accept(first)
-	for i := range 10 {
-		w.accept(w.mint(claims("n", i)))
+	w.restart(w.budget(32))
+	var all []string
+	for i := range 20 {
+		all = append(all, w.mint(claims("n", i)))
+		w.accept(all[i])
 	}
-	if w.accept(first).Reused {
-		t.Error("the first of eleven tokens is still remembered where ten may be")
+	reused := 0
+	for _, compact := range slices.Backward(all) {
+		if !w.accept(compact).Reused {
+			break
+		}
+		reused++
+	}
+	if reused < 4 || reused > 8 {
+		t.Errorf("the last %d tokens are remembered, where a tenant may have a quarter of 32", reused)
+	}
+}
+
+func TestAllTenantsTogetherAreBounded(t *testing.T) {
+	w := newWorld(t, identity.OIDC)
+	w.restart(w.budget(32))
+	compact := w.mint(demoissuer.Request{})
+	verify := func(tenant string) bool {
+		p, err := w.trust(ledger.Tenant(tenant), w.entry).Verify(t.Context(), compact, identity.TypeJWT)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.Reused
+	}
+	verify("first")
+	for i := range 12 {
+		verify(fmt.Sprint(i))
+	}
+	if !verify("first") {
+		t.Error("13 tokens of 13 tenants are not remembered, where 32 may be")
+	}
+	for i := range 40 {
+		verify(fmt.Sprint("more", i))
+	}
+	if verify("first") {
+		t.Error("the first of 53 tokens is still remembered, where 32 may be")
+	}
+}
+
+func TestATenantMakesOnlyItsOwnTokensBeForgotten(t *testing.T) {
+	w := newWorld(t, identity.OIDC)
+	w.restart(w.budget(32))
+	quiet := w.mint(demoissuer.Request{})
+	w.accept(quiet)
+	loud := w.trust("loud", w.entry)
+	for i := range 100 {
+		if _, err := loud.Verify(t.Context(), w.mint(claims("n", i)), identity.TypeJWT); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !w.accept(quiet).Reused {
+		t.Error("100 tokens of one tenant made another's be forgotten")
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/bursar-sts/bursar/server/dial"
+	"github.com/bursar-sts/bursar/server/ledger"
 )
 
 // Config configures Sources. The zero value is complete: every field has the default that it names.
@@ -34,7 +35,7 @@ type Config struct {
 	FetchTimeout time.Duration
 	// Remember is how long a verified token need not be verified again; 60 seconds.
 	Remember time.Duration
-	// MaxRemembered bounds the tokens that are remembered; 10,000.
+	// MaxRemembered bounds the tokens that are remembered, in bytes; 16 MiB. One tenant can have a quarter of it.
 	MaxRemembered int
 }
 
@@ -47,7 +48,7 @@ func (c Config) withDefaults() Config {
 	c.RefetchFloor = cmp.Or(c.RefetchFloor, 30*time.Second)
 	c.FetchTimeout = cmp.Or(c.FetchTimeout, 2*time.Second)
 	c.Remember = cmp.Or(c.Remember, time.Minute)
-	c.MaxRemembered = cmp.Or(c.MaxRemembered, 10_000)
+	c.MaxRemembered = cmp.Or(c.MaxRemembered, 16<<20)
 	return c
 }
 
@@ -71,7 +72,7 @@ type Sources struct {
 
 // location is where keys are fetched, and for whom.
 type location struct {
-	tenant string
+	tenant ledger.Tenant
 	issuer string // found by discovery if uri is empty
 	uri    string
 	spiffe bool
@@ -118,8 +119,9 @@ func (s *Sources) start(f func()) bool {
 // conditions holds, by issuer name, the compiled condition of every entry that has one. Entries with mistakes, entries
 // that share a selector, and entries whose condition is not there are not trusted. Keys that an earlier Pool of the
 // tenant fetched for an entry with the same source are used on.
-func (s *Sources) Pool(tenant string, ceiling []netip.Prefix, issuers []Issuer, conditions map[string]Condition) *Pool {
-	p := &Pool{sources: s, tenant: tenant, bySelector: make(map[string]*entry),
+func (s *Sources) Pool(t ledger.Tenant, ceiling []netip.Prefix, issuers []Issuer,
+	conditions map[string]Condition) *Pool {
+	p := &Pool{sources: s, tenant: t, bySelector: make(map[string]*entry),
 		byHash: make(map[[sha256.Size]byte]*entry)}
 	for _, i := range issuers {
 		condition := conditions[i.Name]
@@ -131,7 +133,7 @@ func (s *Sources) Pool(tenant string, ceiling []netip.Prefix, issuers []Issuer, 
 		if len(i.JWKS) > 0 {
 			e.keys = inlineKeys(s, i.JWKS, i.Kind == SPIFFE)
 		} else {
-			at := location{tenant: tenant, issuer: i.Issuer, uri: i.JWKSURI, spiffe: i.Kind == SPIFFE}
+			at := location{tenant: t, issuer: i.Issuer, uri: i.JWKSURI, spiffe: i.Kind == SPIFFE}
 			e.keys = s.remoteKeys(at, ceiling, i.Network.AllowPrivate)
 		}
 		for _, selector := range i.Selectors() {
@@ -158,8 +160,8 @@ func (i Issuer) hash() [sha256.Size]byte {
 
 // ClientKeys returns the keys that a client publishes at uri to sign its own assertions with (RFC 7523). ceiling and
 // allowPrivate mean what they mean for an issuer. Asking again returns the same Keys.
-func (s *Sources) ClientKeys(tenant string, ceiling []netip.Prefix, uri string, allowPrivate bool) *Keys {
-	return s.remoteKeys(location{tenant: tenant, uri: uri}, ceiling, allowPrivate)
+func (s *Sources) ClientKeys(t ledger.Tenant, ceiling []netip.Prefix, uri string, allowPrivate bool) *Keys {
+	return s.remoteKeys(location{tenant: t, uri: uri}, ceiling, allowPrivate)
 }
 
 // remoteKeys returns the keys of a location, which all who name the same one share.

@@ -12,6 +12,7 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc"
 
 	"github.com/bursar-sts/bursar/clients/token"
+	"github.com/bursar-sts/bursar/server/ledger"
 )
 
 // maxSkew is how far ahead of our clock an issuer's may be. exp has no leeway: an expired token has no honest use.
@@ -21,7 +22,7 @@ const maxSkew = 60 * time.Second
 // use.
 type Pool struct {
 	sources    *Sources
-	tenant     string
+	tenant     ledger.Tenant
 	bySelector map[string]*entry // nil where entries contradict each other
 	byHash     map[[sha256.Size]byte]*entry
 }
@@ -50,7 +51,7 @@ func (p *Pool) Verify(ctx context.Context, raw string, tokenType TokenType) (*Pr
 		return nil, refuse(reasonIssuer, nil)
 	}
 	now := p.sources.config.Now()
-	this := recollection{tenant: p.tenant, as: tokenType, sum: sha256.Sum256([]byte(raw))}
+	this := recollection{as: tokenType, sum: sha256.Sum256([]byte(raw))}
 	if known := p.recall(ctx, this, now); known != nil {
 		return known, nil
 	}
@@ -78,13 +79,13 @@ func (p *Pool) Verify(ctx context.Context, raw string, tokenType TokenType) (*Pr
 		return nil, err
 	}
 	principal.Hash = base64.RawURLEncoding.EncodeToString(this.sum[:])
-	p.sources.verified.put(this, verdict{principal: principal, entry: e.hash, keys: version}, now)
+	p.sources.verified.put(p.tenant, this, verdict{principal: principal, entry: e.hash, keys: version}, len(raw), now)
 	return principal, nil
 }
 
 // recall returns the result of verifying the same bytes a moment ago, if the entry and its keys are still the same.
 func (p *Pool) recall(ctx context.Context, this recollection, now time.Time) *Principal {
-	v, ok := p.sources.verified.get(this, now)
+	v, ok := p.sources.verified.get(p.tenant, this, now)
 	if !ok {
 		return nil
 	}

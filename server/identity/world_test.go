@@ -14,6 +14,7 @@ import (
 	"github.com/bursar-sts/bursar/cmd/demoissuer"
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/identity"
+	"github.com/bursar-sts/bursar/server/ledger"
 )
 
 const audience = "https://sts.example/t/acme"
@@ -103,7 +104,7 @@ func (c condition) Allow(_ context.Context, claims map[string]any) bool {
 	return c == "always"
 }
 
-func (w *world) trust(tenant string, entries ...identity.Issuer) *identity.Pool {
+func (w *world) trust(tenant ledger.Tenant, entries ...identity.Issuer) *identity.Pool {
 	conditions := map[string]identity.Condition{}
 	for _, e := range entries {
 		if mistakes := e.Check(); len(mistakes) > 0 {

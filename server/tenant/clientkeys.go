@@ -5,12 +5,13 @@ import (
 	"net/netip"
 
 	"github.com/bursar-sts/bursar/server/identity"
+	"github.com/bursar-sts/bursar/server/ledger"
 )
 
 // clientKeys reads the keys that a tenant's clients publish, under the same bounds as those of trusted issuers.
 type clientKeys struct {
 	sources *identity.Sources
-	tenant  string
+	tenant  ledger.Tenant
 	ceiling []netip.Prefix
 }
 

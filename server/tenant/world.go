@@ -148,8 +148,8 @@ func (w *World) compile(p plan, f *File, secrets []clients.SecretSet) []string {
 	found = append(found, list...)
 	checkReferences(&found, p, f)
 	if len(found) == 0 {
-		w.ClientKeys = clientKeys{p.sources, string(p.id), p.ceiling}
-		w.Issuers = p.sources.Pool(string(p.id), p.ceiling, f.Issuers, conditions)
+		w.ClientKeys = clientKeys{p.sources, p.id, p.ceiling}
+		w.Issuers = p.sources.Pool(p.id, p.ceiling, f.Issuers, conditions)
 	}
 	return found
 }
