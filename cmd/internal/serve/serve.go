@@ -24,7 +24,6 @@ import (
 	"github.com/bursar-sts/bursar/server/tenant"
 	"github.com/bursar-sts/bursar/storage"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
@@ -54,7 +53,7 @@ const maintenance = time.Minute
 
 // Start opens the store and begins to serve. Run must follow.
 func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
-	s := &Server{cfg: cfg, registry: prometheus.NewRegistry(), failed: make(chan error, 3)}
+	s := &Server{cfg: cfg, registry: newRegistry(cfg.Version), failed: make(chan error, 3)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close(context.WithoutCancel(ctx)))
@@ -102,9 +101,9 @@ func (s *Server) listen() error {
 
 // assemble builds the handlers of the open ports.
 func (s *Server) assemble() {
-	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	node, _ := os.Hostname() // informative only; without one the records carry none
 	s.log = audit.New(audit.Config{Store: s.store, Node: node, Logger: s.cfg.Logger})
+	s.registry.MustRegister(logCollector{s.log.Stats})
 	s.sources = identity.NewSources(identity.Config{Deny: func() []netip.AddrPort { return *s.own.Load() }})
 	ceilings := make(map[string][]netip.Prefix, len(s.cfg.Tenants))
 	for slug, t := range s.cfg.Tenants {

@@ -2,17 +2,24 @@ package serve
 
 import (
 	"context"
+	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/netip"
+	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/bursar-sts/bursar/clients/operator"
 	"github.com/bursar-sts/bursar/cmd/internal/config"
+	"github.com/bursar-sts/bursar/server/audit"
 	"github.com/bursar-sts/bursar/storage/storagetest"
 )
 
@@ -101,6 +108,49 @@ func TestKnowsWhatIsItsOwn(t *testing.T) {
 		if !slices.Contains(*s.own.Load(), netip.MustParseAddrPort(own)) {
 			t.Errorf("%s is not among %v", own, *s.own.Load())
 		}
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	s := start(t, func(c *config.Config) { c.Metrics.Listen = "127.0.0.1:0" })
+	if _, err := s.CreatePlatformOperator(t.Context(), operator.OperatorRequest{Role: operator.RoleAuditor, TTL: "1h"}); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.Get("http://" + s.ports[1].listener.Addr().String() + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`bursar_build_info{go="` + runtime.Version() + `",version="v1.2.3"} 1`,
+		"bursar_log_events_total 2", // the writer's beginning, and the operator
+		"bursar_log_frozen_tenants 0"} {
+		if !strings.Contains(string(text), want+"\n") {
+			t.Errorf("%s is missing", want)
+		}
+	}
+}
+
+func TestEveryFigureOfTheLogIsShown(t *testing.T) {
+	r := prometheus.NewPedanticRegistry()
+	r.MustRegister(logCollector{func() audit.Stats {
+		return audit.Stats{Recorded: 1, Commits: 2, Refused: 3, Unreleased: 4, Lost: 5, Queued: 6, Down: 7, Frozen: 8}
+	}})
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		got[strings.TrimPrefix(f.GetName(), "bursar_log_")] = f.Metric[0].GetCounter().GetValue() + f.Metric[0].GetGauge().GetValue()
+	}
+	want := map[string]float64{"events_total": 1, "commits_total": 2, "refused_total": 3, "unreleased_total": 4,
+		"lost_total": 5, "queued": 6, "down_tenants": 7, "frozen_tenants": 8}
+	if !maps.Equal(got, want) {
+		t.Errorf("got %v", got)
 	}
 }
 
