@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -180,6 +182,33 @@ func (d *Directory) enrolled(ctx context.Context) (*enrollment, error) {
 	}
 	d.tenants.Store(next)
 	return next, nil
+}
+
+// Check reports whether the master key opens what the store holds: an error if none of the tenants that it looks at has
+// signing keys that can be opened. A store without tenants is fine.
+func (d *Directory) Check(ctx context.Context) error {
+	entries, err := d.Tenants(ctx)
+	if err != nil {
+		return err
+	}
+	const enough = 3 // a single tenant may have a fault of its own
+	for i, slug := range slices.Sorted(maps.Keys(entries)) {
+		var v *View
+		switch v, err = d.Bare(ctx, slug); {
+		case err != nil:
+			return err
+		case v.Ring != nil:
+			return nil
+		case i+1 == enough:
+			return wrongMaster(v.broken)
+		}
+		err = wrongMaster(v.broken)
+	}
+	return err
+}
+
+func wrongMaster(err error) error {
+	return fmt.Errorf("the master key does not open the keys in the store; is it the one that they were made with: %w", err)
 }
 
 // Entry returns the platform's record of a tenant.

@@ -36,6 +36,12 @@ func TestABrokenTenant(t *testing.T) {
 			}
 		}
 	}
+	if err := d.Check(t.Context()); err == nil {
+		t.Error("the wrong master key passed the check")
+	}
+	if err := w.Directory.Check(t.Context()); err != nil {
+		t.Errorf("the right master key: %v", err)
+	}
 	v, err := d.Bare(t.Context(), "acme")
 	if err != nil || v.Origin() != (audit.Origin{Tenant: w.ID("acme"), Issuer: servertest.BaseURL + "/t/acme"}) || len(v.Rows(tenant.KindClient)) == 0 {
 		t.Fatalf("bare view: %v", err)

@@ -37,19 +37,24 @@ type Config struct {
 
 // Server is a running server.
 type Server struct {
-	cfg      Config
-	store    storage.Store
-	log      *audit.Log
-	sources  *identity.Sources
-	admin    *admin.Service
-	registry *prometheus.Registry
-	ports    []*port
-	failed   chan error
-	own      atomic.Pointer[[]netip.AddrPort] // what is never dialled for a tenant
+	cfg       Config
+	store     storage.Store
+	log       *audit.Log
+	sources   *identity.Sources
+	directory *tenant.Directory
+	admin     *admin.Service
+	registry  *prometheus.Registry
+	ports     []*port
+	failed    chan error
+	own       atomic.Pointer[[]netip.AddrPort] // what is never dialled for a tenant
 }
 
-// maintenance is how often keys are looked at, and where the store is.
-const maintenance = time.Minute
+const (
+	// maintenance is how often keys are looked at, where the store is, and which tenants nobody asks for.
+	maintenance = time.Minute
+	// idle is how long a tenant stays in memory that nobody asks for.
+	idle = 10 * time.Minute
+)
 
 // Start opens the store and begins to serve. Run must follow.
 func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
@@ -72,6 +77,9 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 		return nil, err
 	}
 	s.assemble()
+	if err := s.directory.Check(ctx); err != nil {
+		return nil, err
+	}
 	for _, p := range s.ports {
 		go p.serve(s.failed)
 	}
@@ -109,14 +117,14 @@ func (s *Server) assemble() {
 	for slug, t := range s.cfg.Tenants {
 		ceilings[slug] = t.PrivateCIDRs
 	}
-	directory := tenant.NewDirectory(tenant.Config{Store: s.store, Master: s.cfg.Secrets.Master, Sources: s.sources,
+	s.directory = tenant.NewDirectory(tenant.Config{Store: s.store, Master: s.cfg.Secrets.Master, Sources: s.sources,
 		BaseURL: s.cfg.BaseURL, Ceilings: ceilings})
-	s.admin = admin.New(admin.Config{Directory: directory, Store: s.store, Log: s.log,
+	s.admin = admin.New(admin.Config{Directory: s.directory, Store: s.store, Log: s.log,
 		PlatformTokenHash: admin.HashToken(s.cfg.Secrets.AdminToken), RotateEvery: s.cfg.Keys.RotateEvery})
 	api := adminapi.New(adminapi.Config{Service: s.admin, Version: s.cfg.Version, Logger: s.cfg.Logger})
 	public := server.Config{
-		BaseURL: s.cfg.BaseURL, Directory: directory, Admin: api,
-		Exchanger: exchange.New(exchange.Config{Directory: directory, Log: s.log, Claims: s.store}),
+		BaseURL: s.cfg.BaseURL, Directory: s.directory, Admin: api,
+		Exchanger: exchange.New(exchange.Config{Directory: s.directory, Log: s.log, Claims: s.store}),
 		Ready: func(ctx context.Context) error {
 			_, err := s.store.Position(ctx, ledger.Platform)
 			return err
@@ -164,6 +172,7 @@ func (s *Server) Run(ctx context.Context) error {
 			if err := s.lookAround(ctx); err != nil {
 				s.cfg.Logger.WarnContext(ctx, "find the store", "error", err)
 			}
+			s.directory.Forget(time.Now().Add(-idle))
 		}
 	}
 }
@@ -185,7 +194,8 @@ func (s *Server) close(ctx context.Context) error {
 		errs = append(errs, s.log.Close(ctx))
 		cancel()
 	}
-	if s.sources != nil {
+	if s.directory != nil {
+		s.directory.Close()
 		s.sources.Close()
 	}
 	if s.store != nil {
