@@ -16,6 +16,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 	"pgregory.net/rapid"
 
+	"github.com/bursar-sts/bursar/scopes"
 	"github.com/bursar-sts/bursar/scopes/policy"
 )
 
@@ -35,7 +36,7 @@ func TestDecideAsTheCasesSay(t *testing.T) {
 			var want struct {
 				Allowed bool
 				Actions []string
-				TTL     policy.Duration
+				TTL     scopes.Duration
 				Rules   []string
 				Denial  policy.Denial
 			}
@@ -170,7 +171,7 @@ func drawRule(t *rapid.T, id string) policy.Rule {
 	}
 	r := policy.Rule{ID: id, Clients: distinct(clientIDs, 2, "clients"), Tool: tools.Draw(t, "tool"),
 		Actions:   distinct(actions, 4, "actions"),
-		TTL:       policy.Duration(rapid.Int64Range(1, 900).Draw(t, "ttl")) * policy.Duration(time.Second),
+		TTL:       scopes.Duration(rapid.Int64Range(1, 900).Draw(t, "ttl")) * scopes.Duration(time.Second),
 		Condition: conditions.Draw(t, "condition")}
 	r.DefaultActions = r.Actions[:rapid.IntRange(0, len(r.Actions)).Draw(t, "defaults")]
 	for range rapid.IntRange(0, 2).Draw(t, "matches") {

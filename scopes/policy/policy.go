@@ -34,7 +34,7 @@ type Rule struct {
 	// DefaultActions are what a request that names no scope receives; a subset of Actions.
 	DefaultActions []string `json:"default_actions,omitempty"`
 	// TTL bounds the life of a token; from 1s to 15m, zero is 5m.
-	TTL Duration `json:"ttl,omitzero"`
+	TTL scopes.Duration `json:"ttl,omitzero"`
 	// OnBehalfOf lists the subjects that the clients may act for; none is the agent as itself only.
 	OnBehalfOf []Match `json:"on_behalf_of,omitempty"`
 	// Condition is a CEL expression that must be true; none is always.
@@ -46,31 +46,6 @@ type Match struct {
 	Issuer      string `json:"issuer"` // the name of the trusted issuer's entry
 	Subject     string `json:"subject,omitempty"`
 	SubjectGlob string `json:"subject_glob,omitempty"` // see Glob; "*" is any subject without / and :
-}
-
-// Duration is written as Go writes durations, such as "90s" or "2m".
-type Duration time.Duration
-
-// MarshalText returns the duration without its zero units: "2m", not "2m0s".
-func (d Duration) MarshalText() ([]byte, error) {
-	s := time.Duration(d).String()
-	if strings.HasSuffix(s, "m0s") {
-		s = s[:len(s)-len("0s")]
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = s[:len(s)-len("0m")]
-	}
-	return []byte(s), nil
-}
-
-// UnmarshalText reads what time.ParseDuration reads.
-func (d *Duration) UnmarshalText(text []byte) error {
-	v, err := time.ParseDuration(string(text))
-	if err != nil {
-		return fmt.Errorf("a duration is a number and a unit, such as 90s or 2m: %w", err)
-	}
-	*d = Duration(v)
-	return nil
 }
 
 // Policy is a compiled set of rules, immutable and safe for concurrent use. The zero Policy, and a nil one, refuse.
@@ -151,7 +126,7 @@ func revision(rules []Rule) string {
 func marshal(v any) string {
 	text, err := json.Marshal(v)
 	if err != nil {
-		panic(err) // a Rule is strings, lists of strings and a Duration, which always have a JSON form
+		panic(err) // a Rule is strings, lists of strings and a duration, which always have a JSON form
 	}
 	return string(text)
 }

@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/bursar-sts/bursar/scopes"
 	"github.com/bursar-sts/bursar/scopes/policy"
 	"github.com/bursar-sts/bursar/server/ledger"
 	"github.com/bursar-sts/bursar/server/servertest"
@@ -25,7 +26,7 @@ func TestNothingIsWiderThanItsInputs(t *testing.T) {
 	issued := 0
 	rapid.Check(t, func(r *rapid.T) {
 		tool := tenant.Tool{Name: "payments", Resource: payments, Actions: subset(r, "tool", actions, 1),
-			MaxTTL: policy.Duration(time.Duration(rapid.IntRange(0, 900).Draw(r, "max_ttl")) * time.Second)}
+			MaxTTL: scopes.Duration(time.Duration(rapid.IntRange(0, 900).Draw(r, "max_ttl")) * time.Second)}
 		if rapid.Bool().Draw(r, "bare") {
 			tool.ScopeFormat = "bare"
 		}
@@ -36,7 +37,7 @@ func TestNothingIsWiderThanItsInputs(t *testing.T) {
 		for i := range 3 {
 			rule := policy.Rule{ID: fmt.Sprintf("rule%d", i), Clients: []string{rapid.SampledFrom([]string{"ap-bot", "other-bot"}).Draw(r, "client")},
 				Tool: "payments", Actions: subset(r, "rule", tool.Actions, 1),
-				TTL: policy.Duration(time.Duration(rapid.IntRange(1, 900).Draw(r, "ttl")) * time.Second)}
+				TTL: scopes.Duration(time.Duration(rapid.IntRange(1, 900).Draw(r, "ttl")) * time.Second)}
 			rule.DefaultActions = subset(r, "defaults", rule.Actions, 0)
 			if rapid.Bool().Draw(r, "for users") {
 				rule.OnBehalfOf = []policy.Match{{Issuer: "corp", SubjectGlob: rapid.SampledFrom([]string{"*", "alice", "bob*"}).Draw(r, "glob")}}

@@ -145,17 +145,21 @@ func TestIssuerIsWrittenAsItIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = `{"name":"sso","issuer":"https://sso.example","audiences":["https://sts.example/t/acme"],` +
-		`"use":["subject"],"max_lifetime":"1h30m0s","network":{"allow_private":true}}`
+		`"use":["subject"],"max_lifetime":"1h30m","network":{"allow_private":true}}`
 	if string(text) != want {
 		t.Errorf("got  %s\nwant %s", text, want)
 	}
 	if i.Uses(identity.Workload) || !i.Uses(identity.Subject) || !entry(t, `{}`).Uses(identity.Workload) {
 		t.Error("use is not what was given, or its default is not workload")
 	}
-	for _, bad := range []string{`5`, `"5"`, `"soon"`, `null`, `{}`} {
+	for _, bad := range []string{`5`, `"5"`, `"soon"`, `{}`} {
 		if err := json.Unmarshal([]byte(`{"max_lifetime":`+bad+`}`), new(identity.Issuer)); err == nil {
 			t.Errorf("max_lifetime %s is read", bad)
 		}
+	}
+	var absent identity.Issuer // as everywhere in a tenant file
+	if err := json.Unmarshal([]byte(`{"max_lifetime":null}`), &absent); err != nil || absent.MaxLifetime != 0 {
+		t.Errorf("max_lifetime null: %v, %v", absent.MaxLifetime, err)
 	}
 }
 

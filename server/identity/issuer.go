@@ -3,9 +3,10 @@ package identity
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"slices"
 	"time"
+
+	"github.com/bursar-sts/bursar/scopes"
 )
 
 // Kind says what an issuer is, and so what its tokens must look like besides being JWTs.
@@ -67,7 +68,7 @@ type Issuer struct {
 	// Replay is audit unless given.
 	Replay Replay `json:"replay,omitempty"`
 	// MaxLifetime bounds exp - iat of its tokens; DefaultMaxLifetime unless given.
-	MaxLifetime Duration `json:"max_lifetime,omitempty"`
+	MaxLifetime scopes.Duration `json:"max_lifetime,omitempty"`
 	// Condition is an expression over the claims that must hold; empty holds always.
 	Condition string `json:"condition,omitempty"`
 	// Network says where its keys may be fetched from.
@@ -78,24 +79,6 @@ type Issuer struct {
 type Network struct {
 	// AllowPrivate opens the private ranges that the platform lets this tenant use.
 	AllowPrivate bool `json:"allow_private,omitempty"`
-}
-
-// Duration is a time.Duration written as in Go ("24h", "1h30m").
-type Duration time.Duration
-
-// MarshalJSON writes the duration as a string.
-func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(time.Duration(d).String()) }
-
-// UnmarshalJSON reads a string that time.ParseDuration understands.
-func (d *Duration) UnmarshalJSON(data []byte) error {
-	var text string
-	if json.Unmarshal(data, &text) == nil {
-		if parsed, err := time.ParseDuration(text); err == nil {
-			*d = Duration(parsed)
-			return nil
-		}
-	}
-	return errors.New(`must be a duration such as "24h" or "90m"`)
 }
 
 // Uses reports whether the issuer's tokens may be used so.
@@ -113,7 +96,7 @@ func (i Issuer) Selectors() []string {
 func (i Issuer) withDefaults() Issuer {
 	i.Kind = cmp.Or(i.Kind, OIDC)
 	i.Replay = cmp.Or(i.Replay, ReplayAudit)
-	i.MaxLifetime = cmp.Or(i.MaxLifetime, Duration(DefaultMaxLifetime))
+	i.MaxLifetime = cmp.Or(i.MaxLifetime, scopes.Duration(DefaultMaxLifetime))
 	if len(i.Algorithms) == 0 {
 		i.Algorithms = []string{"ES256", "RS256"}
 	}

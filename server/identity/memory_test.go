@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/bursar-sts/bursar/cmd/demoissuer"
+	"github.com/bursar-sts/bursar/scopes"
 	"github.com/bursar-sts/bursar/server/identity"
 	"github.com/bursar-sts/bursar/server/ledger"
 )
@@ -40,7 +41,7 @@ func TestRememberedTokensEndWithWhatTheyRestedOn(t *testing.T) {
 	for reason, change := range map[string]func(*identity.Issuer){
 		"token.audience":  func(i *identity.Issuer) { i.Audiences = []string{"https://other.example"} },
 		"token.algorithm": func(i *identity.Issuer) { i.Algorithms = []string{"RS256"} },
-		"token.lifetime":  func(i *identity.Issuer) { i.MaxLifetime = identity.Duration(10 * time.Second) },
+		"token.lifetime":  func(i *identity.Issuer) { i.MaxLifetime = scopes.Duration(10 * time.Second) },
 		"token.condition": func(i *identity.Issuer) { i.Condition = "never" },
 	} {
 		_, err := w.trust("acme", changed(w.entry, change)).Verify(t.Context(), compact, identity.TypeJWT)

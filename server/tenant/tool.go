@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/bursar-sts/bursar/scopes"
-	"github.com/bursar-sts/bursar/scopes/policy"
 	"github.com/bursar-sts/bursar/server/keys"
 )
 
@@ -23,7 +22,7 @@ type Tool struct {
 	// Actions are what can be done at the tool, such as refunds.read.
 	Actions []string `json:"actions"`
 	// MaxTTL bounds the lifetime of the tool's tokens, 1s to 15m; default 15m.
-	MaxTTL policy.Duration `json:"max_ttl,omitempty"`
+	MaxTTL scopes.Duration `json:"max_ttl,omitempty"`
 	// SigningAlg signs its tokens: ES256 (default), RS256 or EdDSA.
 	SigningAlg keys.Alg `json:"signing_alg,omitempty"`
 	// ScopeFormat is "qualified" (default: tool:action) or "bare" (action), for servers that know only their own words.
