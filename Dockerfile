@@ -15,6 +15,6 @@ USER 65532:65532
 WORKDIR /data
 VOLUME /data
 EXPOSE 8080
-HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD ["/bursar", "health", "--server", "http://127.0.0.1:8080"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD ["/bursar", "health", "--config", "/data/bursar.yaml"]
 ENTRYPOINT ["/bursar"]
 CMD ["serve", "--config", "/data/bursar.yaml"]

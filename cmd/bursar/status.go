@@ -2,22 +2,33 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
 	"runtime"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
 	"github.com/bursar-sts/bursar/clients/operator"
+	"github.com/bursar-sts/bursar/cmd/internal/config"
 )
 
 func (p *program) healthCommand() *cobra.Command {
 	var conn *connection
+	var path string
 	var asJSON *bool
-	cmd := command("health", "Ask whether the server can issue tokens", cobra.NoArgs,
+	cmd := command("health [--config FILE]", "Ask whether the server can issue tokens", cobra.NoArgs,
 		func(ctx context.Context, _ []string) error {
 			client, err := conn.address()
+			if path != "" {
+				client, err = local(path)
+			}
 			if err != nil {
 				return err
 			}
@@ -37,7 +48,44 @@ func (p *program) healthCommand() *cobra.Command {
 			return err
 		})
 	conn, asJSON = p.connect(cmd), jsonFlag(cmd)
+	cmd.Flags().StringVar(&path, "config", "", "ask the server that this file configures, on this machine")
+	cmd.MarkFlagsMutuallyExclusive("server", "config")
 	return cmd
+}
+
+// local returns the client of the server that a file configures and that runs on this machine: it speaks to its
+// listener, wherever its name leads to.
+func local(path string) (*operator.Client, error) {
+	c, err := config.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	transport := &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, network, c.Listen) // of an unspecified address: this machine
+	}}
+	client := &operator.Client{BaseURL: "http://" + c.Listen, HTTP: &http.Client{Transport: transport}}
+	if c.TLS.Cert == "" {
+		return client, nil
+	}
+	base, err := url.Parse(c.BaseURL)
+	if err != nil {
+		return nil, err
+	}
+	client.BaseURL = "https://" + base.Host
+	// The certificate must be good for that name, and one that the system trusts or the one that is configured, which may
+	// be of an authority that only the clients know.
+	chain, err := os.ReadFile(c.TLS.Cert)
+	if err != nil {
+		return nil, err
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		return nil, err
+	}
+	roots.AppendCertsFromPEM(chain)
+	transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	return client, nil
 }
 
 func (p *program) versionCommand() *cobra.Command {
