@@ -19,8 +19,9 @@ import (
 const (
 	// MaxAssertionLife bounds how far ahead a client may date the exp of its assertion.
 	MaxAssertionLife = time.Hour
-	// Skew is how far a client's clock may be ahead of ours, and our clocks apart from each other.
-	Skew = time.Minute
+	// ReplayMargin is how much longer than its exp something stays used up: the clocks of our processes, by which exp is
+	// judged, differ by less.
+	ReplayMargin = time.Minute
 
 	maxJTI  = 256          // bytes
 	maxDate = 253402300799 // the last second of the year 9999
@@ -77,7 +78,7 @@ func (a Authenticator[P]) privateKeyJWT(ctx context.Context, c Credentials, e *e
 	if err := a.admit(c, &e.client, MethodPrivateKeyJWT); err != nil {
 		return Proof[P]{}, err
 	}
-	fresh, err := a.Claims.Claim(ctx, a.Tenant, replayKey(e.client.ID, own.id), own.expiry.Add(Skew))
+	fresh, err := a.Claims.Claim(ctx, a.Tenant, replayKey(e.client.ID, own.id), own.expiry.Add(ReplayMargin))
 	switch {
 	case err != nil:
 		return Proof[P]{}, fault.As(fmt.Errorf("claim assertion: %w", err))
@@ -160,7 +161,7 @@ func (x assertion) readClaims() (ownClaims, error) {
 }
 
 func (own ownClaims) check(issuer string, now time.Time) error {
-	switch latest := now.Add(Skew); {
+	switch latest := now.Add(token.MaxAhead); {
 	case own.audience == "" || own.audience != issuer:
 		return refuse(ReasonAssertionAudience, nil)
 	case own.expiry.IsZero():

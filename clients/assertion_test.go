@@ -296,8 +296,8 @@ func TestAJTIIsRememberedLongerThanItsAssertionLives(t *testing.T) {
 	if got := w.outcome(t.Context(), own("es256", nil, object{"exp": exp.Unix()})); got != "own" {
 		t.Fatalf("got %s", got)
 	}
-	if !r.until.Equal(exp.Add(clients.Skew)) {
-		t.Errorf("remembered until %v, want %v", r.until, exp.Add(clients.Skew))
+	if !r.until.Equal(exp.Add(clients.ReplayMargin)) {
+		t.Errorf("remembered until %v, want %v", r.until, exp.Add(clients.ReplayMargin))
 	}
 }
 

@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// MaxLife bounds the life of every access token, from iat to exp. Nobody can be given more, whatever a policy says.
+const MaxLife = 15 * time.Minute
+
 // Duration is written as Go writes durations, such as "90s" or "2m". The zero value is no time at all.
 type Duration time.Duration
 

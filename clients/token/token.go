@@ -6,6 +6,9 @@ import (
 	"encoding/base64"
 	"errors"
 	"strings"
+	"time"
+
+	"github.com/bursar-sts/bursar/scopes"
 )
 
 // Type is the typ header of an access token (RFC 9068 §2.1).
@@ -13,6 +16,15 @@ const Type = "at+jwt"
 
 // MaxSize bounds a compact token, in bytes.
 const MaxSize = 16 << 10
+
+// MaxLife bounds the life of a token, from iat to exp.
+const MaxLife = scopes.MaxLife
+
+// MaxAhead is how far a signer's clock may be ahead of its reader's: an iat or nbf is taken up to then.
+const MaxAhead = time.Minute
+
+// MaxLeeway bounds how long after its exp a token may still be taken somewhere (RFC 9068 §4).
+const MaxLeeway = time.Minute
 
 // MaxKeyID bounds a kid, in bytes.
 const MaxKeyID = 256

@@ -10,9 +10,6 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// MaxLeeway bounds how long after its exp a token may still be taken (RFC 9068 §4).
-const MaxLeeway = time.Minute
-
 // ErrUnknownKey is what Verifier.Keys returns for a kid that the issuer does not publish.
 var ErrUnknownKey = errors.New("unknown key")
 
@@ -105,9 +102,9 @@ func (v Verifier) checkTime(c Claims) error {
 	if !moment.Before(time.Unix(c.Expiry, 0).Add(v.Leeway)) {
 		return refuse(ReasonExpired, nil)
 	}
-	// The issuer never dates ahead, so this is the difference of two clocks. MaxLeeway is granted without being asked
-	// for, because a fresh token must not fail for it, and a longer life is not gained by it.
-	if time.Unix(c.IssuedAt, 0).After(moment.Add(MaxLeeway)) {
+	// The issuer never dates ahead, so this is the difference of two clocks. It is granted without being asked for,
+	// because a fresh token must not fail for it, and a longer life is not gained by it.
+	if time.Unix(c.IssuedAt, 0).After(moment.Add(MaxAhead)) {
 		return refuse(ReasonFuture, nil)
 	}
 	return nil

@@ -22,7 +22,7 @@ import (
 const (
 	DefaultTTL = 5 * time.Minute
 	MinTTL     = time.Second
-	MaxTTL     = 15 * time.Minute
+	MaxTTL     = scopes.MaxLife
 )
 
 // Rule is one policy as it is written in a tenant file and kept in the store.
@@ -185,7 +185,8 @@ func (r Rule) compile() (*rule, []string) {
 		ttl = DefaultTTL
 	}
 	if ttl < MinTTL || ttl > MaxTTL {
-		wrong.add("ttl", "must be from 1s to 15m; leave it out for 5m")
+		wrong.add("ttl", "must be from %s to %s; leave it out for %s",
+			scopes.Duration(MinTTL), scopes.Duration(MaxTTL), scopes.Duration(DefaultTTL))
 	}
 	for i, m := range r.OnBehalfOf {
 		m.check(fmt.Sprintf("on_behalf_of[%d]", i), &wrong)

@@ -39,7 +39,7 @@ func TestCheckTellsEveryMistakeWithItsPath(t *testing.T) {
 		{"a default that is no action", func(r *policy.Rule) { r.DefaultActions = []string{"refunds.read", "payouts"} },
 			[]string{"default_actions[1]: is not among"}},
 		{"a negative ttl", func(r *policy.Rule) { r.TTL = -1 }, []string{"ttl: must be from 1s to 15m"}},
-		{"a ttl too short", func(r *policy.Rule) { r.TTL = scopes.Duration(999 * time.Millisecond) }, []string{"ttl: must"}},
+		{"a ttl too short", func(r *policy.Rule) { r.TTL = scopes.Duration(999 * time.Millisecond) }, []string{"ttl: must be from 1s to 15m; leave it out for 5m"}},
 		{"a ttl too long", func(r *policy.Rule) { r.TTL = scopes.Duration(15*time.Minute + 1) }, []string{"ttl: must"}},
 		{"neither subject nor glob", func(r *policy.Rule) { r.OnBehalfOf[0].SubjectGlob = "" },
 			[]string{"on_behalf_of[0]: needs exactly one"}},

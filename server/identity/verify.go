@@ -15,9 +15,6 @@ import (
 	"github.com/bursar-sts/bursar/server/ledger"
 )
 
-// maxSkew is how far ahead of our clock an issuer's may be. exp has no leeway: an expired token has no honest use.
-const maxSkew = 60 * time.Second
-
 // Pool is whom one tenant trusts. The zero Pool trusts nobody. It is made by Sources.Pool and is safe for concurrent
 // use.
 type Pool struct {
@@ -244,10 +241,10 @@ func (e *entry) checkTimes(c *claims, now time.Time) error {
 		}
 		from = now
 	}
-	switch {
-	case !now.Before(c.exp):
+	switch latest := now.Add(token.MaxAhead); {
+	case !now.Before(c.exp): // without leeway: an expired token has no honest use
 		return refuse(reasonExpired, nil)
-	case c.iat.After(now.Add(maxSkew)), c.nbf.After(now.Add(maxSkew)):
+	case c.iat.After(latest), c.nbf.After(latest):
 		return refuse(reasonNotYet, nil)
 	case c.exp.Sub(from) > time.Duration(e.MaxLifetime):
 		return refuse(reasonLifetime, nil)

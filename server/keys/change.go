@@ -46,7 +46,7 @@ func (r *Ring) Add(alg Alg, now time.Time) ([]ledger.Row, error) {
 }
 
 // Rotate returns the change after which the next key of alg signs: at once if every verifier knows it by then, else
-// as soon as that is so (JWKSMaxAge and Skew after it was made). The key that signed is retired then. Keys that
+// as soon as that is so (JWKSMaxAge and Propagation after it was made). The key that signed is retired then. Keys that
 // are gone are deleted.
 //
 // As long as an earlier rotation is still to take effect nothing is put: that rotation is this one too. So the JWKS
@@ -60,7 +60,7 @@ func (r *Ring) Rotate(alg Alg, now time.Time) (put []ledger.Row, del []ledger.Ke
 	}
 	c := change{vault: r.vault, del: l.leftovers(now)}
 	if l.scheduled(now) == nil {
-		from := next.Created.Add(JWKSMaxAge + Skew)
+		from := next.Created.Add(JWKSMaxAge + Propagation)
 		if from.Before(now) {
 			from = now
 		}

@@ -11,6 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/bursar-sts/bursar/clients/token"
 	"github.com/bursar-sts/bursar/server/keys"
 	"github.com/bursar-sts/bursar/server/ledger"
 )
@@ -31,7 +32,7 @@ func nextKid(r *keys.Ring, now time.Time) string {
 
 func TestRotateAtOnceWhenVerifiersKnowTheNextKey(t *testing.T) {
 	s := newStore(t, keys.ES256)
-	now := start.Add(keys.JWKSMaxAge + keys.Skew)
+	now := start.Add(keys.JWKSMaxAge + keys.Propagation)
 	old, next := activeKid(t, s.ring(), now), nextKid(s.ring(), now)
 	compact, _ := sign(t, s.ring(), keys.ES256, now)
 	r := s.apply(s.ring().Rotate(keys.ES256, now))
@@ -41,7 +42,7 @@ func TestRotateAtOnceWhenVerifiersKnowTheNextKey(t *testing.T) {
 	if got := states(r, now); got != "retired active next" {
 		t.Errorf("got %s", got)
 	}
-	gone := now.Add(keys.MaxTokenLife + keys.Skew)
+	gone := now.Add(keys.MaxTokenLife + token.MaxLeeway)
 	if _, err := r.Verify(compact, gone.Add(-1)); err != nil || !slices.Contains(kids(t, r.JWKS(gone.Add(-1))), old) {
 		t.Errorf("the retired key left too early: %v", err)
 	}
@@ -60,7 +61,7 @@ func TestRotateWaitsUntilVerifiersKnowTheNextKey(t *testing.T) {
 	s := newStore(t, keys.ES256)
 	old, next := activeKid(t, s.ring(), start), nextKid(s.ring(), start)
 	r := s.apply(s.ring().Rotate(keys.ES256, start.Add(time.Second)))
-	known := start.Add(keys.JWKSMaxAge + keys.Skew)
+	known := start.Add(keys.JWKSMaxAge + keys.Propagation)
 	if got := activeKid(t, r, known.Add(-1)); got != old {
 		t.Errorf("%s signs before everybody knows it", got)
 	}
@@ -95,7 +96,7 @@ func TestARotationThatIsStillToTakeEffectAbsorbsFurtherOnes(t *testing.T) {
 }
 
 func TestRevokeEndsAKeyAtOnce(t *testing.T) {
-	known := start.Add(keys.JWKSMaxAge + keys.Skew)
+	known := start.Add(keys.JWKSMaxAge + keys.Propagation)
 	tests := []struct {
 		name  string
 		now   time.Time
@@ -236,7 +237,7 @@ func TestRotationNeverStrandsAVerifier(t *testing.T) {
 			}
 			for i := len(history) - 1; i >= 0; i-- { // every ring that a process may still be using
 				tokens = append(tokens, issued{activeKid(t, history[i].ring, now), now})
-				if now.Sub(history[i].at) >= keys.Skew {
+				if now.Sub(history[i].at) >= keys.Propagation {
 					break
 				}
 			}

@@ -30,9 +30,9 @@ const (
 	// JWKSMaxAge is how long a verifier may use a fetched JWKS (its Cache-Control max-age).
 	JWKSMaxAge = 5 * time.Minute
 	// MaxTokenLife bounds exp - iat of everything that a ring signs.
-	MaxTokenLife = 15 * time.Minute
-	// Skew covers clocks that differ, and the time from making a row until every process serves it.
-	Skew = time.Minute
+	MaxTokenLife = token.MaxLife
+	// Propagation is the time from making a row until every process serves it, by whatever clock.
+	Propagation = time.Minute
 )
 
 // ErrNoKey means that the ring has no key of that algorithm or kid.
@@ -147,7 +147,7 @@ func (l line) goneAt(k *key) time.Time {
 	if retired.IsZero() {
 		return retired
 	}
-	return retired.Add(MaxTokenLife + Skew)
+	return retired.Add(MaxTokenLife + token.MaxLeeway)
 }
 
 func (l line) gone(k *key, now time.Time) bool {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -28,8 +27,8 @@ const (
 	Subject Kind = "subject" // all tokens issued for somebody; the value is their sub, "<trusted issuer's name>:<its sub>"
 )
 
-// Keep is how long a cutoff is kept: the longest life of a token, and a minute.
-const Keep = 16 * time.Minute
+// Keep is how long a cutoff is kept: until the last token that it hits has expired everywhere.
+const Keep = token.MaxLife + token.MaxLeeway
 
 // MaxValue bounds the value of a target, in bytes: the name of an issuer, a colon, and the longest subject.
 const MaxValue = scopes.MaxName + 1 + 2048
