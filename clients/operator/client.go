@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"mime"
 	"net/http"
 	"net/url"
@@ -32,17 +33,25 @@ const callTimeout = 30 * time.Second
 var ErrNoAnswer = errors.New("no answer from the server")
 
 // Client calls the admin API of one server. Its fields must not change while it is in use; it is safe for concurrent
-// use. The zero Client refuses every call.
+// use. The zero Client refuses every call. It prints as "[operator client]".
 type Client struct {
 	// BaseURL is the server's origin, such as https://sts.example. Required. Plain http is accepted for loopback only,
 	// since every call carries the token (scopes.CheckURL).
 	BaseURL string
 	// Token is the operator token. Required, except for OpenAPI and Ready.
-	Token string
+	Token string `json:"-"`
 	// HTTP sends the requests; nil means a client with Go's default transport. Its CheckRedirect is not used:
 	// redirects are never followed, because the token would travel along.
 	HTTP *http.Client
 }
+
+const redacted = "[operator client]"
+
+// Format hides what is inside from every verb of package fmt.
+func (Client) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redacted)) }
+
+// LogValue hides what is inside from package slog.
+func (Client) LogValue() slog.Value { return slog.StringValue(redacted) }
 
 // call is one request, or the mistake in its arguments.
 type call struct {

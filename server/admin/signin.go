@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -30,15 +31,23 @@ type Operator struct {
 	origin   audit.Origin // the log of what is acted on
 }
 
-// Credentials are what a call presents.
+// Credentials are what a call presents. They print as "[credentials]".
 type Credentials struct {
 	// Tenant is the slug of the path; "" for a path of the platform.
 	Tenant string
 	// Token is the bearer token; "" if there was none.
-	Token string
+	Token string `json:"-"`
 	// IP is the caller's address, for the log.
 	IP string
 }
+
+const redacted = "[credentials]"
+
+// Format hides what is inside from every verb of package fmt.
+func (Credentials) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redacted)) }
+
+// LogValue hides what is inside from package slog.
+func (Credentials) LogValue() slog.Value { return slog.StringValue(redacted) }
 
 const (
 	tokenPrefix = "brs_op_" // lets scanners of source code find a leaked one

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -100,16 +101,24 @@ func readBounded(path string, forbidden os.FileMode) ([]byte, error) {
 	return data, err
 }
 
-// Secrets are what the configuration names and does not hold.
+// Secrets are what the configuration names and does not hold. They print as "[secrets]".
 type Secrets struct {
-	Master keys.Master
+	Master keys.Master `json:"-"`
 	// AdminToken is the token of the first platform operator.
-	AdminToken string
+	AdminToken string `json:"-"`
 	// StoreURL is Config.Store with the store's password in it.
-	StoreURL string
+	StoreURL string `json:"-"`
 	// Certificate is that of TLS; nil without TLS.
-	Certificate *tls.Certificate
+	Certificate *tls.Certificate `json:"-"`
 }
+
+const redacted = "[secrets]"
+
+// Format hides what is inside from every verb of package fmt.
+func (Secrets) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redacted)) }
+
+// LogValue hides what is inside from package slog.
+func (Secrets) LogValue() slog.Value { return slog.StringValue(redacted) }
 
 // Secrets reads what the configuration names. All mistakes are found; their paths are those of the configuration.
 func (c *Config) Secrets() (*Secrets, []Mistake) {

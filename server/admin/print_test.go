@@ -1,0 +1,28 @@
+package admin_test
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/bursar-sts/bursar/server/admin"
+)
+
+// Whatever prints credentials, what is inside does not come out.
+func TestCredentialsDoNotPrint(t *testing.T) {
+	const canary = "canary-of-the-test"
+	s := admin.Credentials{Tenant: "acme", Token: canary}
+	var log bytes.Buffer
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("m", "s", s, "p", &s, "inside", struct{ S any }{s})
+	slog.New(slog.NewTextHandler(&log, nil)).Info("m", "s", s, "p", &s)
+	printed := log.String()
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
+		printed += fmt.Sprintf(verb+verb+verb, s, &s, struct{ S any }{s})
+	}
+	if strings.Contains(printed, canary) || strings.Contains(printed, hex.EncodeToString([]byte(canary))) {
+		t.Error(printed)
+	}
+}
