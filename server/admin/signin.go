@@ -91,6 +91,12 @@ func parseToken(s string) (home string, ok bool) {
 	return home, err == nil && len(b) == tokenBytes
 }
 
+// IsPlatformToken reports whether s has the form of the platform's tokens, as NewToken("") makes them.
+func IsPlatformToken(s string) bool {
+	home, ok := parseToken(s)
+	return ok && home == ""
+}
+
 // Authenticate finds the operator of a token. A tenant's token is good on that tenant's paths; everywhere else it finds
 // nothing, so that nobody learns which other tenants exist. A token of the platform is good everywhere.
 //

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bursar-sts/bursar/cmd/internal/config"
+	"github.com/bursar-sts/bursar/server/admin"
 )
 
 const whole = `
@@ -361,10 +362,12 @@ func TestSecretsComeFromWhereTheyAreNamed(t *testing.T) {
 	if _, found := c.Secrets(); len(found) != 1 || found[0].Path != "master_key" {
 		t.Errorf("an absent variable: %v", found)
 	}
-	if err := os.WriteFile(c.Admin.TokenFile, []byte("password"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, found := c.Secrets(); len(found) != 2 || found[1].Path != "admin.token_file" {
-		t.Errorf("a token that is none: %v", found)
+	for _, token := range []string{"password", admin.NewToken("acme"), admin.NewToken("") + "x"} {
+		if err := os.WriteFile(c.Admin.TokenFile, []byte(token), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, found := c.Secrets(); len(found) != 2 || found[1].Path != "admin.token_file" {
+			t.Errorf("%s is taken for a platform token: %v", token, found)
+		}
 	}
 }

@@ -1,8 +1,6 @@
 package config
 
 import (
-	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,6 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/bursar-sts/bursar/server/admin"
 	"github.com/bursar-sts/bursar/server/keys"
 )
 
@@ -50,7 +49,7 @@ func Init(dir string, in Initial) (string, error) {
 		content []byte
 	}{
 		{filepath.Join(dir, masterKeyFile), keys.NewMasterFile()},
-		{filepath.Join(dir, adminTokenFile), []byte(newToken() + "\n")},
+		{filepath.Join(dir, adminTokenFile), []byte(admin.NewToken("") + "\n")},
 		{path, []byte(text)},
 	}
 	for _, f := range files {
@@ -81,13 +80,6 @@ func writeNew(path string, content []byte) error {
 		err = errors.Join(err, os.Remove(path))
 	}
 	return err
-}
-
-// newToken returns an operator token with 256 random bits.
-func newToken() string {
-	var b [32]byte
-	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
-	return tokenPrefix + base64.RawURLEncoding.EncodeToString(b[:])
 }
 
 func (in Initial) filled() Initial {
