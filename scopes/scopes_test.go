@@ -13,7 +13,7 @@ import (
 func TestTheZeroSetGrantsNothing(t *testing.T) {
 	var zero scopes.Set
 	x := scopes.Scope{Tool: "payments", Action: "read"}
-	if !zero.Empty() || zero.Len() != 0 || zero.Has(x) || zero.Has(scopes.Scope{}) || zero.Covers(scopes.NewSet(x)) {
+	if !zero.Empty() || zero.Has(x) || zero.Has(scopes.Scope{}) || zero.Covers(scopes.NewSet(x)) {
 		t.Error("the zero Set grants something")
 	}
 	if zero.String() != "" || len(zero.Names()) != 0 || !zero.Meet(scopes.NewSet(x)).Empty() {
@@ -23,7 +23,7 @@ func TestTheZeroSetGrantsNothing(t *testing.T) {
 
 func TestTheZeroScopeIsHeldByNothing(t *testing.T) {
 	odd := scopes.NewSet(scopes.Scope{}, scopes.Scope{Tool: "a", Action: "b"})
-	if odd.Has(scopes.Scope{}) || odd.Covers(odd) || odd.Meet(odd).Len() != 1 {
+	if odd.Has(scopes.Scope{}) || odd.Covers(odd) || odd.Meet(odd).String() != "a:b" {
 		t.Error("the zero Scope was granted")
 	}
 }
@@ -47,13 +47,19 @@ func TestActionsAreScopesOfOneTool(t *testing.T) {
 	}
 }
 
+// every is what few draws from.
+var every = func() (all []scopes.Scope) {
+	for _, tool := range []string{"a", "a-b", "b"} {
+		for _, action := range []string{"x", "x.y", "y"} {
+			all = append(all, scopes.Scope{Tool: tool, Action: action})
+		}
+	}
+	return all
+}()
+
 // few draws sets that often have something in common.
 var few = rapid.Custom(func(t *rapid.T) scopes.Set {
-	one := rapid.Custom(func(t *rapid.T) scopes.Scope {
-		return scopes.Scope{Tool: rapid.SampledFrom([]string{"a", "a-b", "b"}).Draw(t, "tool"),
-			Action: rapid.SampledFrom([]string{"x", "x.y", "y"}).Draw(t, "action")}
-	})
-	return scopes.NewSet(rapid.SliceOfN(one, 0, 7).Draw(t, "scopes")...)
+	return scopes.NewSet(rapid.SliceOfN(rapid.SampledFrom(every), 0, 7).Draw(t, "scopes")...)
 })
 
 func TestMeetOnlyNarrows(t *testing.T) {
@@ -63,8 +69,8 @@ func TestMeetOnlyNarrows(t *testing.T) {
 		if !a.Covers(m) || !b.Covers(m) {
 			t.Fatalf("%s is not within %s and %s", m, a, b)
 		}
-		for x := range a.All() {
-			if b.Has(x) != m.Has(x) {
+		for _, x := range every {
+			if (a.Has(x) && b.Has(x)) != m.Has(x) {
 				t.Fatalf("%s of %s and %s: %s", x, a, b, m)
 			}
 		}
@@ -81,7 +87,7 @@ func TestWhatASetWritesItReads(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := few.Draw(t, "s")
 		words, err := scopes.Words(s.String())
-		if err != nil || len(words) != s.Len() {
+		if err != nil || len(words) != len(s.Names()) {
 			t.Fatalf("%q: %v", words, err)
 		}
 		var back []scopes.Scope
@@ -92,7 +98,7 @@ func TestWhatASetWritesItReads(t *testing.T) {
 			}
 			back = append(back, x)
 		}
-		if got := scopes.NewSet(back...); got.String() != s.String() || got.Empty() != (s.Len() == 0) {
+		if got := scopes.NewSet(back...); got.String() != s.String() || got.Empty() != (s.String() == "") {
 			t.Fatalf("wrote %s, read %s", s, got)
 		}
 	})

@@ -1,7 +1,6 @@
 package scopes
 
 import (
-	"iter"
 	"slices"
 	"strings"
 )
@@ -57,12 +56,6 @@ func (s Set) Meet(t Set) Set {
 
 // Empty reports whether the set grants nothing.
 func (s Set) Empty() bool { return len(s.sorted) == 0 }
-
-// Len returns the number of scopes.
-func (s Set) Len() int { return len(s.sorted) }
-
-// All yields the scopes in order.
-func (s Set) All() iter.Seq[Scope] { return slices.Values(s.sorted) }
 
 // Names returns the actions of the set, in order, without their tools; of a set about more tools than one an action may
 // come twice.

@@ -61,14 +61,6 @@ func (a *Actor) Chain() iter.Seq[*Actor] {
 	}
 }
 
-// Depth is the number of actors in the chain; 0 for nil.
-func (a *Actor) Depth() (n int) {
-	for range a.Chain() {
-		n++
-	}
-	return n
-}
-
 // Marshal returns the claims as JSON, in a fixed order. The raw members must be valid JSON.
 func (c Claims) Marshal() []byte {
 	b := make([]byte, 0, 1024)

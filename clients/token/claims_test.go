@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -146,13 +147,17 @@ func TestParseIgnoresWhatItDoesNotKnow(t *testing.T) {
 	}
 }
 
-func TestDepthCountsTheActors(t *testing.T) {
+func TestChainBeginsWithTheCurrentActor(t *testing.T) {
 	var none *token.Actor
-	if got := none.Depth(); got != 0 {
-		t.Errorf("no actor: got %d", got)
+	for range none.Chain() {
+		t.Error("nobody is an actor")
 	}
-	if got := full().Act.Depth(); got != 2 {
-		t.Errorf("two actors: got %d", got)
+	var chain []string
+	for a := range full().Act.Chain() {
+		chain = append(chain, a.Subject)
+	}
+	if !slices.Equal(chain, []string{"client:ap-bot", "client:planner"}) {
+		t.Errorf("got %q", chain)
 	}
 }
 

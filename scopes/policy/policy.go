@@ -131,12 +131,6 @@ func marshal(v any) string {
 	return string(text)
 }
 
-// Check returns all mistakes of the rule, each with its path within it ("on_behalf_of[0].subject_glob: …").
-func (r Rule) Check() []string {
-	_, wrong := r.compile()
-	return wrong
-}
-
 // mistakes collects what is wrong, with paths.
 type mistakes []string
 

@@ -19,8 +19,17 @@ func good() policy.Rule {
 		OnBehalfOf: []policy.Match{{Issuer: "corp-sso", SubjectGlob: "*"}}, Condition: "request.hour_utc >= 6"}
 }
 
-func TestCheckTellsEveryMistakeWithItsPath(t *testing.T) {
-	if wrong := good().Check(); wrong != nil {
+// mistakes returns those of one rule, with their paths in it.
+func mistakes(r policy.Rule) []string {
+	_, wrong := policy.Compile([]policy.Rule{r}, nil)
+	for i := range wrong {
+		wrong[i] = strings.TrimPrefix(wrong[i], "policies[0].")
+	}
+	return wrong
+}
+
+func TestCompileTellsEveryMistakeWithItsPath(t *testing.T) {
+	if wrong := mistakes(good()); wrong != nil {
 		t.Fatalf("a good rule: %q", wrong)
 	}
 	for _, row := range []struct {
@@ -55,7 +64,7 @@ func TestCheckTellsEveryMistakeWithItsPath(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			r := good()
 			row.spoil(&r)
-			got := r.Check()
+			got := mistakes(r)
 			if len(got) != len(row.want) {
 				t.Fatalf("got %q, want %q", got, row.want)
 			}
@@ -127,7 +136,7 @@ func TestARuleIsWrittenAsInATenantFile(t *testing.T) {
 		`"condition":"request.hour_utc \u003e= 6"}`
 	var r policy.Rule
 	decode(t, []byte(text), &r)
-	if wrong := r.Check(); wrong != nil {
+	if wrong := mistakes(r); wrong != nil {
 		t.Fatal(wrong)
 	}
 	if back, err := json.Marshal(r); err != nil || string(back) != text {

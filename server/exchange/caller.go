@@ -130,7 +130,7 @@ func (a *Attempt) actFor(subject *identity.Principal) error {
 	if !slices.Contains(subject.Uses, identity.Subject) {
 		return bad("subject.use", "The subject token's issuer is not trusted for subjects that an agent may act for.")
 	}
-	if subject.MayAct != nil {
+	if subject.RestrictsActor {
 		// The claim names the only party who may act, and there is no rule yet by which a party is one of our clients.
 		return bad("subject.may_act", "The subject token restricts who may act for its subject (may_act), which is not available in this version.")
 	}

@@ -23,28 +23,20 @@ const (
 // Principal is who a verified token speaks of. It is only ever made by Pool.Verify. Claims and the slices are shared
 // with later callers and must not be changed.
 type Principal struct {
-	Issuer    string // name of the trusted issuer's entry
-	Kind      Kind   // of that entry
-	IssuerURL string // iss of the token; for a JWT-SVID without one, "spiffe://" and its trust domain
-	Subject   string // sub
-	JTI       string // jti; empty if the token has none
-	Alg       string // algorithm of the verified signature
-	KeyID     string // kid of the header; empty if the token has none
-	Audience  []string
-	Claims    map[string]any // the whole payload; numbers are float64
-	IssuedAt  time.Time      // zero if the token does not say, as a JWT-SVID may
-	Expiry    time.Time      // exp, rounded down to the second
-	MayAct    *Party         // may_act: the only party who may act for the subject; nil if absent
-	Uses      []Use          // what the trusted issuer's tokens may be used for
-	Replay    Replay         // how the caller is to treat a token that comes again
-	Hash      string         // base64url SHA-256 of the compact token: evidence for the log, never a key for state
-	Reused    bool           // this process verified the very same token a moment ago
-}
-
-// Party names somebody by issuer and subject (RFC 8693 §4.4).
-type Party struct {
-	Issuer  string // iss; the token's own if may_act has none
-	Subject string // sub
+	Issuer         string         // name of the trusted issuer's entry
+	Kind           Kind           // of that entry
+	IssuerURL      string         // iss of the token; for a JWT-SVID without one, "spiffe://" and its trust domain
+	Subject        string         // sub
+	JTI            string         // jti; empty if the token has none
+	Alg            string         // algorithm of the verified signature
+	KeyID          string         // kid of the header; empty if the token has none
+	Claims         map[string]any // the whole payload; numbers are float64
+	Expiry         time.Time      // exp, rounded down to the second
+	Uses           []Use          // what the trusted issuer's tokens may be used for
+	RestrictsActor bool           // may_act names the only party who may act for the subject (RFC 8693 §4.4)
+	Replay         Replay         // how the caller is to treat a token that comes again
+	Hash           string         // base64url SHA-256 of the compact token: evidence for the log, never a key for state
+	Reused         bool           // this process verified the very same token a moment ago
 }
 
 // Condition is an expression over the claims of a verified token. Allow reports whether it holds; an error within it,

@@ -25,7 +25,7 @@ import (
 //   - a kid that it does not hold fetches it again, at most once per RefetchFloor; a bad signature never does;
 //   - a failed fetch is not repeated before a growing pause has passed.
 //
-// All callers share one fetch, which no caller's cancellation ends. Keys implements oidc.KeySet.
+// All callers share one fetch, which no caller's cancellation ends.
 type Keys struct {
 	sources *Sources
 	from    *fetcher // nil for inline keys

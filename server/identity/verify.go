@@ -33,8 +33,7 @@ type entry struct {
 }
 
 // Verify checks a token from end to end and returns who it speaks of. tokenType is what its presenter says it is. The
-// token needs one audience of the issuer's entry and may have others, save a JWT-SVID, whose only audience it must be;
-// where a sole audience is a rule, the caller looks at Principal.Audience.
+// token needs one audience of the issuer's entry and may have others, save a JWT-SVID, whose only audience it must be.
 //
 // Errors are *fault.Error: InvalidRequest, with a reason that begins with "token." and a sentence for the presenter; or
 // Unavailable, if keys are needed that cannot be fetched.
@@ -207,7 +206,7 @@ func (e *entry) principal(ctx context.Context, t *opened, c *claims, now time.Ti
 		domain, _ := trustDomain(c.sub)
 		issuer = spiffeScheme + domain
 	}
-	mayAct, err := parseMayAct(c, issuer)
+	restricted, err := checkMayAct(c)
 	if err != nil {
 		return nil, err
 	}
@@ -217,8 +216,8 @@ func (e *entry) principal(ctx context.Context, t *opened, c *claims, now time.Ti
 	return &Principal{
 		Issuer: e.Name, Kind: e.Kind, IssuerURL: issuer, Subject: c.sub, JTI: c.jti,
 		Alg: t.header.Algorithm, KeyID: t.header.KeyID,
-		Audience: c.aud, Claims: c.all, IssuedAt: c.iat, Expiry: c.exp,
-		MayAct: mayAct, Uses: e.Use, Replay: e.Replay,
+		Claims: c.all, Expiry: c.exp,
+		Uses: e.Use, RestrictsActor: restricted, Replay: e.Replay,
 	}, nil
 }
 
@@ -252,30 +251,21 @@ func (e *entry) checkTimes(c *claims, now time.Time) error {
 	return nil
 }
 
-// parseMayAct reads may_act (RFC 8693 §4.4). A member that is not understood might restrict the party further, so the
-// token is refused; an empty object never means anybody.
-func parseMayAct(c *claims, issuer string) (*Party, error) {
+// checkMayAct reports whether there is a may_act (RFC 8693 §4.4). A member that is not understood might restrict the
+// party further, so the token is refused; an empty object never means anybody.
+func checkMayAct(c *claims) (restricts bool, err error) {
 	value, present := c.all["may_act"]
 	if !present {
-		return nil, nil
+		return false, nil
 	}
 	members, _ := value.(map[string]any)
-	party := &Party{Issuer: issuer}
 	for name, value := range members {
-		text, ok := value.(string)
-		switch {
-		case ok && isText(text, maxClaim) && name == "iss":
-			party.Issuer = text
-		case ok && isText(text, maxClaim) && name == "sub":
-			party.Subject = text
-		default:
-			return nil, refuse(reasonMayAct, nil)
+		if text, ok := value.(string); !ok || !isText(text, maxClaim) || name != "iss" && name != "sub" {
+			return false, refuse(reasonMayAct, nil)
 		}
 	}
-	if party.Subject == "" {
-		return nil, refuse(reasonMayAct, nil)
+	if members["sub"] == nil {
+		return false, refuse(reasonMayAct, nil)
 	}
-	return party, nil
+	return true, nil
 }
-
-var _ oidc.KeySet = (*Keys)(nil)
