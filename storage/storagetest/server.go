@@ -231,6 +231,9 @@ func (s *RedisServer) Resume(t testing.TB) { s.signal(t, syscall.SIGCONT) }
 
 func (s *RedisServer) signal(t testing.TB, signal syscall.Signal) {
 	t.Helper()
+	if s.pid <= 0 { // which would be a signal to this very process group
+		t.Fatal("the server does not run")
+	}
 	if err := syscall.Kill(s.pid, signal); err != nil {
 		t.Fatal(err)
 	}
