@@ -31,7 +31,8 @@ type Guard struct {
 	Deny func() []netip.AddrPort
 	// Lookup resolves a host name to addresses; nil uses net.DefaultResolver. Literal addresses are not looked up.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
-	// Timeout bounds one call of DialContext; zero leaves that to its context.
+	// Timeout bounds one call of DialContext, and each address of a name but the last by its equal share, so that a
+	// silent one leaves time for the others. Zero leaves all to the context of the call.
 	Timeout time.Duration
 }
 
@@ -55,25 +56,17 @@ func (g *Guard) DialContext(ctx context.Context, network, address string) (net.C
 	}
 	var failed error
 	for i, target := range targets {
-		conn, err := dialOne(ctx, network, target, len(targets)-i)
+		d := net.Dialer{Timeout: g.Timeout / time.Duration(len(targets))}
+		if i == len(targets)-1 {
+			d.Timeout = 0 // all that is left
+		}
+		conn, err := d.DialContext(ctx, network, target.String())
 		if err == nil {
 			return conn, nil
 		}
 		failed = errors.Join(failed, err)
 	}
 	return nil, failed
-}
-
-// dialOne gives an attempt its equal share of the time that is left, so that one silent address leaves time for the
-// others.
-func dialOne(ctx context.Context, network string, target netip.AddrPort, left int) (net.Conn, error) {
-	if deadline, ok := ctx.Deadline(); ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/time.Duration(left))
-		defer cancel()
-	}
-	var d net.Dialer
-	return d.DialContext(ctx, network, target.String())
 }
 
 func (g *Guard) resolve(ctx context.Context, network, address string) ([]netip.AddrPort, error) {

@@ -3,10 +3,13 @@ package dial_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/bursar-sts/bursar/server/dial"
 )
@@ -177,6 +180,50 @@ func TestDialContext(t *testing.T) {
 	for conn := range accepted {
 		t.Errorf("a refused dial reached %v", conn.LocalAddr())
 	}
+}
+
+// silent returns the port of an address that answers nothing: its queue is full, so that the kernel drops what comes.
+func silent(t *testing.T, addr string) uint16 {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Close(fd) })
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: netip.MustParseAddr(addr).As4()}); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Listen(fd, 0); err != nil {
+		t.Fatal(err)
+	}
+	name, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := uint16(name.(*syscall.SockaddrInet4).Port)
+	conn, err := net.Dial("tcp", at(addr, port).String()) // a queue of length 0 has room for one
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return port
+}
+
+func TestASilentAddressLeavesTimeForTheNext(t *testing.T) {
+	t.Parallel()
+	port := silent(t, "127.0.0.2")
+	listener, err := net.Listen("tcp", at("127.0.0.1", port).String())
+	if err != nil {
+		t.Skip(err) // somebody else has that port
+	}
+	defer listener.Close()
+	g := dial.Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Timeout: 2 * time.Second,
+		Lookup: lookup("127.0.0.2", "127.0.0.1")}
+	conn, err := g.DialContext(t.Context(), "tcp", fmt.Sprintf("a.example:%d", port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
 }
 
 // TestDialConnectsToWhatWasJudged has a name that changes its answer between two look-ups.
