@@ -264,6 +264,9 @@ func TestWhatIsDisabledGetsNothing(t *testing.T) {
 	} {
 		w.Cut("acme", row.kind, row.id, true)
 		w.Clock.Advance(2 * time.Second)
+		if _, err := w.Directory.Fresh(t.Context(), "acme"); err != nil { // so that this process knows before it mints
+			t.Fatal(err)
+		}
 		for name, request := range paths {
 			_, err := run(t.Context(), w.Exchanger, "acme", request())
 			if spared := strings.Contains(row.spares, name); spared != (err == nil) {
@@ -276,6 +279,11 @@ func TestWhatIsDisabledGetsNothing(t *testing.T) {
 			if _, err := run(t.Context(), w.Exchanger, "acme", request()); err != nil {
 				t.Errorf("%s %s is enabled again, by %s: %v", row.kind, row.id, name, err)
 			}
+		}
+	}
+	for _, r := range w.Records("acme") {
+		if r.Body.Outcome == audit.Failed {
+			t.Errorf("a token was minted first, and then kept back: %s", r.Text)
 		}
 	}
 }

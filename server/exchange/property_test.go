@@ -56,7 +56,7 @@ func TestNothingIsWiderThanItsInputs(t *testing.T) {
 		configure(w, change)
 
 		now := w.Clock.Now()
-		lives := []int64{rapid.Int64Range(2, 1200).Draw(r, "actor life"), rapid.Int64Range(2, 1200).Draw(r, "subject life")}
+		lives := []int64{rapid.Int64Range(60, 1200).Draw(r, "actor life"), rapid.Int64Range(60, 1200).Draw(r, "subject life")}
 		actor := w.Mint(servertest.Cluster(), map[string]any{"sub": "system:serviceaccount:prod:ap-bot", "exp": now.Unix() + lives[0]})
 		request := self(actor)
 		latest := now.Unix() + lives[0]

@@ -88,6 +88,8 @@ func TestWhatAChangeWouldRefuseIsNeverReleased(t *testing.T) {
 		{"the policy gets a condition", alone, []string{"    ttl: 2m\n", "    ttl: 2m\n    condition: \"false\"\n"}, "policy.condition"},
 		{"the tool is switched off", alone, []string{"refunds.delete]}", "refunds.delete], disabled: true}"}, "target.unknown"},
 		{"the identity is another client's", alone, []string{"prod:ap-bot", "prod:old-bot"}, "subject.unbound"},
+		{"the identity moves to a client that may do the same", alone, []string{"prod:ap-bot", "prod:old-bot", "prod:other-bot", "prod:ap-bot",
+			"clients: [ap-bot, secret-bot, post-bot, key-bot]", "clients: [ap-bot, other-bot, secret-bot, post-bot, key-bot]"}, "client.contradiction"},
 		{"the issuer wants another audience", alone, []string{"algorithms: [ES256],\n     audiences: [\"https://sts.example/t/acme\"]",
 			"algorithms: [ES256],\n     audiences: [\"https://other.example\"]"}, "subject.audience"},
 		{"the issuer is not for subjects any more", user, []string{"{name: corp, issuer: \"" + servertest.Corp().URL + "\", use: [subject]",
@@ -100,8 +102,12 @@ func TestWhatAChangeWouldRefuseIsNeverReleased(t *testing.T) {
 			if f := refused(t, w, r); f.Reason != row.reason {
 				t.Errorf("refused as %v", f)
 			}
-			if got, want := outcomes(w.Records("acme")), []string{"allowed ", "error " + row.reason}; !slices.Equal(got, want) {
-				t.Errorf("recorded %q, want %q", got, want)
+			log := w.Records("acme")
+			if got, want := outcomes(log), []string{"allowed ", "error " + row.reason}; !slices.Equal(got, want) {
+				t.Fatalf("recorded %q, want %q", got, want)
+			}
+			if log[1].Body.ClientID != log[0].Body.ClientID || log[1].Body.Token != log[0].Body.Token {
+				t.Errorf("the second record is of %s, the first of %s", log[1].Body.ClientID, log[0].Body.ClientID)
 			}
 		})
 	}
@@ -390,6 +396,13 @@ func TestATokenForOneUseIsTradedOnce(t *testing.T) {
 		both := self(w.Mint(servertest.Once(), map[string]any{"sub": "ap-bot"}))
 		both.Credentials = clients.Credentials{AssertionType: clients.TypeJWTBearer, Assertion: both.SubjectToken}
 		issue(t, w, both)
+		// Each issuer chooses its jti by itself.
+		w.Apply(servertest.Acme("use: [subject], audiences", "use: [subject], replay: once, audiences"), false)
+		same := map[string]any{"sub": "ap-bot", "jti": "1"}
+		issue(t, w, onBehalf(w.Mint(servertest.Corp(), map[string]any{"sub": "alice", "jti": "1"}), w.Mint(servertest.Once(), same)))
+		if f := refused(t, w, self(w.Mint(servertest.Once(), same))); f.Reason != "subject.replayed" {
+			t.Errorf("another token with the same jti: %v", f)
+		}
 		// A refused request spends nothing.
 		again := self(w.Mint(servertest.Once(), map[string]any{"sub": "ap-bot"}))
 		refused(t, w, withScope(again, "payments:refunds.delete"))
