@@ -2,6 +2,7 @@ package admin_test
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -158,7 +159,7 @@ func TestARefusedRoleIsRecorded(t *testing.T) {
 	all := w.records(w.id("acme"))
 	last := all[len(all)-1]
 	if last.Name != audit.AuthAdmin || last.Body.Outcome != audit.Denied || last.Body.Reason != "operator.role" ||
-		last.Body.Operator.ID == "" || last.Body.Request.IP != "192.0.2.1" {
+		last.Body.Operator.ID == "" || last.Body.Request.IP != netip.MustParseAddr("192.0.2.1") {
 		t.Errorf("recorded %s", last.raw)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -27,7 +28,7 @@ type Operator struct {
 	role     Role
 	platform bool   // a platform operator, whichever tenant it acts on
 	slug     string // the tenant acted on; "" for the platform
-	ip       string
+	ip       netip.Addr
 	origin   audit.Origin // the log of what is acted on
 }
 
@@ -38,7 +39,7 @@ type Credentials struct {
 	// Token is the bearer token; "" if there was none.
 	Token string `json:"-"`
 	// IP is the caller's address, for the log.
-	IP string
+	IP netip.Addr
 }
 
 const redacted = "[credentials]"

@@ -7,8 +7,8 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
+	"net/netip"
 	"path"
 	"runtime/debug"
 	"slices"
@@ -26,9 +26,7 @@ type Config struct {
 	Service *admin.Service // required
 	// Version is what GET /version answers, beside the release of Go.
 	Version string
-	// IP returns the caller's address for the log; default is the peer's of the connection.
-	IP     func(*http.Request) string
-	Logger *slog.Logger // default slog.Default()
+	Logger  *slog.Logger // default slog.Default()
 }
 
 // API serves everything below Prefix. Its zero value serves nothing.
@@ -41,9 +39,6 @@ type API struct {
 
 // New returns the API.
 func New(cfg Config) *API {
-	if cfg.IP == nil {
-		cfg.IP = peer
-	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
@@ -62,9 +57,10 @@ func New(cfg Config) *API {
 	return a
 }
 
-func peer(r *http.Request) string {
-	host, _, _ := net.SplitHostPort(r.RemoteAddr)
-	return host
+// peer returns the address of the connection's other end, for the log. Forwarding headers are not believed.
+func peer(r *http.Request) netip.Addr {
+	address, _ := netip.ParseAddrPort(r.RemoteAddr) // net/http's own, or the zero address
+	return address.Addr().Unmap()
 }
 
 var (
@@ -158,7 +154,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, rt route) (answer, e
 }
 
 func (a *API) authenticate(w http.ResponseWriter, r *http.Request, s scope) (admin.Operator, error) {
-	c := admin.Credentials{Token: bearer(r.Header), IP: a.cfg.IP(r)}
+	c := admin.Credentials{Token: bearer(r.Header), IP: peer(r)}
 	if s == forTenant {
 		c.Tenant = r.PathValue("tenant")
 	}

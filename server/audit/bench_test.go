@@ -2,6 +2,7 @@ package audit_test
 
 import (
 	"context"
+	"net/netip"
 	"testing"
 
 	"github.com/bursar-sts/bursar/server/audit"
@@ -27,7 +28,7 @@ func BenchmarkAppend(b *testing.B) {
 	e.Body.Resource, e.Body.Actor.Chain = "https://sts.example/shim/t/acme/payments", []string{"client:ap-bot", "sso:ann"}
 	e.Body.Subject = audit.Presented{Issuer: "prod", JTI: "s1", Hash: "aGFzaA", Alg: "ES256", KeyID: "k1"}
 	e.Body.Policy = audit.Policy{Revision: "sha256:x", Rules: []string{"ap-bot-refunds"}}
-	e.Body.Request = audit.Request{IP: "192.0.2.1", Trace: "0af7651916cd43dd8448eb211c80319c"}
+	e.Body.Request = audit.Request{IP: netip.MustParseAddr("192.0.2.1"), Trace: "0af7651916cd43dd8448eb211c80319c"}
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := l.Append(b.Context(), origin, e); err != nil {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
 	"reflect"
 	"regexp"
 	"strconv"
@@ -95,7 +94,7 @@ func encode(o Origin, e Event, happened time.Time) (draft, error) {
 
 func encodeWithin(l limits, o Origin, e Event, happened time.Time) (draft, error) {
 	e.Body.Reason = slug(e.Body.Reason)
-	e.Body.Request.IP = address(e.Body.Request.IP)
+	e.Body.Request.IP = e.Body.Request.IP.Unmap().WithZone("")
 	if !traceID.MatchString(e.Body.Request.Trace) {
 		e.Body.Request.Trace = ""
 	}
@@ -178,18 +177,6 @@ func slug(reason string) string {
 		return reason
 	}
 	return "internal"
-}
-
-// address returns an IP address in its canonical form, without a zone; "" of anything else.
-func address(s string) string {
-	if s == "" {
-		return ""
-	}
-	a, err := netip.ParseAddr(s)
-	if err != nil {
-		return ""
-	}
-	return a.Unmap().WithZone("").String()
 }
 
 // clean returns s with at most most bytes (and the mark of a cut), as printable UTF-8. A string with a token inside,

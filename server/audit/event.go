@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -132,12 +133,12 @@ type Operator struct {
 	Role string `json:"role,omitempty"`
 }
 
-// Request is where a request came from. The address is written as it is: the log of a tenant is personal data where
-// addresses are. What is not an IP address or not a W3C trace id is left out.
+// Request is where a request came from. The address is written as it is, but for a zone: the log of a tenant is
+// personal data where addresses are. What is not a W3C trace id is left out.
 type Request struct {
-	IP    string `json:"ip,omitempty"`
-	Trace string `json:"trace,omitempty"`
-	Node  string `json:"node,omitempty"` // the log fills it in
+	IP    netip.Addr `json:"ip,omitzero"`
+	Trace string     `json:"trace,omitempty"`
+	Node  string     `json:"node,omitempty"` // the log fills it in
 }
 
 // Digest returns "sha256:" and the base64url SHA-256 of value, for Change.Before and Change.After; "" of no bytes.

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"errors"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -30,14 +31,14 @@ type floodKey struct {
 
 type flood struct {
 	count      int64
-	start, end int64  // Unix seconds
-	ip         string // of the first
+	start, end int64      // Unix seconds
+	ip         netip.Addr // of the first
 }
 
 // Refuse notes an unauthenticated refusal. Those of one tenant and reason within a second become one event, with their
 // number and the address of the first. It never blocks; nothing depends on it, and what a crash or more than 1024
 // kinds at once lose of it is only counts.
-func (l *Log) Refuse(o Origin, reason, ip string) {
+func (l *Log) Refuse(o Origin, reason string, ip netip.Addr) {
 	now := l.cfg.Now().Unix()
 	l.floods.add(floodKey{o, slug(reason)}, flood{count: 1, start: now, end: now, ip: ip})
 }

@@ -2,6 +2,7 @@ package audit_test
 
 import (
 	"fmt"
+	"net/netip"
 	"reflect"
 	"sync"
 	"testing"
@@ -15,21 +16,21 @@ func TestRefusalsAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLog(t, newStore(t))
 		start := time.Now().Unix()
-		l.Refuse(origin, "client.unknown", "203.0.113.1")
-		l.Refuse(origin, "subject.signature", "203.0.113.1")
+		l.Refuse(origin, "client.unknown", netip.MustParseAddr("203.0.113.1"))
+		l.Refuse(origin, "subject.signature", netip.MustParseAddr("203.0.113.1"))
 		var wg sync.WaitGroup
 		for caller := range 10 {
 			wg.Go(func() {
 				for call := range 1000 {
-					l.Refuse(origin, []string{"client.unknown", "subject.signature"}[call%2], fmt.Sprint("192.0.2.", caller))
+					l.Refuse(origin, []string{"client.unknown", "subject.signature"}[call%2], netip.AddrFrom4([4]byte{192, 0, 2, byte(caller)}))
 				}
 			})
 		}
 		wg.Wait()
 		time.Sleep(900 * time.Millisecond)
-		l.Refuse(origin, "client.unknown", "198.51.100.1")
+		l.Refuse(origin, "client.unknown", netip.MustParseAddr("198.51.100.1"))
 		time.Sleep(time.Second)
-		l.Refuse(origin, "client.unknown", "198.51.100.2")
+		l.Refuse(origin, "client.unknown", netip.MustParseAddr("198.51.100.2"))
 		time.Sleep(2 * time.Second)
 		counts := map[string][]string{}
 		for _, s := range history(t, l)[1:] {
@@ -55,7 +56,7 @@ func TestRefusalsAreCountedOnWhileTheStoreIsDown(t *testing.T) {
 		s.breaks(always(notApplied))
 		wantUnavailable(t, appendOnly(l, origin, event("a")))
 		for range 100 {
-			l.Refuse(origin, "client.unknown", "192.0.2.1")
+			l.Refuse(origin, "client.unknown", netip.MustParseAddr("192.0.2.1"))
 			time.Sleep(time.Second)
 		}
 		if got := l.Stats().Queued; got != 0 {
@@ -74,7 +75,7 @@ func TestRefusalsAreCountedOnWhileTheStoreIsDown(t *testing.T) {
 func TestACountThatWaitsSurvivesAnOutage(t *testing.T) {
 	outage(t, func(t *testing.T, s *faulty, l *audit.Log) {
 		s.breaks(always(hang))
-		l.Refuse(origin, "client.unknown", "192.0.2.1")
+		l.Refuse(origin, "client.unknown", netip.MustParseAddr("192.0.2.1"))
 		time.Sleep(500 * time.Millisecond)
 		go func() { _ = appendOnly(l, origin, event("a")) }()
 		time.Sleep(time.Minute)
@@ -88,9 +89,9 @@ func TestKindsOfRefusalsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLog(t, newStore(t))
 		for i := range 3000 {
-			l.Refuse(origin, fmt.Sprint("reason-", i), "192.0.2.1")
+			l.Refuse(origin, fmt.Sprint("reason-", i), netip.MustParseAddr("192.0.2.1"))
 		}
-		l.Refuse(audit.Origin{}, "reason-0", "192.0.2.1")
+		l.Refuse(audit.Origin{}, "reason-0", netip.MustParseAddr("192.0.2.1"))
 		time.Sleep(2 * time.Second)
 		recorded := len(history(t, l)) - 1
 		if lost := l.Stats().Lost; recorded != 1024 || lost != 3001-1024 {
@@ -101,12 +102,12 @@ func TestKindsOfRefusalsAreBounded(t *testing.T) {
 
 func TestARefusalHoldsNoTextOfTheCaller(t *testing.T) {
 	l := newLog(t, newStore(t))
-	l.Refuse(origin, "Bad password: hunter2", "not an address")
+	l.Refuse(origin, "Bad password: hunter2", netip.Addr{})
 	if err := l.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	all := history(t, l)
-	if b := all[1].Body; b.Reason != "internal" || b.Request.IP != "" {
+	if b := all[1].Body; b.Reason != "internal" || b.Request.IP.IsValid() {
 		t.Errorf("got %+v", b)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -230,7 +231,7 @@ func TestCloseRecordsWhatWasAccepted(t *testing.T) {
 				}
 			})
 		}
-		l.Refuse(origin, "client.unknown", "192.0.2.1")
+		l.Refuse(origin, "client.unknown", netip.MustParseAddr("192.0.2.1"))
 		synctest.Wait()
 		if err := l.Close(t.Context()); err != nil {
 			t.Error(err)
@@ -240,7 +241,7 @@ func TestCloseRecordsWhatWasAccepted(t *testing.T) {
 			t.Errorf("%d entries, want 12", got)
 		}
 		wantUnavailable(t, appendOnly(l, origin, event("late")))
-		l.Refuse(origin, "client.unknown", "192.0.2.1")
+		l.Refuse(origin, "client.unknown", netip.MustParseAddr("192.0.2.1"))
 		if got := l.Stats(); got.Lost != 1 || got.Recorded != 12 {
 			t.Errorf("got %+v", got)
 		}

@@ -26,7 +26,7 @@ import (
 type Log interface {
 	Append(ctx context.Context, o audit.Origin, e audit.Event) (ledger.Position, error)
 	Change(ctx context.Context, o audit.Origin, c ledger.Change, es ...audit.Event) (ledger.Position, error)
-	Refuse(o audit.Origin, reason, ip string)
+	Refuse(o audit.Origin, reason string, ip netip.Addr)
 }
 
 // Config is what an Exchanger needs; every field is required. Its time is the directory's, which all processes share.
@@ -94,7 +94,7 @@ func (x *Exchanger) Reject(ctx context.Context, slug, reason string, ip netip.Ad
 	if err != nil {
 		return err
 	}
-	x.Log.Refuse(view.Origin(), reason, ipString(ip))
+	x.Log.Refuse(view.Origin(), reason, ip)
 	return nil
 }
 
@@ -114,11 +114,11 @@ func (a *Attempt) again(ctx context.Context) error {
 	return err
 }
 
-// settle decides what becomes of a step's outcome. A refusal may rest on a view that is out of date, so it counts only
-// once the newest view gives it too; then it is recorded, and returned.
+// settle decides what becomes of a step's outcome. A refusal, or an issuer that does not answer, may rest on a view that is
+// out of date, so it counts only once the newest view gives it too; then it is recorded, and returned.
 func (a *Attempt) settle(ctx context.Context, err error, retry func(context.Context) error) error {
 	for range maxTurns {
-		if err == nil || unanswered(err) {
+		if err == nil || fault.As(err).Kind == fault.Internal {
 			break
 		}
 		newest, freshErr := a.x.Directory.Fresh(ctx, a.view.Slug)
@@ -151,7 +151,7 @@ func (a *Attempt) refuse(ctx context.Context, err error) error {
 	}
 	f := fault.As(err)
 	if a.caller.client == nil {
-		a.x.Log.Refuse(a.view.Origin(), f.Reason, a.ip())
+		a.x.Log.Refuse(a.view.Origin(), f.Reason, a.req.IP)
 		return f
 	}
 	outcome := audit.Denied
@@ -166,14 +166,17 @@ func (a *Attempt) refuse(ctx context.Context, err error) error {
 	return &recorded
 }
 
-func (a *Attempt) ip() string { return ipString(a.req.IP) }
-
 // disabled refuses what an operator has switched off.
 func disabled(s *revoke.State, kind fault.Kind, keys ...ledger.Key) error {
 	if key, hit := s.Disabled(keys...); hit {
 		return fault.New(kind, "revoked."+key.Kind, refusedByPolicy)
 	}
 	return nil
+}
+
+// vouching are the targets by which an identity can be switched off.
+func vouching(p *identity.Principal) []ledger.Key {
+	return []ledger.Key{target(revoke.Issuer, p.Issuer), target(revoke.Subject, subjectOf(p))}
 }
 
 func target(kind revoke.Kind, value string) ledger.Key {

@@ -209,7 +209,7 @@ func (a *Attempt) result(m *minted) *Result {
 func (a *Attempt) event(outcome audit.Outcome, reason string) audit.Event {
 	e := audit.Event{Name: audit.TokenExchange, Txn: a.txn, Body: audit.Body{
 		Outcome: outcome, Reason: reason, DecisionID: a.id,
-		Request: audit.Request{IP: a.ip(), Trace: a.req.Trace},
+		Request: audit.Request{IP: a.req.IP, Trace: a.req.Trace},
 	}}
 	if client := a.caller.client; client != nil {
 		e.Body.ClientID = client.ID

@@ -103,7 +103,7 @@ func (x *Exchanger) ask(ctx context.Context, slug string, q Question) (*tenant.V
 		return view, client, nil
 	}
 	if !unanswered(err) {
-		x.Log.Refuse(view.Origin(), fault.As(err).Reason, ipString(q.IP))
+		x.Log.Refuse(view.Origin(), fault.As(err).Reason, q.IP)
 	}
 	return nil, nil, err
 }
@@ -143,13 +143,6 @@ func questionEvent(name string, outcome audit.Outcome, reason string, q Question
 	return audit.Event{Name: name, Txn: c.Txn, Agent: "client:" + c.ClientID, Body: audit.Body{
 		Outcome: outcome, Reason: reason, ClientID: client.ID, Resource: c.Audience,
 		Token:   audit.Token{JTI: c.ID, Expiry: c.Expiry},
-		Request: audit.Request{IP: ipString(q.IP)},
+		Request: audit.Request{IP: q.IP},
 	}}
-}
-
-func ipString(ip netip.Addr) string {
-	if !ip.IsValid() {
-		return ""
-	}
-	return ip.String()
 }
