@@ -15,8 +15,8 @@ import (
 	"github.com/bursar-sts/bursar/storage/storagetest"
 )
 
-// patience bounds every wait for something that must happen.
-const patience = 20 * time.Second
+// patience bounds every wait for something that must happen; generously, since nothing is learnt from a slow machine.
+const patience = time.Minute
 
 // Server is a bursar process.
 type Server struct {
