@@ -37,12 +37,14 @@ const (
 
 // Client is one OAuth registration. Its JSON is an entry of `clients` in the tenant file.
 type Client struct {
-	// ID is a slug, unique in the tenant, and never used again.
-	ID   string `json:"id"`
-	Kind Kind   `json:"kind"`
-	// Identities are the workload identities that are this client.
+	// ID is a slug, unique in the tenant, and never used again. Required.
+	ID string `json:"id"`
+	// Kind is what the client is. Required.
+	Kind Kind `json:"kind"`
+	// Identities are the workload identities that are this client; at least one where it authenticates by workload
+	// token. An identity is never two clients.
 	Identities []Binding `json:"identities,omitempty"`
-	// Tools are the tools that a resource server owns, by name.
+	// Tools are the tools that a resource server owns, by name; at least one, and none for an agent.
 	Tools []string `json:"tools,omitempty"`
 	// Auth is how the client authenticates; absent means by workload token.
 	Auth Auth `json:"auth,omitzero"`
@@ -50,28 +52,32 @@ type Client struct {
 
 // Binding says which subjects of one trusted issuer are the client. Exactly one of Subject and SubjectGlob is set.
 type Binding struct {
-	// Issuer is the trusted issuer's name in the tenant, not its URL.
-	Issuer      string `json:"issuer"`
-	Subject     string `json:"subject,omitempty"`
+	// Issuer is the trusted issuer's name in the tenant, not its URL. Required.
+	Issuer string `json:"issuer"`
+	// Subject is the sub of the workload's tokens, character by character.
+	Subject string `json:"subject,omitempty"`
+	// SubjectGlob is a pattern for sub, instead of `subject`. A * stands for one or more characters other than / and :,
+	// and so never for more than one segment; everything else stands for itself.
 	SubjectGlob string `json:"subject_glob,omitempty"`
-	// Condition is an expression over the token's claims that must also hold; "" always holds.
+	// Condition is a CEL expression over claims, the token's, that must also be true; without one all are.
 	Condition string `json:"condition,omitempty"`
 }
 
 // Auth is a client's registered authentication.
 type Auth struct {
-	// Method is MethodWorkload if absent.
+	// Method is MethodWorkload unless given.
 	Method Method `json:"method,omitempty"`
-	// JWKS are the public keys of a private_key_jwt client (RFC 7517 §5); or JWKSURI says where it publishes them.
-	JWKS    json.RawMessage `json:"jwks,omitempty"`
-	JWKSURI string          `json:"jwks_uri,omitempty"`
-	// Network is about JWKSURI.
+	// JWKS are the public keys of a private_key_jwt client, as a JSON Web Key Set (RFC 7517 §5), each with a kid.
+	JWKS json.RawMessage `json:"jwks,omitempty"`
+	// JWKSURI is where a private_key_jwt client publishes its keys, instead of `jwks`: https, or http on loopback.
+	JWKSURI string `json:"jwks_uri,omitempty"`
+	// Network says from where JWKSURI may be fetched.
 	Network Network `json:"network,omitzero"`
 }
 
 // Network says where a client's documents may be fetched from.
 type Network struct {
-	// AllowPrivate permits private addresses, within what the platform permits the tenant.
+	// AllowPrivate opens the private addresses that the platform lets this tenant use; none unless given.
 	AllowPrivate bool `json:"allow_private,omitempty"`
 }
 

@@ -13,6 +13,6 @@ func ClientSubject(id string) string { return Subject(ClientIssuer, id) }
 // colon, so that no two subjects have one sub.
 func Subject(issuer, sub string) string { return issuer + ":" + sub }
 
-// SplitSubject takes a sub of ours apart. Of a client, issuer is ClientIssuer and sub the client's id. ok is false for a
-// text without a colon, which is no sub of ours; issuer is then all of it.
+// SplitSubject takes a sub of ours apart. Of a client, issuer is ClientIssuer and sub the client's id. ok is false for
+// a text without a colon, which is no sub of ours; issuer is then all of it.
 func SplitSubject(s string) (issuer, sub string, ok bool) { return strings.Cut(s, ":") }

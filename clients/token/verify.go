@@ -31,12 +31,12 @@ type Verifier struct {
 	ProofChecked bool
 }
 
-// Verify checks a token in the order of RFC 9068 §4: canonical form, typ, alg, iss, aud, key, signature, time; then that
-// it is not bound to a key that nobody checks. It returns the claims of a token that this issuer signed for this
+// Verify checks a token in the order of RFC 9068 §4: canonical form, typ, alg, iss, aud, key, signature, time; then
+// that it is not bound to a key that nobody checks. It returns the claims of a token that this issuer signed for this
 // audience and that has not expired.
 //
-// Left to the caller, in this order: whether the token is revoked, the proof that ProofChecked promises where the claims
-// have a Confirmation, and whether Scope covers the request.
+// Left to the caller, in this order: whether the token is revoked, the proof that ProofChecked promises where the
+// claims have a Confirmation, and whether Scope covers the request.
 //
 // A token that is refused gives an *Error. Any other error means that no answer was possible: the verifier is
 // incomplete, or Keys failed; nothing may be let through then either.

@@ -27,25 +27,36 @@ const (
 
 // Rule is one policy as it is written in a tenant file and kept in the store.
 type Rule struct {
-	ID      string   `json:"id"`
-	Clients []string `json:"clients"` // any of them
-	Tool    string   `json:"tool"`
+	// ID is a slug, unique in the tenant; the log names a decision's policies by it. Required.
+	ID string `json:"id"`
+	// Clients are the ids of those that it allows something, at least one.
+	Clients []string `json:"clients"`
+	// Tool is the name of the one tool that it is about. Required.
+	Tool string `json:"tool"`
+	// Actions are what it allows there, at least one, each of the tool's own.
 	Actions []string `json:"actions"`
-	// DefaultActions are what a request that names no scope receives; a subset of Actions.
+	// DefaultActions are what a request that names no scope receives, each one of `actions`. Without any, such a request
+	// is refused.
 	DefaultActions []string `json:"default_actions,omitempty"`
-	// TTL bounds the life of a token; from 1s to 15m, zero is 5m.
+	// TTL bounds the life of a token, from 1s to 15m; 5m unless given.
 	TTL scopes.Duration `json:"ttl,omitzero"`
-	// OnBehalfOf lists the subjects that the clients may act for; none is the agent as itself only.
+	// OnBehalfOf lists the subjects that the clients may act for. Without it the policy is about the client as itself
+	// only, with it about acting for these only.
 	OnBehalfOf []Match `json:"on_behalf_of,omitempty"`
-	// Condition is a CEL expression that must be true; none is always.
+	// Condition is a CEL expression over subject, actor, client, tool, actions, run, depth and request that must be true.
+	// Without one the policy always applies.
 	Condition string `json:"condition,omitempty"`
 }
 
 // Match describes subjects of one trusted issuer, by exactly one of Subject and SubjectGlob.
 type Match struct {
-	Issuer      string `json:"issuer"` // the name of the trusted issuer's entry
-	Subject     string `json:"subject,omitempty"`
-	SubjectGlob string `json:"subject_glob,omitempty"` // see Glob; "*" is any subject without / and :
+	// Issuer is the trusted issuer's name in the tenant, not its URL. Required.
+	Issuer string `json:"issuer"`
+	// Subject is the sub of the subject's tokens, character by character.
+	Subject string `json:"subject,omitempty"`
+	// SubjectGlob is a pattern for sub, instead of `subject`. A * stands for one or more characters other than / and :,
+	// and so never for more than one segment; everything else stands for itself.
+	SubjectGlob string `json:"subject_glob,omitempty"`
 }
 
 // Policy is a compiled set of rules, immutable and safe for concurrent use. The zero Policy, and a nil one, refuse.
@@ -69,8 +80,8 @@ type rule struct {
 }
 
 // Compile returns the policy of the rules, in whatever order they come, or all their mistakes, each with its path in a
-// tenant file ("policies[2].ttl: …"), and then no policy. Rules that old, if there is one, has unchanged are not compiled
-// again.
+// tenant file ("policies[2].ttl: …"), and then no policy. Rules that old, if there is one, has unchanged are not
+// compiled again.
 func Compile(rules []Rule, old *Policy) (*Policy, []string) {
 	p := &Policy{rules: map[target][]*rule{}, compiled: map[string]*rule{}, revision: revision(rules)}
 	var wrong []string

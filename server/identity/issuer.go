@@ -23,10 +23,10 @@ const (
 // Use says what an issuer's tokens may stand for.
 type Use string
 
-// The uses of a token. A workload is an agent itself; a subject is somebody an agent acts for.
+// The uses of a token.
 const (
-	Workload Use = "workload"
-	Subject  Use = "subject"
+	Workload Use = "workload" // an agent itself
+	Subject  Use = "subject"  // somebody an agent acts for
 )
 
 // Replay says what happens when a token comes again.
@@ -45,31 +45,33 @@ const DefaultMaxLifetime = 24 * time.Hour
 // Issuer is a trusted issuer as a tenant's configuration describes it. The zero value trusts nobody; Check finds what
 // is wrong with it.
 type Issuer struct {
-	// Name is a slug, unique within the tenant.
+	// Name is a slug, unique in the tenant, by which clients and policies refer to the issuer. Required.
 	Name string `json:"name"`
-	// Issuer is the exact iss of its tokens. A SPIFFE entry may leave it out.
+	// Issuer is the iss of its tokens, character by character. Required, except for kind spiffe.
 	Issuer string `json:"issuer,omitempty"`
-	// Kind is oidc unless given.
+	// Kind is what the issuer is; oidc unless given.
 	Kind Kind `json:"kind,omitempty"`
-	// TrustDomain is the trust domain of a SPIFFE entry, such as "prod.example".
+	// TrustDomain is the trust domain of kind spiffe, such as "prod.example". Required there.
 	TrustDomain string `json:"trust_domain,omitempty"`
-	// JWKSURI is where its keys are. Without it and JWKS they are found by OpenID Connect Discovery.
+	// JWKSURI is where its keys are fetched: https, or http on loopback. Without it and `jwks` they are found by OpenID
+	// Connect Discovery, save those of kind spiffe.
 	JWKSURI string `json:"jwks_uri,omitempty"`
-	// JWKS are its keys themselves.
+	// JWKS are its public keys themselves, as a JSON Web Key Set (RFC 7517 §5), each with a kid; nothing is fetched then.
 	JWKS json.RawMessage `json:"jwks,omitempty"`
 	// Audiences are the aud values that mean this tenant. Required; one of them must be in each token.
 	Audiences []string `json:"audiences,omitempty"`
-	// Algorithms are the signature algorithms it may use; ES256 and RS256 unless given.
+	// Algorithms are the signature algorithms that it may use; ES256 and RS256 unless given.
 	Algorithms []string `json:"algorithms,omitempty"`
-	// Use is workload unless given.
+	// Use is what its tokens may stand for; workload unless given.
 	Use []Use `json:"use,omitempty"`
 	// AcceptAct is not available yet: a token with act is refused.
 	AcceptAct bool `json:"accept_act,omitempty"`
-	// Replay is audit unless given.
+	// Replay is what happens when a token comes again; audit unless given.
 	Replay Replay `json:"replay,omitempty"`
-	// MaxLifetime bounds exp - iat of its tokens; DefaultMaxLifetime unless given.
+	// MaxLifetime is how long its tokens may live, from iat to exp, at most 366 days (8784h); 24h unless given.
 	MaxLifetime scopes.Duration `json:"max_lifetime,omitempty"`
-	// Condition is an expression over the claims that must hold; empty holds always.
+	// Condition is a CEL expression over claims, the token's, that must be true. Required for issuers from which anybody
+	// can get a token, such as GitHub.
 	Condition string `json:"condition,omitempty"`
 	// Network says where its keys may be fetched from.
 	Network Network `json:"network,omitzero"`
@@ -77,7 +79,7 @@ type Issuer struct {
 
 // Network says which addresses a tenant's configuration makes the server dial.
 type Network struct {
-	// AllowPrivate opens the private ranges that the platform lets this tenant use.
+	// AllowPrivate opens the private addresses that the platform lets this tenant use; none unless given.
 	AllowPrivate bool `json:"allow_private,omitempty"`
 }
 

@@ -9,9 +9,9 @@ import (
 )
 
 // memory holds the results of verifications, so that a token that an agent trades many times is verified once. Only
-// successes are held. Each tenant has two generations: when the young one is full or old it becomes the old one, and the
-// old one is dropped whole. So memory is bounded, and forgets in time without looking at every entry. A generation is
-// counted in bytes of compact tokens; with its claims a token takes about four times as much.
+// successes are held. Each tenant has two generations: when the young one is full or old it becomes the old one, and
+// the old one is dropped whole. So memory is bounded, and forgets in time without looking at every entry. A generation
+// is counted in bytes of compact tokens; with its claims a token takes about four times as much.
 type memory struct {
 	limit int // bytes of all young generations together: then every tenant's becomes the old one
 	share int // bytes of one tenant's: then only its own does, so that no tenant makes others be forgotten
