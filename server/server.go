@@ -44,7 +44,8 @@ func New(cfg Config) *Server {
 		cfg.Now = time.Now
 	}
 	s := &Server{cfg: cfg, metrics: newMetrics(cfg.Metrics)}
-	s.oauth = oauth.New(oauth.Config{Exchanger: cfg.Exchanger, Slug: slug, Logger: cfg.Logger, Observe: s.metrics.decided})
+	s.oauth = oauth.New(oauth.Config{Exchanger: cfg.Exchanger, Slug: slug, Logger: cfg.Logger,
+		Observe: s.metrics.decided, Now: cfg.Now})
 	s.routes = s.table()
 	s.handler = s.mount()
 	return s
@@ -69,9 +70,14 @@ func (s *Server) mount() http.Handler {
 // slug returns the tenant that the URL names.
 func slug(r *http.Request) string { return mux.Vars(r)["tenant"] }
 
-// view returns the tenant of the request as this process knows it; if it cannot, it has answered.
+// view returns the tenant of the request for a public document; if it cannot, it has answered. The store is asked each
+// time, because another process may have begun to sign with a new key, or revoked one; while it does not answer, what
+// is known is better than nothing.
 func (s *Server) view(w http.ResponseWriter, r *http.Request) (*tenant.View, bool) {
-	v, err := s.cfg.Directory.View(r.Context(), slug(r))
+	v, err := s.cfg.Directory.Fresh(r.Context(), slug(r))
+	if err != nil && fault.As(err).Kind == fault.Unavailable {
+		v, err = s.cfg.Directory.View(r.Context(), slug(r))
+	}
 	if err == nil {
 		return v, true
 	}

@@ -221,5 +221,8 @@ func (w workload) Verify(ctx context.Context, raw string, spiffe bool) (clients.
 		return clients.Identity{}, nil, fault.New(fault.InvalidClient, "client.assertion.issuer",
 			"The assertion's issuer is not trusted for this type of assertion.")
 	}
+	if err := disabled(w.view.Cutoffs, fault.InvalidClient, vouching(p)...); err != nil {
+		return clients.Identity{}, nil, err
+	}
 	return clients.Identity{Issuer: p.Issuer, Subject: p.Subject, Claims: p.Claims}, p, nil
 }

@@ -56,7 +56,7 @@ func (a *Attempt) narrow(ctx context.Context) (err error) {
 func (a *Attempt) enabled() error {
 	keys := []ledger.Key{target(revoke.Tenant, ""), target(revoke.Client, a.caller.client.ID)}
 	for _, p := range a.caller.principals() {
-		keys = append(keys, target(revoke.Issuer, p.Issuer), target(revoke.Subject, subjectOf(p)))
+		keys = append(keys, vouching(p)...)
 	}
 	return disabled(a.view.Cutoffs, fault.InvalidRequest, keys...)
 }

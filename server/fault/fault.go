@@ -5,6 +5,7 @@
 package fault
 
 import (
+	"context"
 	"errors"
 	"fmt"
 )
@@ -116,14 +117,15 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // As returns err as an *Error. What nobody classified comes back as Internal, and what a store reported as
-// unreachable as Unavailable, so that a caller can always write the answer.
+// unreachable, or what took too long, as Unavailable, so that a caller can always write the answer.
 func As(err error) *Error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
 	switch {
-	case errors.Is(err, ErrUnavailable):
-		return Wrap(Unavailable, "store.unavailable", "The service cannot record decisions right now; try again shortly.", err)
+	case errors.Is(err, ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
+		return Wrap(Unavailable, "store.unavailable",
+			"The service cannot record decisions right now; try again shortly.", err)
 	case errors.Is(err, ErrConflict):
 		return Wrap(Conflict, "store.conflict", "Somebody else changed this at the same time; read it again and retry.", err)
 	}

@@ -14,6 +14,8 @@ func (e *Endpoints) Introspect(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
+	r, cancel := hurry(r)
+	defer cancel()
 	claims, err := e.cfg.Exchanger.Introspect(r.Context(), e.cfg.Slug(r), q)
 	switch {
 	case errors.Is(err, clients.ErrNone):

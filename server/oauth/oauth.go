@@ -7,9 +7,13 @@
 package oauth
 
 import (
+	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/bursar-sts/bursar/server/exchange"
 	"github.com/bursar-sts/bursar/server/fault"
@@ -24,12 +28,14 @@ type Config struct {
 	Logger *slog.Logger
 	// Observe is told the outcome of each request: the endpoint, and "ok" or the reason of the refusal.
 	Observe func(endpoint, outcome string)
+	Now     func() time.Time
 }
 
 // Endpoints serves the OAuth endpoints of every tenant.
 type Endpoints struct {
 	cfg      Config
 	provider fosite.OAuth2Provider
+	told     told
 }
 
 // New returns the endpoints.
@@ -41,11 +47,40 @@ func New(cfg Config) *Endpoints {
 func (e *Endpoints) refuse(w http.ResponseWriter, r *http.Request, endpoint string, err error) {
 	f := fault.As(err)
 	e.cfg.Observe(endpoint, f.Reason)
-	left := r.Context().Err() != nil // the caller; that is no failure of ours
-	if !left && (f.Kind == fault.Internal || f.Kind == fault.Unavailable) {
+	left := errors.Is(r.Context().Err(), context.Canceled) // the caller; that is no failure of ours
+	if !left && (f.Kind == fault.Internal || f.Kind == fault.Unavailable) && e.told.first(f.Reason, e.cfg.Now()) {
 		e.cfg.Logger.ErrorContext(r.Context(), "request failed", "endpoint", endpoint, "tenant", e.cfg.Slug(r), "reason", f.Reason, "error", f.Err)
 	}
 	writeError(w, f, `Basic realm="`+e.cfg.Slug(r)+`", charset="UTF-8"`)
+}
+
+// answerTime is how long a request may take once it has been read. What has no answer by then is 503, in less than 2 s.
+const answerTime = 1700 * time.Millisecond
+
+// hurry bounds what is left of a request.
+func hurry(r *http.Request) (*http.Request, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(r.Context(), answerTime)
+	return r.WithContext(ctx), cancel
+}
+
+// told keeps failures from filling the operator's log: who is not even authenticated can cause one with every request.
+type told struct {
+	mu   sync.Mutex
+	last map[string]time.Time // by reason, of which there are few
+}
+
+// first reports whether no failure for that reason was reported within the last second.
+func (t *told) first(reason string, now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.last == nil {
+		t.last = map[string]time.Time{}
+	}
+	if now.Sub(t.last[reason]) < time.Second {
+		return false
+	}
+	t.last[reason] = now
+	return true
 }
 
 // reject refuses a request that could not even be read.

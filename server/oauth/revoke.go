@@ -9,6 +9,8 @@ func (e *Endpoints) Revoke(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
+	r, cancel := hurry(r)
+	defer cancel()
 	if err := e.cfg.Exchanger.Revoke(r.Context(), e.cfg.Slug(r), q); err != nil {
 		e.refuse(w, r, "revoke", err)
 		return

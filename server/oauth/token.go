@@ -36,6 +36,8 @@ func (e *Endpoints) Token(w http.ResponseWriter, r *http.Request) {
 		e.reject(w, r, "token", err)
 		return
 	}
+	r, cancel := hurry(r)
+	defer cancel()
 	p := &pending{exchanger: e.cfg.Exchanger, slug: e.cfg.Slug(r), request: readRequest(r, form, credentials)}
 	if err := e.exchange(w, r, form, p); err != nil {
 		e.refuse(w, r, "token", err)

@@ -39,8 +39,8 @@ func (d *Directory) Draft(v *View, f *File, prune bool) (*Draft, error) {
 	for _, key := range draft.Unmanaged {
 		result = append(result, ledger.Row{Kind: key.Kind, ID: key.ID, Value: v.rows[key]})
 	}
-	retired := v.retired(f)
-	if err := check(d.plan(v.ID, v.Slug), v.Policies, result, v.otherRows(), retired); err != nil {
+	refused := append(v.retired(f), disabledEdits(draft.Edits, v)...)
+	if err := check(d.plan(v.ID, v.Slug), v.Policies, result, v.otherRows(), refused); err != nil {
 		return nil, err
 	}
 	for _, edit := range draft.Edits {
@@ -71,13 +71,13 @@ func (d *Directory) DraftNew(f *File) (ledger.Tenant, *Draft, error) {
 }
 
 // check builds the world that a change would leave behind and reports the tenant's mistakes.
-func check(p plan, before *policy.Policy, file, other []ledger.Row, retired []string) error {
+func check(p plan, before *policy.Policy, file, other []ledger.Row, refused []string) error {
 	p.draft, p.before = true, before
 	_, found, err := p.build(append(slices.Clone(file), other...), 0)
 	if err != nil {
 		return fault.Wrap(fault.Internal, "tenant.unreadable", "The tenant's configuration cannot be read.", err)
 	}
-	if found = append(found, retired...); len(found) > 0 {
+	if found = append(found, refused...); len(found) > 0 {
 		return invalid("file.mistakes", found)
 	}
 	return nil
@@ -89,6 +89,19 @@ func (v *View) retired(f *File) []string {
 	for i, client := range f.Clients {
 		if v.Retired(client.ID) {
 			found.add(fmt.Sprintf("clients[%d].id", i), "belonged to a client that was deleted and cannot be used again")
+		}
+	}
+	return found
+}
+
+// disabledEdits lists the deletions of what an operator has disabled: under another name it could be used at once, by
+// somebody who may edit and may not enable.
+func disabledEdits(edits []Edit, v *View) []string {
+	var found problems
+	for _, edit := range edits {
+		key := ledger.Key{Kind: edit.Kind, ID: edit.ID} // the kinds of rows and of cutoffs that can be disabled have one name
+		if _, disabled := v.Cutoffs.Disabled(key); edit.Action == Delete && disabled {
+			found.add(edit.Kind+" "+edit.ID, "is disabled by a revocation; it can be deleted after somebody has enabled it")
 		}
 	}
 	return found

@@ -13,18 +13,21 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// reader turns YAML into Go values strictly: an unknown field, a field given twice, a merge key or a second document
-// is a mistake, and all mistakes are found in one pass. The Go types speak JSON, so there is one set of field names.
+// reader turns YAML into Go values strictly: an unknown field, a field given twice, a field without a value, a merge key,
+// an alias or a second document is a mistake, and all mistakes are found in one pass. The Go types speak JSON, so there is
+// one set of field names.
+//
+// Aliases are refused because a short document can mean a very long one by them. A field without a value is refused
+// because it is more likely a template's missing variable than a wish for the default, which may allow more.
 type reader struct {
 	problems problems
-	nodes    int
 	depth    int
 }
 
-// Bounds of a document after its aliases are expanded. An alias may stand inside what it names.
 const (
-	maxNodes = 200_000
-	maxDepth = 32
+	maxDepth    = 32  // of nesting
+	maxProblems = 100 // that are reported
+	topLevel    = 3   // the depth of the lists of a tenant's objects, which may be empty: below the document and its mapping
 )
 
 // decode reads the single YAML document in data into target, a pointer to a struct.
@@ -59,12 +62,6 @@ func (r *reader) decode(data []byte, target any) {
 
 // value converts a node that is to fill a value of the given type. typ is nil where anything may stand.
 func (r *reader) value(n *yaml.Node, typ reflect.Type, path string) any {
-	if r.nodes++; r.nodes > maxNodes {
-		if r.nodes == maxNodes+1 {
-			r.problems.add("", "expands to too many values; use fewer aliases")
-		}
-		return nil
-	}
 	if r.depth == maxDepth {
 		r.mistake(n, path, "is nested too deeply")
 		return nil
@@ -78,7 +75,8 @@ func (r *reader) value(n *yaml.Node, typ reflect.Type, path string) any {
 	case yaml.DocumentNode:
 		return r.value(n.Content[0], typ, path)
 	case yaml.AliasNode:
-		return r.value(n.Alias, typ, path)
+		r.mistake(n, path, "is an alias; write out what it stands for")
+		return nil
 	case yaml.MappingNode:
 		return r.mapping(n, typ, path)
 	case yaml.SequenceNode:
@@ -124,6 +122,10 @@ func (r *reader) sequence(n *yaml.Node, typ reflect.Type, path string) any {
 		r.mistake(n, path, "must be "+want(typ)+", not a list")
 		return nil
 	}
+	if typ != nil && len(n.Content) == 0 && r.depth > topLevel {
+		r.mistake(n, path, "is an empty list; leave the field out, or name something")
+		return nil
+	}
 	list := make([]any, len(n.Content))
 	for i, item := range n.Content {
 		list[i] = r.value(item, elem, fmt.Sprintf("%s[%d]", path, i))
@@ -139,7 +141,14 @@ func (r *reader) scalar(n *yaml.Node, typ reflect.Type, path string) any {
 		r.mistake(n, path, "cannot be read")
 		return nil
 	}
-	if typ == nil || value == nil {
+	if value == nil && r.depth == topLevel {
+		return nil // a section with nothing in it
+	}
+	if typ != nil && (value == nil || value == "") {
+		r.mistake(n, path, "has no value; leave the field out, or give it one")
+		return nil
+	}
+	if typ == nil {
 		return value
 	}
 	// Only the whole type can say whether it accepts the scalar; it is asked here so that each mistake gets its path.
@@ -160,6 +169,12 @@ func (r *reader) scalar(n *yaml.Node, typ reflect.Type, path string) any {
 }
 
 func (r *reader) mistake(n *yaml.Node, path, what string) {
+	if len(r.problems) == maxProblems {
+		r.problems.add("", "there are more mistakes than are listed here")
+	}
+	if len(r.problems) > maxProblems {
+		return
+	}
 	r.problems.add(path, fmt.Sprintf("%s (line %d)", what, n.Line))
 }
 

@@ -147,7 +147,7 @@ func (w *World) compile(p plan, f *File, secrets []clients.SecretSet) []string {
 	w.Policies, list = policy.Compile(f.Policies, p.before)
 	found = append(found, list...)
 	checkReferences(&found, p, f)
-	if len(found) == 0 {
+	if len(found) == 0 && !p.draft { // nothing is fetched, or kept to be fetched, for what is not in force
 		w.ClientKeys = clientKeys{p.sources, p.id, p.ceiling}
 		w.Issuers = p.sources.Pool(p.id, p.ceiling, f.Issuers, conditions)
 	}
