@@ -37,8 +37,9 @@ func (r *report) chart() string {
 	}
 	bottom := chartTop + rowHeight*len(names)
 	height := bottom + 30 + 16*len(peers)
-	fmt.Fprintf(c, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12">`+"\n", chartWidth, height)
-	fmt.Fprintf(c, `<rect width="%d" height="%d" fill="#fff"/>`+"\n", chartWidth, height)
+	fmt.Fprintf(c, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif">`+"\n",
+		chartWidth, height)
+	c.rect(0, 0, chartWidth, float64(height), "#fff")
 	c.legend()
 	c.peers(bottom)
 	for i, name := range names {
@@ -72,7 +73,8 @@ func (c *chart) peers(bottom int) {
 	c.text(labelWidth-8, float64(bottom+20), "end", 11, "others, without any log, on another day:")
 	for i, p := range peers {
 		x, y := c.at(p.perCoreSecond), bottom+20+16*i
-		fmt.Fprintf(c, `<line x1="%.1f" x2="%.1f" y1="%d" y2="%d" stroke="#888" stroke-dasharray="4 3"/>`+"\n", x, x, chartTop-8, y-4)
+		fmt.Fprintf(c, `<line x1="%.1f" x2="%.1f" y1="%d" y2="%d" stroke="#888" stroke-dasharray="4 3"/>`+"\n",
+			x, x, chartTop-8, y-4)
 		c.text(x+5, float64(y), "start", 11, fmt.Sprintf("%s: %s", p.name, thousands(p.perCoreSecond)))
 	}
 }
@@ -95,7 +97,8 @@ func (c *chart) rect(x, y, width, height float64, color string) {
 }
 
 func (c *chart) outline(x, y, width, height float64) {
-	fmt.Fprintf(c, `<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" fill="none" stroke="#aaa"/>`+"\n", x, y, width, height)
+	fmt.Fprintf(c, `<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" fill="none" stroke="#aaa"/>`+"\n",
+		x, y, width, height)
 }
 
 func (c *chart) text(x, y float64, anchor string, size int, text string) {

@@ -23,7 +23,8 @@ type request []byte
 func post(endpoint, authorization string, form url.Values) request {
 	var b strings.Builder
 	body := form.Encode()
-	fmt.Fprintf(&b, "POST /t/acme/%s HTTP/1.1\r\nHost: bench\r\nContent-Type: application/x-www-form-urlencoded\r\n", endpoint)
+	fmt.Fprintf(&b, "POST /t/acme/%s HTTP/1.1\r\nHost: bench\r\n", endpoint)
+	b.WriteString("Content-Type: application/x-www-form-urlencoded\r\n")
 	if authorization != "" {
 		fmt.Fprintf(&b, "Authorization: %s\r\n", authorization)
 	}

@@ -45,8 +45,8 @@ func main() {
 	brief := flag.Bool("short", false, "measure for half a minute: less exact, and fewer tenants")
 	flag.StringVar(&o.json, "json", "", "write the figures to `FILE`")
 	flag.StringVar(&o.svg, "svg", "", "draw the figures to `FILE`")
-	flag.StringVar(&o.doc, "doc", "", "put the tables between the markers of `FILE`, a Markdown document")
-	flag.StringVar(&o.profile, "profile", "", "take CPU profiles of a binary with a profiler into `DIR`, instead of figures")
+	flag.StringVar(&o.doc, "doc", "", "put the tables between the markers of `FILE`, such as docs/benchmarks.md")
+	flag.StringVar(&o.profile, "profile", "", "take profiles of a binary with a profiler into `DIR`, instead of figures")
 	flag.Parse()
 	if *brief {
 		o.plan = short

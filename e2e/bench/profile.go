@@ -53,7 +53,7 @@ func (w *world) profile(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	spent := table{head: []string{"Share of the CPU time"}}
+	spent := table{head: []string{"% of the CPU time"}}
 	for _, share := range shares {
 		spent.rows = append(spent.rows, []string{share.name})
 	}
@@ -70,15 +70,20 @@ func (w *world) profile(ctx context.Context, o options) error {
 			}
 			spent.head = append(spent.head, fmt.Sprintf("%d %s", i+1, s.store))
 			for j := range spent.rows {
-				spent.rows[j] = append(spent.rows[j], fmt.Sprintf("%.1f %%", percent[j]))
+				spent.rows[j] = append(spent.rows[j], fmt.Sprintf("%.1f", percent[j]))
 			}
 		}
 	}
+	var text strings.Builder
 	for i, row := range rows {
-		fmt.Printf("%d: %s\n", i+1, row.name)
+		fmt.Fprintf(&text, "%d. %s\n", i+1, row.name)
 	}
-	fmt.Printf("\n%s", spent.markdown())
-	return nil
+	fmt.Fprintf(&text, "\n%s", spent.markdown())
+	fmt.Print(text.String())
+	if o.doc == "" {
+		return nil
+	}
+	return replace(o.doc, "profile", text.String())
 }
 
 func (w *world) profileRow(ctx context.Context, b *bench, row row, s *server, p plan, file string) error {
@@ -86,8 +91,16 @@ func (w *world) profileRow(ctx context.Context, b *bench, row row, s *server, p 
 	if err := b.refill(ctx, w, p.operations); err != nil {
 		return err
 	}
+	if _, err := row.measure(ctx, b, s, p); err != nil { // what is re-used has been seen before
+		return err
+	}
 	go func() { done <- s.fetchProfiles(ctx, file) }()
 	for {
+		if row.fresh { // the server is idle meanwhile, and its profile has no samples
+			if err := b.refill(ctx, w, p.operations); err != nil {
+				return err
+			}
+		}
 		if _, err := s.load(ctx, p.connections, row.requests(b, s, p.operations)); err != nil {
 			return err
 		}
@@ -95,11 +108,6 @@ func (w *world) profileRow(ctx context.Context, b *bench, row row, s *server, p 
 		case err := <-done:
 			return err
 		default:
-		}
-		if row.fresh { // the server is idle meanwhile, and its profile has no samples
-			if err := b.refill(ctx, w, p.operations); err != nil {
-				return err
-			}
 		}
 	}
 }
@@ -139,7 +147,7 @@ var shares = []struct {
 }{
 	{"ES256 verification", []string{"crypto/ecdsa.Verify"}},
 	{"ES256 signature", []string{"crypto/ecdsa.Sign", "crypto/ecdsa.(*PrivateKey).Sign"}},
-	{"garbage collection", []string{"runtime.gcBgMarkWorker", "runtime.gcAssistAlloc", "runtime.bgsweep", "runtime.bgscavenge"}},
+	{"garbage collection", []string{"runtime.gcBgMarkWorker", "runtime.gcAssist", "runtime.bgsweep", "runtime.bgscavenge"}},
 	{"store", []string{module + "/storage", "github.com/redis/", "go.etcd.io/bbolt"}},
 	{"record of the decision", []string{module + "/server/audit"}},
 	{"subject token, but for its signature", []string{module + "/server/identity"}},

@@ -112,8 +112,8 @@ func (r *report) markdown() string {
 }
 
 func (r *report) conditions() string {
-	return fmt.Sprintf("Measured on %s, shared with others; server with GOMAXPROCS=1; Redis %s; %d rounds of %d operations "+
-		"over %d connections.", r.Machine, r.Redis, r.Plan.rounds, r.Plan.operations, r.Plan.connections)
+	return fmt.Sprintf("Measured on %s, shared with others; server with GOMAXPROCS=1; Redis %s; %d rounds of %d "+
+		"operations over %d connections.", r.Machine, r.Redis, r.Plan.rounds, r.Plan.operations, r.Plan.connections)
 }
 
 type table struct {
@@ -135,7 +135,7 @@ func (r *report) tables() []table {
 }
 
 func (r *report) throughput() table {
-	t := table{head: []string{"Operation", "Store", "Per core-second", "Budget", "CPU µs", "min–max", "× pure", "p50 ms", "p99 ms"}}
+	t := table{head: strings.Split("Operation|Store|Per core-second|Budget|CPU µs|min–max|× pure|p50 ms|p99 ms", "|")}
 	for _, f := range r.Rows {
 		t.rows = append(t.rows, []string{f.Row, f.Store, thousands(f.PerCoreSecond), budget(thousands(f.Budget), f.short()),
 			fmt.Sprintf("%.0f", f.CPU), fmt.Sprintf("%.0f–%.0f", f.Least, f.Most), fmt.Sprintf("%.2f", f.Ratio),
@@ -155,7 +155,7 @@ func (r *report) cryptography() table {
 func (r *report) footprints() table {
 	t := table{head: []string{"Start and memory", "Store", "Figure", "Budget"}}
 	for _, s := range r.Start {
-		t.rows = append(t.rows, []string{fmt.Sprintf("start to ready, tenants in the store: %s", thousands(float64(s.Tenants))), s.Store,
+		t.rows = append(t.rows, []string{"start to ready, tenants in the store: " + thousands(float64(s.Tenants)), s.Store,
 			fmt.Sprintf("%.0f ms", s.Millis), budget(fmt.Sprintf("%d ms", startBudget), s.Millis > startBudget)})
 	}
 	for _, m := range r.Memory {
@@ -216,24 +216,20 @@ func (r *report) write(o options) error {
 	if o.doc == "" {
 		return nil
 	}
-	return replace(o.doc, r.markdown())
+	return replace(o.doc, "figures", r.markdown())
 }
 
-// The markers between which the tables stand in a document.
-const (
-	opening = "<!-- the bench writes from here -->\n"
-	closing = "<!-- to here -->\n"
-)
-
-func replace(file, tables string) error {
-	text, err := os.ReadFile(file)
+// replace puts text between the markers of a part of a document: <!-- part --> and <!-- /part -->, each on a line.
+func replace(file, part, text string) error {
+	opening, closing := "<!-- "+part+" -->\n", "<!-- /"+part+" -->\n"
+	old, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
-	before, rest, found := strings.Cut(string(text), opening)
+	before, rest, found := strings.Cut(string(old), opening)
 	_, after, closed := strings.Cut(rest, closing)
 	if !found || !closed {
-		return fmt.Errorf("%s has no place for the tables: %q … %q", file, opening, closing)
+		return fmt.Errorf("%s has no place for the %s", file, part)
 	}
-	return os.WriteFile(file, []byte(before+opening+"\n"+tables+"\n"+closing+after), 0o644)
+	return os.WriteFile(file, []byte(before+opening+"\n"+text+"\n"+closing+after), 0o644)
 }

@@ -165,6 +165,7 @@ func (s *series) add(row row, one sample, bare pure) {
 
 func (s *series) figures(row row, store string) figures {
 	cpu := median(s.cpu)
-	return figures{Row: row.name, Store: store, PerCoreSecond: 1e6 / cpu, CPU: cpu, Least: slices.Min(s.cpu), Most: slices.Max(s.cpu),
+	return figures{Row: row.name, Store: store,
+		PerCoreSecond: 1e6 / cpu, CPU: cpu, Least: slices.Min(s.cpu), Most: slices.Max(s.cpu),
 		Floor: median(s.floor), Ratio: median(s.ratio), P50: median(s.p50), P99: median(s.p99), Budget: row.budget}
 }

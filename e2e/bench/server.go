@@ -102,7 +102,8 @@ func (s *server) stop() {
 
 // prepare applies the tenant that everything is measured with, and makes its clients' secrets.
 func (s *server) prepare(ctx context.Context, w *world) error {
-	file := strings.NewReplacer("${people}", w.people.url, "${cluster}", w.cluster.url, "${audience}", audience).Replace(tenantFile)
+	vars := strings.NewReplacer("${people}", w.people.url, "${cluster}", w.cluster.url, "${audience}", audience)
+	file := vars.Replace(tenantFile)
 	if _, err := s.operator.Apply(ctx, "acme", []byte(file), operator.ApplyOptions{}); err != nil {
 		return fmt.Errorf("apply the tenant: %w", err)
 	}
