@@ -61,8 +61,8 @@ func New(cfg Config) *Service {
 	return s
 }
 
-// Stop ends the waits of Events, of those under way soon and of later ones at once: they answer with what there is. Call
-// it before a server drains, which otherwise waits for whoever follows a log.
+// Stop ends the waits of Events, of those under way soon and of later ones at once: they answer with what there is.
+// Call it before a server drains, which otherwise waits for whoever follows a log.
 func (s *Service) Stop() { s.stopping.Store(true) }
 
 func sleep(ctx context.Context, d time.Duration) error {

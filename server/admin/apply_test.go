@@ -60,8 +60,9 @@ func TestApplyRecordsEachObjectOnceInItsCommit(t *testing.T) {
 	count := map[string]int{}
 	for _, e := range all {
 		count[e.Name]++
-		if e.Body.Outcome != audit.Allowed || e.Body.Operator.ID != "admin.token" || e.Body.Request.IP != netip.MustParseAddr("192.0.2.1") ||
-			e.Body.Change.Before != "" || !strings.HasPrefix(e.Body.Change.After, "sha256:") {
+		if e.Body.Outcome != audit.Allowed || e.Body.Operator.ID != "admin.token" ||
+			e.Body.Request.IP != netip.MustParseAddr("192.0.2.1") || e.Body.Change.Before != "" ||
+			!strings.HasPrefix(e.Body.Change.After, "sha256:") {
 			t.Errorf("recorded %s", e.raw)
 		}
 	}

@@ -76,7 +76,8 @@ func HashToken(token string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// parseToken returns the tenant whose token s says it is, "" for the platform's. It spares the store what cannot be one.
+// parseToken returns the tenant whose token s says it is, "" for the platform's. It spares the store what cannot be
+// one.
 func parseToken(s string) (home string, ok bool) {
 	random, ok := strings.CutPrefix(s, tokenPrefix)
 	if !ok {

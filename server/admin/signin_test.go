@@ -200,7 +200,8 @@ func TestRefusedSignInsAreCounted(t *testing.T) {
 	w.apply("acme", file("acme", "bot"))
 	for range 50 {
 		for _, slug := range []string{"acme", "nowhere"} {
-			_, err := w.svc.Authenticate(t.Context(), admin.Credentials{Tenant: slug, Token: admin.NewToken(slug), IP: netip.MustParseAddr("192.0.2.9")})
+			_, err := w.svc.Authenticate(t.Context(), admin.Credentials{
+				Tenant: slug, Token: admin.NewToken(slug), IP: netip.MustParseAddr("192.0.2.9")})
 			wantKind(t, err, fault.Unauthenticated)
 		}
 	}

@@ -78,8 +78,8 @@ func (s *Service) Tenant(ctx context.Context, op Operator) (*Summary, error) {
 	return sum, nil
 }
 
-// read returns the operator's tenant as it stands now, for an action that needs no more than rows and cutoffs: it must be
-// possible to look, and to revoke, whatever is wrong with the configuration.
+// read returns the operator's tenant as it stands now, for an action that needs no more than rows and cutoffs: it must
+// be possible to look, and to revoke, whatever is wrong with the configuration.
 func (s *Service) read(ctx context.Context, op Operator, a Action) (*tenant.View, error) {
 	if err := s.allow(ctx, op, a); err != nil {
 		return nil, err

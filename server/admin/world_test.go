@@ -102,7 +102,8 @@ func (w *world) pass(d time.Duration) { _ = w.sleep(context.Background(), d) }
 // signIn returns the operator that a token is on a tenant's paths, or on the platform's.
 func (w *world) signIn(p *process, slug, token string) admin.Operator {
 	w.t.Helper()
-	op, err := p.svc.Authenticate(w.t.Context(), admin.Credentials{Tenant: slug, Token: token, IP: netip.MustParseAddr("192.0.2.1")})
+	op, err := p.svc.Authenticate(w.t.Context(), admin.Credentials{
+		Tenant: slug, Token: token, IP: netip.MustParseAddr("192.0.2.1")})
 	if err != nil {
 		w.t.Fatalf("sign in at %q: %v", slug, err)
 	}

@@ -195,7 +195,8 @@ func TestARequestIsOnlyWhereItCameFrom(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := history(t, l)[1].Body
-	if want := (audit.Request{IP: netip.MustParseAddr("fe80::1"), Node: "r1"}); b.Request != want || b.Actions[0] != "line?break" {
+	want := audit.Request{IP: netip.MustParseAddr("fe80::1"), Node: "r1"}
+	if b.Request != want || b.Actions[0] != "line?break" {
 		t.Errorf("got %+v", b)
 	}
 	if e.Body.Actions[0] != "line\nbreak" {

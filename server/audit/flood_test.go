@@ -22,7 +22,8 @@ func TestRefusalsAreCounted(t *testing.T) {
 		for caller := range 10 {
 			wg.Go(func() {
 				for call := range 1000 {
-					l.Refuse(origin, []string{"client.unknown", "subject.signature"}[call%2], netip.AddrFrom4([4]byte{192, 0, 2, byte(caller)}))
+					reason := []string{"client.unknown", "subject.signature"}[call%2]
+					l.Refuse(origin, reason, netip.AddrFrom4([4]byte{192, 0, 2, byte(caller)}))
 				}
 			})
 		}

@@ -81,7 +81,7 @@ func (db *DB) Addresses(ctx context.Context) ([]netip.AddrPort, error) {
 	return slices.Collect(maps.Keys(db.nodes.known)), err
 }
 
-// replicas yields the host and port of each replica, as it announced itself: slave0:ip=10.0.0.2,port=6379,state=online,…
+// replicas yields the host and port of each replica, as it announced itself: slave0:ip=10.0.0.2,port=6379,…
 func (p primary) replicas() iter.Seq2[string, string] {
 	return func(yield func(host, port string) bool) {
 		for i := 0; ; i++ {

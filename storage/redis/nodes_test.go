@@ -71,7 +71,8 @@ func startSentinel(t *testing.T, primary *storagetest.RedisServer) string {
 	path, log := filepath.Join(dir, "sentinel.conf"), filepath.Join(dir, "sentinel.log")
 	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(storagetest.FreePort(t)))
 	_, own, _ := net.SplitHostPort(address)
-	text := fmt.Sprintf("port %s\nbind 127.0.0.1\ndir %s\nlogfile %s\nsentinel monitor main %s %s 1\n", own, dir, log, host, port)
+	text := fmt.Sprintf("port %s\nbind 127.0.0.1\ndir %s\nlogfile %s\nsentinel monitor main %s %s 1\n",
+		own, dir, log, host, port)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -115,7 +115,8 @@ func scalar(s string) (string, error) {
 	return strings.TrimSuffix(string(text), "\n"), err
 }
 
-var initial = template.Must(template.New(DefaultFile).Funcs(template.FuncMap{"yaml": scalar}).Parse(`# The configuration of a bursar server.
+var initial = template.Must(template.New(DefaultFile).Funcs(template.FuncMap{"yaml": scalar}).Parse(
+	`# The configuration of a bursar server.
 # Check it with: bursar config check
 # Paths are relative to this file.
 

@@ -13,8 +13,8 @@ import (
 // recheck is how often a handshake looks whether the certificate's files have changed.
 const recheck = time.Minute
 
-// certificate is a TLS certificate that is renewed on disk while the server runs, as certificates are. One that cannot be
-// read is reported, and the last good one is used on.
+// certificate is a TLS certificate that is renewed on disk while the server runs, as certificates are. One that cannot
+// be read is reported, and the last good one is used on.
 type certificate struct {
 	files  config.TLS
 	logger *slog.Logger

@@ -17,7 +17,8 @@ import (
 	"github.com/bursar-sts/bursar/cmd/internal/config"
 )
 
-// A certificate that is renewed on disk is served within a minute; one that is broken leaves the last good one in place.
+// A certificate that is renewed on disk is served within a minute; one that is broken leaves the last good one in
+// place.
 func TestCertificateIsRenewed(t *testing.T) {
 	dir := t.TempDir()
 	files := config.TLS{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
@@ -27,7 +28,8 @@ func TestCertificateIsRenewed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		template := &x509.Certificate{SerialNumber: big.NewInt(serial), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"sts.example"}}
+		template := &x509.Certificate{SerialNumber: big.NewInt(serial), NotAfter: time.Now().Add(time.Hour),
+			DNSNames: []string{"sts.example"}}
 		cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 		if err != nil {
 			t.Fatal(err)
