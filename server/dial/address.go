@@ -16,6 +16,11 @@ var never = prefixes(
 	"fe80::/10",          // link-local
 	"fd00:ec2::/32",      // metadata services of AWS
 	"fd20:ce::254/128",   // metadata service of Google Cloud
+	"fd00:c1::/32",       // metadata service of Oracle Cloud
+	"fd00:42::/32",       // metadata service of Scaleway
+	"64:ff9b:1::/48",     // wraps an IPv4 address, for local translators (RFC 8215)
+	"2001::/32",          // Teredo, wraps an IPv4 address (RFC 4380)
+	"2002::/16",          // 6to4, wraps an IPv4 address (RFC 3056)
 	"ff00::/8",           // multicast
 )
 
@@ -38,18 +43,24 @@ var special6 = prefixes(
 	"2002::/16", // 6to4, which wraps any IPv4 address (RFC 3056)
 )
 
-var (
-	global6 = netip.MustParsePrefix("2000::/3")     // all that is assigned as global unicast
-	nat64   = netip.MustParsePrefix("64:ff9b::/96") // wraps an IPv4 address (RFC 6052 §2.1)
+// global6 is all that is assigned as global unicast.
+var global6 = netip.MustParsePrefix("2000::/3")
+
+// wrapping are the ranges whose last 32 bits are an IPv4 address.
+var wrapping = prefixes(
+	"64:ff9b::/96",    // for translators (RFC 6052 §2.1)
+	"::ffff:0:0:0/96", // likewise (RFC 2765 §2.1)
+	"::/96",           // IPv4-compatible, deprecated (RFC 4291 §2.5.5.1)
 )
 
 // unwrap returns the IPv4 address that an IPv6 one stands for, if it does: what is judged is where packets end.
 func unwrap(addr netip.Addr) netip.Addr {
-	if nat64.Contains(addr) {
-		bytes := addr.As16()
-		return netip.AddrFrom4([4]byte(bytes[12:]))
+	addr = addr.Unmap()
+	if addr.Is4() || addr.IsLoopback() || addr.IsUnspecified() || !within(wrapping, addr) {
+		return addr
 	}
-	return addr.Unmap()
+	bytes := addr.As16()
+	return netip.AddrFrom4([4]byte(bytes[12:]))
 }
 
 // public reports whether addr, unwrapped, is on the public internet. IPv6 is judged by what is global, so that ranges

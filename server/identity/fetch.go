@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/bursar-sts/bursar/clients/token"
@@ -98,19 +99,22 @@ func (f *fetcher) get(ctx context.Context, uri string) ([]byte, error) {
 	r.Header.Set("Accept", "application/json, application/jwk-set+json")
 	r.Header.Set("User-Agent", "bursar")
 	resp, err := f.client.Do(r)
+	if failed, ok := errors.AsType[*url.Error](err); ok {
+		err = failed.Err // without the URL, whose query may hold what is not for a log
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("get keys from %s: %w", r.URL.Host, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("get %s: status %d", uri, resp.StatusCode)
+		return nil, fmt.Errorf("get keys from %s: status %d", r.URL.Host, resp.StatusCode)
 	}
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxDocument+1))
 	if err != nil {
 		return nil, err
 	}
 	if len(data) > maxDocument {
-		return nil, fmt.Errorf("get %s: the answer is larger than %d bytes", uri, maxDocument)
+		return nil, fmt.Errorf("get keys from %s: the answer is larger than %d bytes", r.URL.Host, maxDocument)
 	}
 	return data, nil
 }

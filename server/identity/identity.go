@@ -30,7 +30,7 @@ type Principal struct {
 	JTI            string         // jti; empty if the token has none
 	Alg            string         // algorithm of the verified signature
 	KeyID          string         // kid of the header; empty if the token has none
-	Claims         map[string]any // the whole payload; numbers are float64
+	Claims         map[string]any // the whole payload; whole numbers are int64, others float64
 	Expiry         time.Time      // exp, rounded down to the second
 	Uses           []Use          // what the trusted issuer's tokens may be used for
 	RestrictsActor bool           // may_act names the only party who may act for the subject (RFC 8693 §4.4)

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"math"
@@ -80,8 +81,17 @@ type claims struct {
 // parseClaims reads a payload. It judges form only; now is what dates are plausible against.
 func parseClaims(payload []byte, now time.Time) (*claims, error) {
 	c := new(claims)
-	if err := json.Unmarshal(payload, &c.all); err != nil {
+	dec := json.NewDecoder(bytes.NewReader(payload))
+	dec.UseNumber()
+	if err := dec.Decode(&c.all); err != nil {
 		return nil, refuse(reasonMalformed, err)
+	}
+	for name, value := range c.all {
+		exactly, err := exact(value)
+		if err != nil {
+			return nil, refuse(reasonMalformed, err)
+		}
+		c.all[name] = exactly
 	}
 	var ok bool
 	if c.iss, ok = c.text("iss", maxClaim); !ok {
@@ -105,6 +115,31 @@ func parseClaims(payload []byte, now time.Time) (*claims, error) {
 		return nil, refuse(reasonDate, errors.New("no exp"))
 	}
 	return c, nil
+}
+
+// exact gives every number within value its Go type: int64 if it is whole and fits, else float64. Two ids that differ in
+// their last digit must not become one, as they would be if all numbers were float64.
+func exact(value any) (_ any, err error) {
+	switch v := value.(type) {
+	case json.Number:
+		if whole, err := v.Int64(); err == nil {
+			return whole, nil
+		}
+		return v.Float64()
+	case []any:
+		for i := range v {
+			if v[i], err = exact(v[i]); err != nil {
+				return nil, err
+			}
+		}
+	case map[string]any:
+		for name := range v {
+			if v[name], err = exact(v[name]); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return value, nil
 }
 
 // text returns a claim that is absent, or a string of 1 to limit bytes without control characters.
@@ -144,8 +179,16 @@ func (c *claims) date(name string, now time.Time) (time.Time, bool) {
 	if !present {
 		return time.Time{}, true
 	}
-	seconds, ok := value.(float64)
-	if !ok || seconds < 0 || math.Abs(seconds-float64(now.Unix())) > century.Seconds() {
+	var seconds float64
+	switch v := value.(type) {
+	case int64:
+		seconds = float64(v)
+	case float64:
+		seconds = v
+	default:
+		return time.Time{}, false
+	}
+	if !(seconds >= 0) || math.Abs(seconds-float64(now.Unix())) > century.Seconds() {
 		return time.Time{}, false
 	}
 	return time.Unix(int64(seconds), 0), true
