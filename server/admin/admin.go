@@ -127,6 +127,9 @@ func (s *Service) commit(ctx context.Context, v *tenant.View, c ledger.Change, e
 		return p, fmt.Errorf("change tenant %s: %w", v.Slug, err)
 	}
 	s.cfg.Directory.Observe(p)
+	// This process acts on its own change from now on. Should it not be able to read it back just now, the record of the
+	// next decision tells it.
+	_, _ = s.cfg.Directory.At(ctx, v.Slug, p)
 	return p, nil
 }
 

@@ -2,10 +2,12 @@ package admin
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
 
+	"github.com/bursar-sts/bursar/clients"
 	"github.com/bursar-sts/bursar/server/audit"
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/ledger"
@@ -60,6 +62,10 @@ func (s *Service) Revoke(ctx context.Context, op Operator, kind, value string) (
 	if !exists(v, target) {
 		return Receipt{}, fault.New(fault.NotFound, "cutoff.unknown",
 			"The tenant has nothing of that kind by that name; nothing was revoked.")
+	}
+	if client, bound := boundTo(v, target); bound {
+		return Receipt{}, invalid("cutoff.subject", "value: is an identity of the client "+client+"; revoke the client, by which the tokens "+
+			"are reached that it got as itself")
 	}
 	p, err := s.commit(ctx, v, ledger.Change{Cut: []ledger.Cut{{
 		Key: target, Keep: revoke.Keep, Disable: revoke.Kind(target.Kind).Disables(),
@@ -128,4 +134,25 @@ func exists(v *tenant.View, k ledger.Key) bool {
 		return has(tenant.KindIssuer, issuer)
 	}
 	return true
+}
+
+// boundTo returns the client whose identity a subject is. The tokens of such a client name the client and not the subject,
+// so that a cutoff of the subject would not reach them.
+func boundTo(v *tenant.View, k ledger.Key) (client string, bound bool) {
+	if revoke.Kind(k.Kind) != revoke.Subject {
+		return "", false
+	}
+	issuer, subject, _ := strings.Cut(k.ID, ":")
+	for _, row := range v.Rows(tenant.KindClient) {
+		var c clients.Client
+		if json.Unmarshal(row.Value, &c) != nil {
+			continue // a row that nobody can read must not stop a revocation
+		}
+		for _, binding := range c.Identities {
+			if binding.Issuer == issuer && binding.Subject == subject {
+				return c.ID, true
+			}
+		}
+	}
+	return "", false
 }
