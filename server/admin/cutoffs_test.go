@@ -145,3 +145,19 @@ func TestARevocationWhoseAnswerIsLost(t *testing.T) {
 		t.Errorf("%v, %v", list, err)
 	}
 }
+
+// TestASubjectThatIsAClient: its tokens name the client, so that a cutoff of the subject would leave them active.
+func TestASubjectThatIsAClient(t *testing.T) {
+	w := newWorld(t)
+	w.apply("acme", `apiVersion: bursar/v1
+tenant: acme
+clients: [{id: bot, kind: agent, identities: [{issuer: cluster, subject: "ns:bot"}]}]
+issuers: [{name: cluster, issuer: "https://cluster.example", jwks_uri: "https://cluster.example/jwks",
+  audiences: ["https://sts.example/t/acme"], use: [workload, subject]}]
+`)
+	_, err := w.svc.Revoke(t.Context(), w.root("acme"), "subject", "cluster:ns:bot")
+	wantReason(t, err, "cutoff.subject")
+	if _, err := w.svc.Revoke(t.Context(), w.root("acme"), "subject", "cluster:alice"); err != nil {
+		t.Error(err)
+	}
+}
