@@ -99,10 +99,6 @@ func object(pairs []any) m {
 	return o
 }
 
-func replacing(old, new string) func(*world, string) string {
-	return func(_ *world, s string) string { return strings.ReplaceAll(s, old, new) }
-}
-
 // payload signs changed bytes of the payload, which no JSON encoder would write.
 func payload(change func(string) string) func(*world, string) string {
 	return func(w *world, s string) string {
