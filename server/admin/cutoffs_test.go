@@ -113,7 +113,8 @@ func TestRevokeRefuses(t *testing.T) {
 		"an unknown client":      {ledger.Key{Kind: "client", ID: "bto"}, fault.NotFound},
 		"an unknown tool":        {ledger.Key{Kind: "tool", ID: "bot"}, fault.NotFound},
 		"an unknown issuer":      {ledger.Key{Kind: "issuer", ID: "bot"}, fault.NotFound},
-		"a subject of nobody":    {ledger.Key{Kind: "subject", ID: "client:bot"}, fault.NotFound},
+		"a subject of ours":      {ledger.Key{Kind: "subject", ID: "client:bot"}, fault.Invalid},
+		"a subject of nobody":    {ledger.Key{Kind: "subject", ID: "nobody:bot"}, fault.NotFound},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := w.svc.Revoke(t.Context(), w.root("acme"), row.target.Kind, row.target.ID)

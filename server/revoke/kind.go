@@ -72,6 +72,9 @@ func (k Kind) check(value string) error {
 		return scopes.CheckSlug(value)
 	case Subject:
 		issuer, sub, _ := token.SplitSubject(value)
+		if issuer == token.ClientIssuer {
+			return errors.New("names a client of ours; revoke the client instead, by its id")
+		}
 		if scopes.CheckSlug(issuer) != nil || sub == "" || len(value) > MaxValue || !utf8.ValidString(value) ||
 			strings.ContainsFunc(value, unicode.IsControl) {
 			return errors.New("must be the sub of the tokens: the trusted issuer's name, a colon, and its subject")

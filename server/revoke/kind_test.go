@@ -47,6 +47,8 @@ func TestParseTarget(t *testing.T) {
 		{"subject", "corp-sso:alice@corp.example", true},
 		{"subject", "corp-sso:system:serviceaccount:prod:bot", true},
 		{"subject", "corp-sso:", false},
+		{"subject", "client:ap-bot", false},
+		{"subject", "client-x:ap-bot", true},
 		{"subject", ":alice", false},
 		{"subject", "alice", false},
 		{"subject", "corp-sso:a\x00", false},
