@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/bursar-sts/bursar/clients"
 	"github.com/bursar-sts/bursar/server/oauth"
 	"github.com/bursar-sts/bursar/server/tenant"
 )
@@ -27,14 +26,7 @@ func (s *Server) metadata(form document) http.Handler {
 			"grant_types_supported":    []string{oauth.GrantTokenExchange},
 		}
 		for _, route := range s.routes {
-			if route.member == "" {
-				continue
-			}
-			members[route.member] = s.cfg.BaseURL + strings.Replace(route.path, "{tenant}", v.Slug, 1)
-			if route.methodsMember != "" {
-				members[route.methodsMember] = clients.Methods()
-				members[route.algsMember] = clients.AssertionAlgorithms()
-			}
+			route.announce(members, s.cfg.BaseURL+strings.Replace(route.path, "{tenant}", v.Slug, 1))
 		}
 		form(v, members)
 		text, err := json.Marshal(members)

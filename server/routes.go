@@ -3,6 +3,7 @@ package server
 import (
 	"net/http"
 
+	"github.com/bursar-sts/bursar/clients"
 	"github.com/bursar-sts/bursar/web"
 )
 
@@ -14,26 +15,40 @@ type route struct {
 	methods []string // allowed methods; nil where the handler decides
 	open    bool     // scripts of any origin may read it (CORS): public documents only
 	member  string   // the metadata member that announces it, "" for none
-	methodsMember,
-	algsMember string // the metadata members of its client authentication
+	client  string   // where clients authenticate: what the names of its metadata members begin with
+}
+
+// announce adds the route to a tenant's metadata, under its address.
+func (r route) announce(members map[string]any, address string) {
+	if r.member != "" {
+		members[r.member] = address
+	}
+	if r.client != "" {
+		members[r.client+"_endpoint"] = address
+		members[r.client+"_endpoint_auth_methods_supported"] = clients.Methods()
+		members[r.client+"_endpoint_auth_signing_alg_values_supported"] = clients.AssertionAlgorithms()
+	}
 }
 
 // table lists the routes of every tenant and of the server itself. Order does not matter.
 func (s *Server) table() []route {
 	read := []string{http.MethodGet, http.MethodHead}
 	return []route{
-		{name: "token", path: "/t/{tenant}/token", handler: http.HandlerFunc(s.oauth.Token), member: "token_endpoint",
-			methodsMember: "token_endpoint_auth_methods_supported", algsMember: "token_endpoint_auth_signing_alg_values_supported"},
-		{name: "introspect", path: "/t/{tenant}/introspect", handler: http.HandlerFunc(s.oauth.Introspect), member: "introspection_endpoint",
-			methodsMember: "introspection_endpoint_auth_methods_supported", algsMember: "introspection_endpoint_auth_signing_alg_values_supported"},
-		{name: "revoke", path: "/t/{tenant}/revoke", handler: http.HandlerFunc(s.oauth.Revoke), member: "revocation_endpoint",
-			methodsMember: "revocation_endpoint_auth_methods_supported", algsMember: "revocation_endpoint_auth_signing_alg_values_supported"},
-		{name: "jwks", path: "/t/{tenant}/jwks.json", handler: http.HandlerFunc(s.jwks), methods: read, open: true, member: "jwks_uri"},
-		{name: "authorize", path: "/t/{tenant}/authorize", handler: s.known(web.Authorize()), methods: read, member: "authorization_endpoint"},
+		{name: "token", client: "token", path: "/t/{tenant}/token", handler: http.HandlerFunc(s.oauth.Token)},
+		{name: "introspect", client: "introspection", path: "/t/{tenant}/introspect",
+			handler: http.HandlerFunc(s.oauth.Introspect)},
+		{name: "revoke", client: "revocation", path: "/t/{tenant}/revoke", handler: http.HandlerFunc(s.oauth.Revoke)},
+		{name: "jwks", member: "jwks_uri", path: "/t/{tenant}/jwks.json",
+			handler: http.HandlerFunc(s.jwks), methods: read, open: true},
+		{name: "authorize", member: "authorization_endpoint", path: "/t/{tenant}/authorize",
+			handler: s.known(web.Authorize()), methods: read},
 
-		{name: "metadata", path: "/.well-known/oauth-authorization-server/t/{tenant}", handler: s.metadata(oauthMetadata), methods: read, open: true},
-		{name: "metadata", path: "/.well-known/openid-configuration/t/{tenant}", handler: s.metadata(openidMetadata), methods: read, open: true},
-		{name: "metadata", path: "/t/{tenant}/.well-known/openid-configuration", handler: s.metadata(openidMetadata), methods: read, open: true},
+		{name: "metadata", path: "/.well-known/oauth-authorization-server/t/{tenant}",
+			handler: s.metadata(oauthMetadata), methods: read, open: true},
+		{name: "metadata", path: "/.well-known/openid-configuration/t/{tenant}",
+			handler: s.metadata(openidMetadata), methods: read, open: true},
+		{name: "metadata", path: "/t/{tenant}/.well-known/openid-configuration",
+			handler: s.metadata(openidMetadata), methods: read, open: true},
 
 		{name: "health", path: "/healthz", handler: http.HandlerFunc(healthy), methods: read},
 		{name: "ready", path: "/readyz", handler: http.HandlerFunc(s.ready), methods: read},
