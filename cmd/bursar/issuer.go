@@ -7,12 +7,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/bursar-sts/bursar/scopes"
 )
 
 // errNoAnswer is wrapped by errors that leave open what the issuer decided.
@@ -37,7 +38,7 @@ func (f *issuerFlags) add(cmd *cobra.Command, purpose string) {
 }
 
 func (f *issuerFlags) open() (*issuer, error) {
-	if err := checkAddress(f.url); err != nil {
+	if err := scopes.CheckURL(f.url, scopes.WithPath); err != nil {
 		return nil, usage("the issuer " + err.Error())
 	}
 	s := &issuer{url: f.url, id: f.clientID}
@@ -50,20 +51,6 @@ func (f *issuerFlags) open() (*issuer, error) {
 	var err error
 	s.secret, err = readSecret(f.secretFile)
 	return s, err
-}
-
-// checkAddress refuses what a token must not be sent to.
-func checkAddress(s string) error {
-	u, err := url.Parse(s)
-	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return errors.New("must be a URL without user, query and fragment")
-	}
-	addr, err := netip.ParseAddr(u.Hostname())
-	local := u.Hostname() == "localhost" || err == nil && addr.Unmap().IsLoopback()
-	if u.Scheme != "https" && (u.Scheme != "http" || !local) {
-		return errors.New("must be https; http is accepted for loopback addresses only")
-	}
-	return nil
 }
 
 // metadata is what is used of an issuer's metadata (RFC 8414 §2).
@@ -97,7 +84,7 @@ func (s *issuer) discover(ctx context.Context) (*metadata, error) {
 		if endpoint == "" {
 			continue
 		}
-		if err := checkAddress(endpoint); err != nil {
+		if err := scopes.CheckURL(endpoint, scopes.WithPath); err != nil {
 			return nil, fmt.Errorf("an endpoint in the metadata of the issuer %w", err)
 		}
 	}

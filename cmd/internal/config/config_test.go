@@ -102,7 +102,7 @@ tenants:
   initech:
 `
 	want := []string{
-		"base_url: must be scheme, host and port alone: no path, no slash at the end, no query (line 1)",
+		"base_url: must be an origin: scheme, host and port alone (line 1)",
 		"listen: is not a loopback address, and plain HTTP is for those only; give tls.cert and tls.key, " +
 			"or listen on 127.0.0.1 behind a proxy (line 2)",
 		"store: holds a password; name its place in store_password instead (line 3)",

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -112,36 +111,11 @@ func baseURL(s string) error {
 	if s == "" {
 		return fmt.Errorf("is required; it is the origin under which the server is reached, such as https://sts.example")
 	}
-	u, err := url.Parse(s)
-	switch {
-	case err != nil || u.Host == "" || u.Opaque != "":
-		return fmt.Errorf("must be an origin, such as https://sts.example")
-	case u.Scheme != "https" && u.Scheme != "http":
-		return fmt.Errorf("must begin with https://")
-	case u.Scheme == "http" && !loopback(u.Hostname()):
-		return fmt.Errorf("must begin with https://; plain http is for loopback addresses only")
-	case u.User != nil || s != u.Scheme+"://"+u.Host:
-		return fmt.Errorf("must be scheme, host and port alone: no path, no slash at the end, no query")
-	case s != strings.ToLower(s):
-		return fmt.Errorf("must be in lower case")
+	if err := scopes.CheckURL(s, scopes.Origin); err != nil {
+		return err
 	}
-	return port(u)
-}
-
-// port checks that the port of an origin is written only where it is needed.
-func port(u *url.URL) error {
-	p := u.Port()
-	if p == "" {
-		if strings.HasSuffix(u.Host, ":") {
-			return fmt.Errorf("ends in a colon without a port")
-		}
-		return nil
-	}
-	n, err := strconv.ParseUint(p, 10, 16)
-	switch {
-	case err != nil || n == 0 || strconv.FormatUint(n, 10) != p:
-		return fmt.Errorf("has a port that is not a number from 1 to 65535")
-	case u.Scheme == "https" && n == 443, u.Scheme == "http" && n == 80:
+	scheme, host, _ := strings.Cut(s, "://")
+	if scheme == "https" && strings.HasSuffix(host, ":443") || scheme == "http" && strings.HasSuffix(host, ":80") {
 		return fmt.Errorf("must not name the port that its scheme has anyway")
 	}
 	return nil
@@ -153,7 +127,7 @@ func (c *Config) listener(address string) error {
 		return fmt.Errorf("is required, such as 127.0.0.1:8080")
 	}
 	host, err := hostPort(address)
-	if err == nil && c.TLS.Cert == "" && !loopback(host) {
+	if err == nil && c.TLS.Cert == "" && !scopes.IsLoopback(host) {
 		return fmt.Errorf("is not a loopback address, and plain HTTP is for those only; give tls.cert and tls.key, " +
 			"or listen on 127.0.0.1 behind a proxy")
 	}
@@ -169,15 +143,6 @@ func hostPort(address string) (host string, err error) {
 		return "", fmt.Errorf("must end in a port from 0 to 65535")
 	}
 	return host, nil
-}
-
-// loopback reports whether a host is this machine's own and nobody else's. An empty host is every interface.
-func loopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.Unmap().IsLoopback()
 }
 
 func (c *Config) store() error {
