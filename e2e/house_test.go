@@ -32,11 +32,11 @@ var rooms = map[string]string{
 	"server/audit":    "server/fault server/ledger",
 	"server/revoke":   "clients/token scopes server/ledger",
 	"server/identity": "clients/token scopes server/dial server/fault server/ledger",
-	"server/tenant": "clients scopes scopes/policy server/audit server/fault server/identity server/keys server/ledger " +
+	"server/tenant": "clients clients/token scopes scopes/policy server/audit server/fault server/identity server/keys server/ledger " +
 		"server/revoke",
 	"server/exchange": "clients clients/token scopes scopes/policy server/audit server/fault server/identity server/ledger " +
 		"server/revoke server/tenant",
-	"server/admin": "clients scopes server/audit server/fault server/keys server/ledger server/revoke server/tenant",
+	"server/admin": "clients clients/token scopes server/audit server/fault server/keys server/ledger server/revoke server/tenant",
 	// surfaces
 	"server/oauth":    "clients server/exchange server/fault",
 	"server/adminapi": "clients clients/operator server/admin server/audit server/fault server/keys server/ledger server/tenant",

@@ -4,10 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/bursar-sts/bursar/clients"
+	"github.com/bursar-sts/bursar/clients/token"
 	"github.com/bursar-sts/bursar/server/audit"
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/ledger"
@@ -130,7 +130,7 @@ func exists(v *tenant.View, k ledger.Key) bool {
 	case revoke.Issuer:
 		return has(tenant.KindIssuer, k.ID)
 	case revoke.Subject:
-		issuer, _, _ := strings.Cut(k.ID, ":")
+		issuer, _, _ := token.SplitSubject(k.ID)
 		return has(tenant.KindIssuer, issuer)
 	}
 	return true
@@ -142,7 +142,7 @@ func boundTo(v *tenant.View, k ledger.Key) (client string, bound bool) {
 	if revoke.Kind(k.Kind) != revoke.Subject {
 		return "", false
 	}
-	issuer, subject, _ := strings.Cut(k.ID, ":")
+	issuer, subject, _ := token.SplitSubject(k.ID)
 	for _, row := range v.Rows(tenant.KindClient) {
 		var c clients.Client
 		if json.Unmarshal(row.Value, &c) != nil {

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 
 	"github.com/bursar-sts/bursar/clients"
+	"github.com/bursar-sts/bursar/clients/token"
 	"github.com/bursar-sts/bursar/server/audit"
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/identity"
@@ -176,12 +177,9 @@ func disabled(s *revoke.State, kind fault.Kind, keys ...ledger.Key) error {
 
 // vouching are the targets by which an identity can be switched off.
 func vouching(p *identity.Principal) []ledger.Key {
-	return []ledger.Key{target(revoke.Issuer, p.Issuer), target(revoke.Subject, subjectOf(p))}
+	return []ledger.Key{target(revoke.Issuer, p.Issuer), target(revoke.Subject, token.Subject(p.Issuer, p.Subject))}
 }
 
 func target(kind revoke.Kind, value string) ledger.Key {
 	return ledger.Key{Kind: string(kind), ID: value}
 }
-
-// subjectOf names somebody whom a trusted issuer vouches for, as in the sub of a token and in cutoffs.
-func subjectOf(p *identity.Principal) string { return p.Issuer + ":" + p.Subject }

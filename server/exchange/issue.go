@@ -142,7 +142,7 @@ func (a *Attempt) useOnce(ctx context.Context) error {
 
 // claim takes the single use of a token. It reports false if somebody else has.
 func (x *Exchanger) claim(ctx context.Context, v *tenant.View, p *identity.Principal) (fresh bool, err error) {
-	fresh, err = x.Claims.Claim(ctx, v.ID, onceKey(p), p.Expiry.Add(time.Minute))
+	fresh, err = x.Claims.Claim(ctx, v.ID, onceKey(p), p.Expiry.Add(clients.ReplayMargin))
 	if err != nil {
 		return false, fault.As(err)
 	}
@@ -172,7 +172,7 @@ func (a *Attempt) mint() (*minted, error) {
 // claims are those of the token (RFC 9068 §2.2). An agent as itself is the subject; one that acts for somebody is the
 // actor (RFC 8693 §4.1), and never becomes the subject.
 func (a *Attempt) claims() token.Claims {
-	client := "client:" + a.caller.client.ID
+	client := token.ClientSubject(a.caller.client.ID)
 	c := token.Claims{
 		Issuer: a.view.Issuer, Subject: client, SubProfile: agentProfile, Audience: a.grant.tool.Resource,
 		ClientID: a.caller.client.ID, Scope: a.grant.tool.Scope(a.grant.granted),
@@ -180,7 +180,7 @@ func (a *Attempt) claims() token.Claims {
 		Lineage: &token.Lineage{Issuers: a.caller.issuers()},
 	}
 	if a.caller.onBehalf {
-		c.Subject, c.SubProfile = subjectOf(a.caller.subject), ""
+		c.Subject, c.SubProfile = token.Subject(a.caller.subject.Issuer, a.caller.subject.Subject), ""
 		c.Act = &token.Actor{Issuer: a.view.Issuer, Subject: client, SubProfile: agentProfile}
 	}
 	return c
@@ -213,12 +213,12 @@ func (a *Attempt) event(outcome audit.Outcome, reason string) audit.Event {
 	}}
 	if client := a.caller.client; client != nil {
 		e.Body.ClientID = client.ID
-		e.Agent = "client:" + client.ID
+		e.Agent = token.ClientSubject(client.ID)
 		e.Body.Actor.Chain = []string{e.Agent}
 	}
 	e.Body.Subject, e.Body.ActorToken = presented(a.caller.subject), presented(a.caller.actor)
 	if a.caller.onBehalf {
-		e.Body.Actor.Chain = append(e.Body.Actor.Chain, subjectOf(a.caller.subject))
+		e.Body.Actor.Chain = append(e.Body.Actor.Chain, token.Subject(a.caller.subject.Issuer, a.caller.subject.Subject))
 	}
 	a.grant.describe(&e.Body)
 	return e

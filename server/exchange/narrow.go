@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/bursar-sts/bursar/clients/token"
 	"github.com/bursar-sts/bursar/scopes"
 	"github.com/bursar-sts/bursar/scopes/policy"
 	"github.com/bursar-sts/bursar/server/fault"
@@ -169,7 +170,7 @@ func identityOf(p *identity.Principal) policy.Identity {
 // limit sets the lifetime: the least of what the policy, the tool and every presented identity allow.
 func (a *Attempt) limit(g *grant) error {
 	g.issued = a.x.Directory.Now().Truncate(time.Second)
-	g.expiry = g.issued.Add(min(g.decision.TTL, g.tool.TTL(), tenant.MaxTTL))
+	g.expiry = g.issued.Add(min(g.decision.TTL, g.tool.TTL(), token.MaxLife))
 	for _, p := range a.caller.principals() {
 		if p.Expiry.Before(g.expiry) {
 			g.expiry = p.Expiry.Truncate(time.Second)

@@ -140,7 +140,7 @@ func toolOf(view *tenant.View, c *token.Claims) string {
 }
 
 func questionEvent(name string, outcome audit.Outcome, reason string, q Question, client *clients.Client, c *token.Claims) audit.Event {
-	return audit.Event{Name: name, Txn: c.Txn, Agent: "client:" + c.ClientID, Body: audit.Body{
+	return audit.Event{Name: name, Txn: c.Txn, Agent: token.ClientSubject(c.ClientID), Body: audit.Body{
 		Outcome: outcome, Reason: reason, ClientID: client.ID, Resource: c.Audience,
 		Token:   audit.Token{JTI: c.ID, Expiry: c.Expiry},
 		Request: audit.Request{IP: q.IP},

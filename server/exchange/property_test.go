@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/bursar-sts/bursar/clients/token"
 	"github.com/bursar-sts/bursar/scopes"
 	"github.com/bursar-sts/bursar/scopes/policy"
 	"github.com/bursar-sts/bursar/server/ledger"
@@ -90,7 +91,7 @@ func TestNothingIsWiderThanItsInputs(t *testing.T) {
 		}
 		life := time.Duration(c.Expiry-c.IssuedAt) * time.Second
 		switch {
-		case c.Expiry > latest, life > tool.TTL(), life > tenant.MaxTTL, life <= 0:
+		case c.Expiry > latest, life > tool.TTL(), life > token.MaxLife, life <= 0:
 			r.Fatalf("lives %v until %d; inputs end at %d, the tool allows %v", life, c.Expiry, latest, tool.TTL())
 		case life < ttl && life < tool.TTL() && c.Expiry < latest:
 			r.Fatalf("lives %v, less than everything allows", life)

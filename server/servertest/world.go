@@ -22,6 +22,7 @@ import (
 	"github.com/bursar-sts/bursar/server/identity"
 	"github.com/bursar-sts/bursar/server/keys"
 	"github.com/bursar-sts/bursar/server/ledger"
+	"github.com/bursar-sts/bursar/server/revoke"
 	"github.com/bursar-sts/bursar/server/tenant"
 	"github.com/bursar-sts/bursar/storage"
 	"github.com/bursar-sts/bursar/storage/storagetest"
@@ -228,7 +229,7 @@ func (w *World) Commit(slug string, c ledger.Change) ledger.Position {
 // Cut revokes; with disable it also disables.
 func (w *World) Cut(slug, kind, id string, disable bool) ledger.Position {
 	w.T.Helper()
-	return w.Commit(slug, ledger.Change{Cut: []ledger.Cut{{Key: ledger.Key{Kind: kind, ID: id}, Keep: 16 * time.Minute,
+	return w.Commit(slug, ledger.Change{Cut: []ledger.Cut{{Key: ledger.Key{Kind: kind, ID: id}, Keep: revoke.Keep,
 		Disable: disable}}})
 }
 

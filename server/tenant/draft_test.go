@@ -6,10 +6,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/ledger"
+	"github.com/bursar-sts/bursar/server/revoke"
 	"github.com/bursar-sts/bursar/server/servertest"
 	"github.com/bursar-sts/bursar/server/tenant"
 )
@@ -84,7 +84,7 @@ func TestWhatAFileDoesNotNameIsKeptUnlessPruned(t *testing.T) {
 	}
 	var cut []string
 	for _, c := range pruned.Change.Cut {
-		if c.Disable || c.Keep < tenant.MaxTTL+time.Minute {
+		if c.Disable || c.Keep != revoke.Keep {
 			t.Errorf("cuts %+v", c)
 		}
 		cut = append(cut, c.Kind+"/"+c.ID)

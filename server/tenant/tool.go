@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bursar-sts/bursar/clients/token"
 	"github.com/bursar-sts/bursar/scopes"
 	"github.com/bursar-sts/bursar/server/keys"
 )
@@ -36,9 +37,6 @@ const (
 	bare      = "bare"
 )
 
-// MaxTTL is the longest life of any token.
-const MaxTTL = keys.MaxTokenLife
-
 // Alg returns the algorithm that signs the tool's tokens.
 func (t *Tool) Alg() keys.Alg {
 	if t.SigningAlg == "" {
@@ -50,7 +48,7 @@ func (t *Tool) Alg() keys.Alg {
 // TTL returns the longest life of the tool's tokens.
 func (t *Tool) TTL() time.Duration {
 	if t.MaxTTL == 0 {
-		return MaxTTL
+		return token.MaxLife
 	}
 	return time.Duration(t.MaxTTL)
 }
@@ -100,8 +98,8 @@ func (t *Tool) check(base, slug string) []string {
 			p.add(fmt.Sprintf("actions[%d]", i), "is listed twice")
 		}
 	}
-	if ttl := time.Duration(t.MaxTTL); ttl != 0 && (ttl < time.Second || ttl > MaxTTL) {
-		p.add("max_ttl", "must be between 1s and 15m")
+	if ttl := time.Duration(t.MaxTTL); ttl != 0 && (ttl < time.Second || ttl > token.MaxLife) {
+		p.add("max_ttl", "must be between 1s and "+scopes.Duration(token.MaxLife).String())
 	}
 	if !slices.Contains([]keys.Alg{"", keys.ES256, keys.RS256, keys.EdDSA}, t.SigningAlg) {
 		p.add("signing_alg", "must be ES256, RS256 or EdDSA")
@@ -113,69 +111,58 @@ func (t *Tool) check(base, slug string) []string {
 }
 
 // CanonicalResource returns the form in which resource URIs are compared: scheme and host in lower case, no default
-// port, everything else byte for byte, so that a trailing slash is significant (RFC 8707 §2, RFC 3986 §6.2.3).
+// port, everything else byte for byte, so that a trailing slash is significant (RFC 8707 §2, RFC 3986 §6.2.3). It
+// refuses what scopes.CheckURL refuses of that form, and what two parsers could still read differently. Errors are the
+// end of a sentence.
 func CanonicalResource(raw string) (string, error) {
-	u, err := parseResource(raw)
-	if err != nil {
+	scheme, rest, _ := strings.Cut(raw, "://")
+	host := rest
+	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
+		host = rest[:end]
+	}
+	rest = rest[len(host):]
+	scheme, host = lower(scheme), lower(host)
+	if err := scopes.CheckURL(scheme+"://"+host+rest, scopes.WithQuery); err != nil {
 		return "", err
 	}
-	host := strings.ToLower(u.Host)
-	scheme := strings.ToLower(u.Scheme)
-	if port := defaultPorts[scheme]; port != "" {
-		host = strings.TrimSuffix(host, port)
+	u, err := url.Parse(scheme + "://" + host + rest)
+	if err != nil {
+		return "", errors.New("must be an absolute URL")
 	}
-	_, rest, _ := strings.Cut(raw, "://")
-	return scheme + "://" + host + rest[len(u.Host):], nil
+	for segment := range strings.SplitSeq(strings.ReplaceAll(u.Path, "\\", "/"), "/") {
+		if name, _, _ := strings.Cut(segment, ";"); name == "." || name == ".." {
+			return "", errors.New("must not hold dot segments")
+		}
+	}
+	if err := checkHost(u.Hostname()); err != nil {
+		return "", err
+	}
+	return scheme + "://" + strings.TrimSuffix(host, defaultPorts[scheme]) + rest, nil
 }
 
 var defaultPorts = map[string]string{"https": ":443", "http": ":80"}
 
-// parseResource accepts absolute hierarchical URIs without user info, fragment, dot segments or characters that two
-// parsers could read differently.
-func parseResource(raw string) (*url.URL, error) {
-	if len(raw) > 2048 {
-		return nil, errors.New("is longer than 2048 characters")
-	}
-	for i := range len(raw) {
-		if c := raw[i]; c <= 0x20 || c >= 0x7f || c == '\\' {
-			return nil, errors.New("may hold only printable ASCII without spaces and backslashes")
+// lower is strings.ToLower for ASCII alone: no other letter becomes one of a host name.
+func lower(s string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			r += 'a' - 'A'
 		}
-	}
-	u, err := url.Parse(raw)
-	switch {
-	case err == nil && u.User != nil:
-		return nil, errors.New("must not hold user info")
-	case err != nil || u.Opaque != "" || u.Hostname() == "" || !strings.Contains(raw, "://"+u.Host):
-		return nil, errors.New("must be an absolute URI such as https://api.example/v1")
-	case u.Fragment != "" || strings.Contains(raw, "#"):
-		return nil, errors.New("must not have a fragment (RFC 8707 section 2)")
-	}
-	for segment := range strings.SplitSeq(strings.ReplaceAll(u.Path, "\\", "/"), "/") {
-		if name, _, _ := strings.Cut(segment, ";"); name == "." || name == ".." {
-			return nil, errors.New("must not hold dot segments")
-		}
-	}
-	if err := checkHost(u); err != nil {
-		return nil, err
-	}
-	return u, nil
+		return r
+	}, s)
 }
 
-// checkHost refuses second spellings of a host or port, by which two names would be one server.
-func checkHost(u *url.URL) error {
-	host, port := u.Hostname(), u.Port()
-	if strings.HasSuffix(u.Host, ":") || strings.HasPrefix(port, "0") {
-		return errors.New("must hold a port without leading zeros, or none")
-	}
-	last := strings.ToLower(host[strings.LastIndexByte(host, '.')+1:])
+// checkHost refuses second spellings of a host, by which two names would be one server.
+func checkHost(host string) error {
+	last := host[strings.LastIndexByte(host, '.')+1:]
 	if strings.Contains(host, ":") || strings.Trim(last, "0123456789") == "" || strings.HasPrefix(last, "0x") {
-		if ip, err := netip.ParseAddr(host); err != nil || ip.Is4In6() || ip.String() != strings.ToLower(host) {
+		if ip, err := netip.ParseAddr(host); err != nil || ip.Is4In6() || ip.String() != host {
 			return errors.New("must hold a host name without a trailing dot, or an IP address in its usual form")
 		}
 		return nil
 	}
 	odd := func(r rune) bool {
-		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-._", r))
+		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && !strings.ContainsRune("-._", r)
 	}
 	if strings.ContainsFunc(host, odd) || strings.HasPrefix(host, ".") || strings.Contains(host, "..") {
 		return errors.New("must hold a host name of letters, digits, hyphens and dots")
@@ -185,12 +172,8 @@ func checkHost(u *url.URL) error {
 
 // checkResource reports why a tenant may not register the resource.
 func checkResource(raw, base, slug string) error {
-	u, err := parseResource(raw)
-	if err != nil {
+	if _, err := CanonicalResource(raw); err != nil {
 		return err
-	}
-	if u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())) {
-		return errors.New("must be https (http is allowed on loopback only)")
 	}
 	// Everything under the server's own origin belongs to somebody: a tenant may name its own path only.
 	if rest, ours := ownPath(raw, base); ours {
@@ -210,14 +193,6 @@ func ownPath(uri, base string) (rest string, ours bool) {
 	}
 	rest, ours = strings.CutPrefix(canonical, root)
 	return rest, ours && (rest == "" || rest[0] == '/' || rest[0] == '?')
-}
-
-func isLoopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
 }
 
 // Tools is one tenant's tools by name and by resource. The zero value knows none.

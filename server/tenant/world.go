@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/bursar-sts/bursar/clients"
+	"github.com/bursar-sts/bursar/clients/token"
 	"github.com/bursar-sts/bursar/scopes/policy"
 	"github.com/bursar-sts/bursar/server/audit"
 	"github.com/bursar-sts/bursar/server/identity"
@@ -163,7 +164,7 @@ func checkReferences(found *problems, p plan, f *File) {
 		if _, twice := issuers[x.Name]; twice {
 			found.add(path+".name", "is used twice")
 		}
-		if x.Name == "client" {
+		if x.Name == token.ClientIssuer {
 			found.add(path+".name", "is reserved: the subjects of its tokens would be named like clients of ours")
 		}
 		for _, at := range []struct{ field, uri string }{{"issuer", x.Issuer}, {"jwks_uri", x.JWKSURI}} {
