@@ -48,7 +48,7 @@ func (e *Endpoints) refuse(w http.ResponseWriter, r *http.Request, endpoint stri
 	f := fault.As(err)
 	e.cfg.Observe(endpoint, f.Reason)
 	left := errors.Is(r.Context().Err(), context.Canceled) // the caller; that is no failure of ours
-	if !left && (f.Kind == fault.Internal || f.Kind == fault.Unavailable) && e.told.first(f.Reason, e.cfg.Now()) {
+	if !left && (f.Kind == fault.Internal || f.Kind == fault.Unavailable) && e.told.first(f.Error(), e.cfg.Now()) {
 		e.cfg.Logger.ErrorContext(r.Context(), "request failed", "endpoint", endpoint, "tenant", e.cfg.Slug(r), "reason", f.Reason, "error", f.Err)
 	}
 	writeError(w, f, `Basic realm="`+e.cfg.Slug(r)+`", charset="UTF-8"`)
@@ -66,20 +66,22 @@ func hurry(r *http.Request) (*http.Request, context.CancelFunc) {
 // told keeps failures from filling the operator's log: who is not even authenticated can cause one with every request.
 type told struct {
 	mu   sync.Mutex
-	last map[string]time.Time // by reason, of which there are few
+	last map[string]time.Time // by what was told
 }
 
-// first reports whether no failure for that reason was reported within the last second.
-func (t *told) first(reason string, now time.Time) bool {
+const maxTold = 1000 // failures that are remembered
+
+// first reports whether that failure was not told within the last second.
+func (t *told) first(failure string, now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.last == nil {
+	if t.last == nil || len(t.last) == maxTold {
 		t.last = map[string]time.Time{}
 	}
-	if now.Sub(t.last[reason]) < time.Second {
+	if now.Sub(t.last[failure]) < time.Second {
 		return false
 	}
-	t.last[reason] = now
+	t.last[failure] = now
 	return true
 }
 
