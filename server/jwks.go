@@ -11,8 +11,8 @@ import (
 	"github.com/bursar-sts/bursar/server/keys"
 )
 
-// jwks serves a tenant's public keys (RFC 7517 §5): the active ones, the next ones before they are used, and retired ones
-// until the last token that they signed has expired.
+// jwks serves a tenant's public keys (RFC 7517 §5): the active ones, the next ones before they are used, and retired
+// ones until the last token that they signed has expired.
 func (s *Server) jwks(w http.ResponseWriter, r *http.Request) {
 	v, ok := s.view(w, r)
 	if !ok {

@@ -147,7 +147,8 @@ var shares = []struct {
 }{
 	{"ES256 verification", []string{"crypto/ecdsa.Verify"}},
 	{"ES256 signature", []string{"crypto/ecdsa.Sign", "crypto/ecdsa.(*PrivateKey).Sign"}},
-	{"garbage collection", []string{"runtime.gcBgMarkWorker", "runtime.gcAssist", "runtime.bgsweep", "runtime.bgscavenge"}},
+	{"garbage collection", []string{
+		"runtime.gcBgMarkWorker", "runtime.gcAssist", "runtime.bgsweep", "runtime.bgscavenge"}},
 	{"store", []string{module + "/storage", "github.com/redis/", "go.etcd.io/bbolt"}},
 	{"record of the decision", []string{module + "/server/audit"}},
 	{"subject token, but for its signature", []string{module + "/server/identity"}},

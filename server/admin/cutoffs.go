@@ -64,8 +64,9 @@ func (s *Service) Revoke(ctx context.Context, op Operator, kind, value string) (
 			"The tenant has nothing of that kind by that name; nothing was revoked.")
 	}
 	if client, bound := boundTo(v, target); bound {
-		return Receipt{}, invalid("cutoff.subject", "value: is an identity of the client "+client+"; revoke the client, by which the tokens "+
-			"are reached that it got as itself")
+		return Receipt{}, invalid("cutoff.subject",
+			"value: is an identity of the client "+client+"; revoke the client, by which the tokens are reached that it "+
+				"got as itself")
 	}
 	p, err := s.commit(ctx, v, ledger.Change{Cut: []ledger.Cut{{
 		Key: target, Keep: revoke.Keep, Disable: revoke.Kind(target.Kind).Disables(),
@@ -136,8 +137,8 @@ func exists(v *tenant.View, k ledger.Key) bool {
 	return true
 }
 
-// boundTo returns the client whose identity a subject is. The tokens of such a client name the client and not the subject,
-// so that a cutoff of the subject would not reach them.
+// boundTo returns the client whose identity a subject is. The tokens of such a client name the client and not the
+// subject, so that a cutoff of the subject would not reach them.
 func boundTo(v *tenant.View, k ledger.Key) (client string, bound bool) {
 	if revoke.Kind(k.Kind) != revoke.Subject {
 		return "", false

@@ -25,8 +25,8 @@ type caller struct {
 	onBehalf bool                // the client acts for subject, not as itself
 }
 
-// identify finds the agent. A workload's token can come in three places: as client_assertion, as actor_token when it acts
-// for somebody, or alone, as subject_token. Whatever else proves a client must name the same one.
+// identify finds the agent. A workload's token can come in three places: as client_assertion, as actor_token when it
+// acts for somebody, or alone, as subject_token. Whatever else proves a client must name the same one.
 func (a *Attempt) identify(ctx context.Context) error {
 	a.caller = caller{}
 	authenticator := a.x.authenticator(a.view)
@@ -78,7 +78,8 @@ func (a *Attempt) identifyByToken(ctx context.Context) error {
 		return err
 	}
 	if client.Auth.Method != clients.MethodWorkload {
-		return fault.New(fault.InvalidClient, "client.method", "The client is registered for another authentication method; use that one.")
+		return fault.New(fault.InvalidClient, "client.method",
+			"The client is registered for another authentication method; use that one.")
 	}
 	if id := a.req.Credentials.ClientID; id != "" && id != client.ID {
 		return otherClient()
@@ -120,7 +121,8 @@ func (a *Attempt) resolveActor(ctx context.Context) error {
 	}
 	a.caller.actor = actor
 	if bound, err := a.bound(ctx, "subject", a.caller.subject); err == nil && bound.ID == a.caller.client.ID {
-		return bad("subject.is_actor", "subject_token and actor_token are of the same agent; to act as itself, leave actor_token out.")
+		return bad("subject.is_actor",
+			"subject_token and actor_token are of the same agent; to act as itself, leave actor_token out.")
 	}
 	return a.actFor(a.caller.subject)
 }
@@ -132,7 +134,8 @@ func (a *Attempt) actFor(subject *identity.Principal) error {
 	}
 	if subject.RestrictsActor {
 		// The claim names the only party who may act, and there is no rule yet by which a party is one of our clients.
-		return bad("subject.may_act", "The subject token restricts who may act for its subject (may_act), which is not available in this version.")
+		return bad("subject.may_act",
+			"The subject token restricts who may act for its subject (may_act), which is not available in this version.")
 	}
 	a.caller.onBehalf = true
 	return nil
@@ -171,15 +174,16 @@ func (a *Attempt) bound(ctx context.Context, role string, p *identity.Principal)
 	client, err := a.view.Clients.Match(ctx, p.Issuer, p.Subject, p.Claims)
 	switch {
 	case errors.Is(err, clients.ErrAmbiguous):
-		return nil, fault.Wrap(fault.InvalidRequest, role+".ambiguous", "More than one client is registered for this identity; an operator "+
-			"must remove it from all but one.", err)
+		return nil, fault.Wrap(fault.InvalidRequest, role+".ambiguous",
+			"More than one client is registered for this identity; an operator must remove it from all but one.", err)
 	case err != nil:
 		return nil, fault.Wrap(fault.InvalidRequest, role+".unbound", unboundSentence, err)
 	}
 	return client, nil
 }
 
-const unboundSentence = "No client is registered for the identity in this token; an operator must add it to a client's identities."
+const unboundSentence = "No client is registered for the identity in this token; " +
+	"an operator must add it to a client's identities."
 
 // mustBe refuses a workload's token that is not of the client found already.
 func (a *Attempt) mustBe(ctx context.Context, role string, p *identity.Principal) error {
@@ -194,7 +198,8 @@ func (a *Attempt) mustBe(ctx context.Context, role string, p *identity.Principal
 }
 
 func otherClient() error {
-	return fault.New(fault.InvalidClient, "client.contradiction", "The credentials and tokens of the request name different clients.")
+	return fault.New(fault.InvalidClient, "client.contradiction",
+		"The credentials and tokens of the request name different clients.")
 }
 
 // authenticator authenticates the clients of the view's tenant.

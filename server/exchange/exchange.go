@@ -1,10 +1,11 @@
 // Package exchange decides who gets which token (RFC 8693). An Attempt goes through fixed steps, each of which can only
 // narrow what the ones before it left:
 //
-//	who asks → what was presented → which tool → which actions → the policy → how long → mint → record → release
+//	who asks → what was presented → which tool → which actions → the policy → how long
+//	→ mint → record → release
 //
-// Nothing is released that is not recorded, and nothing that a revocation or a change of configuration, committed before
-// the record, would have refused.
+// Nothing is released that is not recorded, and nothing that a revocation or a change of configuration, committed
+// before the record, would have refused.
 package exchange
 
 import (
@@ -89,7 +90,7 @@ func (a *Attempt) Decide(ctx context.Context) error {
 // Refuse ends the attempt with a refusal that its surface found, and records it.
 func (a *Attempt) Refuse(ctx context.Context, err error) error { return a.refuse(ctx, err) }
 
-// Reject counts a request that could not be read. The error is not nil only if there is no such tenant, or nobody can say.
+// Reject counts a request that could not be read. It fails only if there is no such tenant, or nobody can say.
 func (x *Exchanger) Reject(ctx context.Context, slug, reason string, ip netip.Addr) error {
 	view, err := x.Directory.View(ctx, slug)
 	if err != nil {
@@ -99,8 +100,8 @@ func (x *Exchanger) Reject(ctx context.Context, slug, reason string, ip netip.Ad
 	return nil
 }
 
-// again makes the whole decision anew, on the view as it is now. Whatever becomes of it is recorded as the client's that
-// was found before.
+// again makes the whole decision anew, on the view as it is now. Whatever becomes of it is recorded as the client's
+// that was found before.
 func (a *Attempt) again(ctx context.Context) error {
 	before := a.caller.client
 	a.grant = nil
@@ -115,8 +116,8 @@ func (a *Attempt) again(ctx context.Context) error {
 	return err
 }
 
-// settle decides what becomes of a step's outcome. A refusal, or an issuer that does not answer, may rest on a view that is
-// out of date, so it counts only once the newest view gives it too; then it is recorded, and returned.
+// settle decides what becomes of a step's outcome. A refusal, or an issuer that does not answer, may rest on a view
+// that is out of date, so it counts only once the newest view gives it too; then it is recorded, and returned.
 func (a *Attempt) settle(ctx context.Context, err error, retry func(context.Context) error) error {
 	for range maxTurns {
 		if err == nil || fault.As(err).Kind == fault.Internal {

@@ -54,7 +54,8 @@ func (a *Attempt) Issue(ctx context.Context) (*Result, error) {
 			return nil, err
 		}
 	}
-	return nil, fault.New(fault.Unavailable, "tenant.changing", "The tenant's configuration is being changed; try again shortly.")
+	return nil, fault.New(fault.Unavailable, "tenant.changing",
+		"The tenant's configuration is being changed; try again shortly.")
 }
 
 // confirm reports whether the token may be released given that the tenant had reached p when it was recorded. If it may
@@ -83,8 +84,8 @@ func (a *Attempt) confirm(ctx context.Context, m *minted, p ledger.Position) (so
 	return true, nil
 }
 
-// gives reports whether what is granted now would give a token like m that lives at least as long, and m is signed with a
-// key that still counts.
+// gives reports whether what is granted now would give a token like m that lives at least as long, and m is signed with
+// a key that still counts.
 func (a *Attempt) gives(m *minted) bool {
 	c := a.claims()
 	if c.Expiry < m.claims.Expiry || a.grant.tool.Alg() != m.tool.Alg() {
@@ -99,8 +100,8 @@ func (a *Attempt) gives(m *minted) bool {
 	return bytes.Equal(c.Marshal(), m.claims.Marshal())
 }
 
-// withhold records that a recorded token was not released, and why. It does so even if the caller has left: the log would
-// say that the token was issued.
+// withhold records that a recorded token was not released, and why. It does so even if the caller has left: the log
+// would say that the token was issued.
 func (a *Attempt) withhold(ctx context.Context, m *minted, why error) error {
 	reason := audit.NotReleased
 	if why != nil && !errors.Is(why, context.Canceled) {
@@ -133,7 +134,8 @@ func (a *Attempt) useOnce(ctx context.Context) error {
 		case !fresh && p == a.caller.proof.Principal:
 			return assertionReplayed()
 		case !fresh:
-			return bad("subject.replayed", "A presented token was used before, and its issuer's tokens may be used once; get a new one.")
+			return bad("subject.replayed",
+				"A presented token was used before, and its issuer's tokens may be used once; get a new one.")
 		}
 		a.used[key] = true
 	}
@@ -150,8 +152,8 @@ func (x *Exchanger) claim(ctx context.Context, v *tenant.View, p *identity.Princ
 }
 
 func assertionReplayed() error {
-	return fault.New(fault.InvalidClient, clients.ReasonAssertionReplayed, "The client assertion was used before, and its issuer's tokens "+
-		"may be used once; get a new one.")
+	return fault.New(fault.InvalidClient, clients.ReasonAssertionReplayed,
+		"The client assertion was used before, and its issuer's tokens may be used once; get a new one.")
 }
 
 // onceKey names a token by its issuer and jti, never by its bytes: one signed token has many spellings.
@@ -161,12 +163,17 @@ func (a *Attempt) mint() (*minted, error) {
 	m := &minted{claims: a.claims(), tool: a.grant.tool, view: a.view}
 	signer, err := m.view.Ring.Signer(m.tool.Alg(), a.x.Directory.Now())
 	if err != nil {
-		return nil, fault.Wrap(fault.Unavailable, "key.unavailable", "The signing key is not available; try again shortly.", err)
+		return nil, noKey(err)
 	}
 	if m.compact, err = signer.Sign(token.Type, m.claims.Marshal()); err != nil {
-		return nil, fault.Wrap(fault.Unavailable, "key.unavailable", "The signing key is not available; try again shortly.", err)
+		return nil, noKey(err)
 	}
 	return m, nil
+}
+
+func noKey(err error) error {
+	return fault.Wrap(fault.Unavailable, "key.unavailable",
+		"The signing key is not available; try again shortly.", err)
 }
 
 // claims are those of the token (RFC 9068 §2.2). An agent as itself is the subject; one that acts for somebody is the
@@ -243,7 +250,8 @@ func (a *Attempt) issuedEvent(m *minted) audit.Event {
 
 func tokenRecord(m *minted) audit.Token {
 	sum := sha256.Sum256([]byte(m.compact))
-	return audit.Token{JTI: m.claims.ID, Hash: base64.RawURLEncoding.EncodeToString(sum[:]), Expiry: m.claims.Expiry, Type: token.Type}
+	hash := base64.RawURLEncoding.EncodeToString(sum[:])
+	return audit.Token{JTI: m.claims.ID, Hash: hash, Expiry: m.claims.Expiry, Type: token.Type}
 }
 
 func presented(p *identity.Principal) audit.Presented {

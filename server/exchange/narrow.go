@@ -116,12 +116,13 @@ func noTarget(reason, public string) error { return fault.New(fault.InvalidTarge
 func requestedScope(tool *tenant.Tool, param string) (scopes.Set, error) {
 	words, err := scopes.Words(param)
 	if err != nil {
-		return scopes.Set{}, fault.Wrap(fault.InvalidScope, "scope.malformed", "scope must be at most 64 words in the characters of "+
-			"RFC 6749 section 3.3, separated by single spaces.", err)
+		return scopes.Set{}, fault.Wrap(fault.InvalidScope, "scope.malformed",
+			"scope must be at most 64 words in the characters of RFC 6749 section 3.3, separated by single spaces.", err)
 	}
 	set, err := tool.Requested(words)
 	if err != nil {
-		return scopes.Set{}, fault.Wrap(fault.InvalidScope, "scope.unknown", "scope holds a word that is no scope of this tool.", err)
+		return scopes.Set{}, fault.Wrap(fault.InvalidScope, "scope.unknown",
+			"scope holds a word that is no scope of this tool.", err)
 	}
 	return set, nil
 }
@@ -142,7 +143,8 @@ func (a *Attempt) decide(ctx context.Context, g *grant) error {
 	case !g.decision.Allowed:
 		return denied(g.decision.Denial)
 	case g.granted.Empty() || !g.granted.Covers(g.requested):
-		return fault.New(fault.Internal, "policy.narrower", "Internal error.") // the policy granted something else than it was asked
+		// The policy granted something else than it was asked.
+		return fault.New(fault.Internal, "policy.narrower", "Internal error.")
 	}
 	return nil
 }

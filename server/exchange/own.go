@@ -23,9 +23,9 @@ type Question struct {
 	IP          netip.Addr
 }
 
-// Introspect returns the claims of a token that is active and addressed to one of the caller's tools (RFC 7662), and nil
-// for every other token, for whatever reason. The store is asked each time: what was revoked before the call is inactive.
-// Errors are *fault.Error: InvalidClient, NotFound, Unavailable. What is odd or refused is recorded.
+// Introspect returns the claims of a token that is active and addressed to one of the caller's tools (RFC 7662), and
+// nil for every other token, for whatever reason. The store is asked each time: what was revoked before the call is
+// inactive. Errors are *fault.Error: InvalidClient, NotFound, Unavailable. What is odd or refused is recorded.
 func (x *Exchanger) Introspect(ctx context.Context, slug string, q Question) (*token.Claims, error) {
 	view, client, err := x.ask(ctx, slug, q)
 	if err != nil {
@@ -52,8 +52,8 @@ func (x *Exchanger) Introspect(ctx context.Context, slug string, q Question) (*t
 
 // Revoke revokes a token (RFC 7009) for the client that it was issued to, or for a resource server that it is addressed
 // to; its descendants go with it. A token that is unknown, expired or revoked already is no error. Errors are
-// *fault.Error: InvalidClient, InvalidGrant for somebody else's token, NotFound, Unavailable; after the last nobody knows
-// whether the token is revoked.
+// *fault.Error: InvalidClient, InvalidGrant for somebody else's token, NotFound, Unavailable; after the last nobody
+// knows whether the token is revoked.
 func (x *Exchanger) Revoke(ctx context.Context, slug string, q Question) error {
 	view, client, err := x.ask(ctx, slug, q)
 	if err != nil {
@@ -139,7 +139,8 @@ func toolOf(view *tenant.View, c *token.Claims) string {
 	return ""
 }
 
-func questionEvent(name string, outcome audit.Outcome, reason string, q Question, client *clients.Client, c *token.Claims) audit.Event {
+func questionEvent(name string, outcome audit.Outcome, reason string, q Question,
+	client *clients.Client, c *token.Claims) audit.Event {
 	return audit.Event{Name: name, Txn: c.Txn, Agent: token.ClientSubject(c.ClientID), Body: audit.Body{
 		Outcome: outcome, Reason: reason, ClientID: client.ID, Resource: c.Audience,
 		Token:   audit.Token{JTI: c.ID, Expiry: c.Expiry},

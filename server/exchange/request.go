@@ -60,7 +60,8 @@ func (r *Request) check() error {
 	case r.ActorToken != "" && !foreign(r.ActorTokenType):
 		return bad("request.actor_token_type", "actor_token_type must be the type jwt or id_token of RFC 8693 section 3.")
 	case r.RequestedTokenType != "" && r.RequestedTokenType != TypeAccessToken:
-		return bad("request.requested_token_type", "requested_token_type must be the type access_token of RFC 8693 section 3.")
+		return bad("request.requested_token_type",
+			"requested_token_type must be the type access_token of RFC 8693 section 3.")
 	}
 	return nil
 }

@@ -117,8 +117,8 @@ func parseClaims(payload []byte, now time.Time) (*claims, error) {
 	return c, nil
 }
 
-// exact gives every number within value its Go type: int64 if it is whole and fits, else float64. Two ids that differ in
-// their last digit must not become one, as they would be if all numbers were float64.
+// exact gives every number within value its Go type: int64 if it is whole and fits, else float64. Two ids that differ
+// in their last digit must not become one, as they would be if all numbers were float64.
 func exact(value any) (_ any, err error) {
 	switch v := value.(type) {
 	case json.Number:

@@ -14,7 +14,9 @@ import (
 // count; any other Authorization header is a credential that fails.
 func readCredentials(r *http.Request, form url.Values) (clients.Credentials, error) {
 	c := clients.Credentials{
-		ClientID: form.Get("client_id"), AssertionType: form.Get("client_assertion_type"), Assertion: form.Get("client_assertion"),
+		ClientID:      form.Get("client_id"),
+		AssertionType: form.Get("client_assertion_type"),
+		Assertion:     form.Get("client_assertion"),
 	}
 	if secret := form.Get("client_secret"); secret != "" {
 		c.Post = &clients.IDSecret{ID: c.ClientID, Secret: secret}
@@ -34,9 +36,10 @@ func readCredentials(r *http.Request, form url.Values) (clients.Credentials, err
 	return c, nil
 }
 
-// readBasic reads an Authorization header of scheme Basic, whose id and secret are form-encoded inside (RFC 6749 §2.3.1).
+// readBasic reads an Authorization header of scheme Basic, in which id and secret are form-encoded (RFC 6749 §2.3.1).
 func readBasic(header string) (*clients.IDSecret, error) {
-	wrong := fault.New(fault.InvalidClient, "client.authorization", "The Authorization header is not Basic with a form-encoded client id and secret.")
+	wrong := fault.New(fault.InvalidClient, "client.authorization",
+		"The Authorization header is not Basic with a form-encoded client id and secret.")
 	scheme, encoded, _ := strings.Cut(header, " ")
 	if !strings.EqualFold(scheme, "Basic") {
 		return nil, wrong

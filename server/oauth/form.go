@@ -25,8 +25,8 @@ const (
 var repeatable = []string{"resource", "audience"}
 
 // readForm reads the one form that every endpoint here takes: POST, application/x-www-form-urlencoded in UTF-8, small,
-// nothing in the query, no parameter twice. It is stricter than net/http, which would accept multipart bodies, merge the
-// query, and take the first of two values.
+// nothing in the query, no parameter twice. It is stricter than net/http, which would accept multipart bodies, merge
+// the query, and take the first of two values.
 //
 // Parameters without a value are dropped (RFC 6749 §3.2).
 func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
@@ -51,7 +51,8 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 }
 
 func checkContentType(values []string) error {
-	wrong := fault.New(fault.InvalidRequest, "request.content_type", "Send the parameters as application/x-www-form-urlencoded in UTF-8.")
+	wrong := fault.New(fault.InvalidRequest, "request.content_type",
+		"Send the parameters as application/x-www-form-urlencoded in UTF-8.")
 	if len(values) != 1 {
 		return wrong
 	}

@@ -21,7 +21,8 @@ func (e *Endpoints) Introspect(w http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, clients.ErrNone):
 		// A caller that presents nothing gets 400, one that fails 401 (RFC 9701 §5, RFC 7662 §2.3).
 		e.cfg.Observe("introspect", clients.ReasonNone)
-		writeJSON(w, http.StatusBadRequest, body{Error: table[fault.InvalidClient].code, Description: legible(fault.As(err).Public)})
+		writeJSON(w, http.StatusBadRequest, body{
+			Error: table[fault.InvalidClient].code, Description: legible(fault.As(err).Public)})
 		return
 	case err != nil:
 		e.refuse(w, r, "introspect", err)

@@ -1,5 +1,5 @@
-// Package oauth is the OAuth surface of a tenant: the token endpoint (RFC 8693), introspection (RFC 7662) and revocation
-// (RFC 7009). It reads requests strictly, hands plain values to server/exchange, and writes the answers.
+// Package oauth is the OAuth surface of a tenant: the token endpoint (RFC 8693), introspection (RFC 7662) and
+// revocation (RFC 7009). It reads requests strictly, hands plain values to server/exchange, and writes the answers.
 //
 // It is the only package that knows fosite, which carries the token endpoint's plumbing: one TokenEndpointHandler, our
 // own client authentication, no storage. fosite's own reading of forms, its introspection and revocation endpoints and
@@ -49,7 +49,8 @@ func (e *Endpoints) refuse(w http.ResponseWriter, r *http.Request, endpoint stri
 	e.cfg.Observe(endpoint, f.Reason)
 	left := errors.Is(r.Context().Err(), context.Canceled) // the caller; that is no failure of ours
 	if !left && (f.Kind == fault.Internal || f.Kind == fault.Unavailable) && e.told.first(f.Error(), e.cfg.Now()) {
-		e.cfg.Logger.ErrorContext(r.Context(), "request failed", "endpoint", endpoint, "tenant", e.cfg.Slug(r), "reason", f.Reason, "error", f.Err)
+		e.cfg.Logger.ErrorContext(r.Context(), "request failed",
+			"endpoint", endpoint, "tenant", e.cfg.Slug(r), "reason", f.Reason, "error", f.Err)
 	}
 	writeError(w, f, `Basic realm="`+e.cfg.Slug(r)+`", charset="UTF-8"`)
 }

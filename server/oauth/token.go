@@ -27,7 +27,8 @@ func (e *Endpoints) Token(w http.ResponseWriter, r *http.Request) {
 		e.reject(w, r, "token", err)
 		return
 	}
-	if strings.Trim(form.Get("grant_type"), " ") == "" { // fosite takes spaces for nothing, and would say so in its own words
+	// Fosite takes spaces for nothing, and would say so in its own words.
+	if strings.Trim(form.Get("grant_type"), " ") == "" {
 		e.reject(w, r, "token", fault.New(fault.InvalidRequest, "request.grant_type", "grant_type is missing."))
 		return
 	}
@@ -126,13 +127,15 @@ func (exchangeHandler) HandleTokenEndpointRequest(ctx context.Context, r fosite.
 		return err
 	}
 	if r.GetRequestForm().Get("grant_type") != GrantTokenExchange {
-		return p.attempt.Refuse(ctx, fault.New(fault.UnsupportedGrant, "request.grant_type", "Only the token-exchange grant of RFC 8693 is served here."))
+		return p.attempt.Refuse(ctx, fault.New(fault.UnsupportedGrant, "request.grant_type",
+			"Only the token-exchange grant of RFC 8693 is served here."))
 	}
 	return p.attempt.Decide(ctx)
 }
 
 // PopulateTokenEndpointResponse mints and records, and only then sets the token.
-func (exchangeHandler) PopulateTokenEndpointResponse(ctx context.Context, r fosite.AccessRequester, w fosite.AccessResponder) error {
+func (exchangeHandler) PopulateTokenEndpointResponse(
+	ctx context.Context, r fosite.AccessRequester, w fosite.AccessResponder) error {
 	p, err := pendingOf(r)
 	if err != nil {
 		return err

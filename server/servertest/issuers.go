@@ -103,7 +103,8 @@ func (w *World) SecretOf(slug, client string) string {
 	if err != nil {
 		w.T.Fatal(err)
 	}
-	w.Commit(slug, ledger.Change{Expect: v.Revision, Put: []ledger.Row{{Kind: tenant.KindSecret, ID: client, Value: value}}})
+	w.Commit(slug, ledger.Change{Expect: v.Revision,
+		Put: []ledger.Row{{Kind: tenant.KindSecret, ID: client, Value: value}}})
 	return plain
 }
 
@@ -141,7 +142,8 @@ func (w *World) Assertion(claims map[string]any) clients.Credentials {
 
 func sign(t testing.TB, payload []byte) string {
 	t.Helper()
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: botKey(), KeyID: "k1"}}, nil)
+	key := jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: botKey(), KeyID: "k1"}}
+	signer, err := jose.NewSigner(key, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +165,8 @@ func Acme(changes ...string) string {
 	if err != nil {
 		panic(err)
 	}
-	file := strings.NewReplacer("${cluster}", Cluster().URL, "${clusterkeys}", Cluster().JWKSURI(), "${mesh}", Mesh().JWKSURI(),
+	file := strings.NewReplacer(
+		"${cluster}", Cluster().URL, "${clusterkeys}", Cluster().JWKSURI(), "${mesh}", Mesh().JWKSURI(),
 		"${corp}", Corp().URL, "${once}", Once().URL, "${key}", string(public)).Replace(acme)
 	for i := 0; i < len(changes); i += 2 {
 		if !strings.Contains(file, changes[i]) {
@@ -181,7 +184,8 @@ issuers:
      audiences: ["https://sts.example/t/acme"], network: {allow_private: true}}
   - {name: mesh, kind: spiffe, trust_domain: mesh.example, jwks_uri: "${mesh}",
      audiences: ["https://sts.example/t/acme"], network: {allow_private: true}}
-  - {name: corp, issuer: "${corp}", use: [subject], audiences: ["https://sts.example/t/acme"], network: {allow_private: true}}
+  - {name: corp, issuer: "${corp}", use: [subject], audiences: ["https://sts.example/t/acme"],
+     network: {allow_private: true}}
   - {name: once, issuer: "${once}", use: [workload, subject], replay: once, audiences: ["https://sts.example/t/acme"],
      network: {allow_private: true}}
 clients:
@@ -208,7 +212,8 @@ clients:
   - {id: ledger-api, kind: resource_server, tools: [ledger], auth: {method: client_secret_basic}}
   - {id: mesh-api, kind: resource_server, tools: [payments], identities: [{issuer: once, subject: mesh-api}]}
 tools:
-  - {name: payments, resource: "https://tools.example/payments", actions: [refunds.read, refunds.create, refunds.delete]}
+  - {name: payments, resource: "https://tools.example/payments",
+     actions: [refunds.read, refunds.create, refunds.delete]}
   - {name: ledger, resource: "https://tools.example/ledger", actions: [read, write], scope_format: bare, max_ttl: 1m}
   - {name: mail, resource: "https://tools.example/mail", actions: [send]}
   - {name: attic, resource: "https://tools.example/attic", actions: [open], disabled: true}
@@ -229,9 +234,12 @@ policies:
   - {id: attic-self, clients: [ap-bot], tool: attic, actions: [open]}
 `
 
-// Globex is another tenant, which trusts the same cluster, with the given changes.
+// Globex is another tenant, which trusts the same cluster.
 func Globex() string {
-	return strings.NewReplacer("${cluster}", Cluster().URL, "${clusterkeys}", Cluster().JWKSURI()).Replace(`apiVersion: bursar/v1
+	return strings.NewReplacer("${cluster}", Cluster().URL, "${clusterkeys}", Cluster().JWKSURI()).Replace(globex)
+}
+
+const globex = `apiVersion: bursar/v1
 tenant: globex
 issuers:
   - {name: cluster, kind: kubernetes, issuer: "${cluster}", jwks_uri: "${clusterkeys}", algorithms: [ES256],
@@ -243,5 +251,4 @@ tools:
   - {name: payments, resource: "https://tools.globex.example/payments", actions: [refunds.read]}
 policies:
   - {id: payments-self, clients: [ap-bot], tool: payments, actions: [refunds.read]}
-`)
-}
+`

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// clock estimates the store's time from below: an answer that carries the store's time T and arrived when this process's
-// clock showed L proves that the store was at T or later at L, so at L+d it is at T+d or later, as long as both clocks run
-// at one rate. The best proof of the last minute counts, so that a drift of the rates cannot add up.
+// clock estimates the store's time from below: an answer that carries the store's time T and arrived when this
+// process's clock showed L proves that the store was at T or later at L, so at L+d it is at T+d or later, as long as
+// both clocks run at one rate. The best proof of the last minute counts, so that a drift of the rates cannot add up.
 type clock struct {
 	now  func() time.Time
 	base time.Time // when the clock was made
@@ -39,8 +39,8 @@ func (c *clock) observe(store time.Time) {
 	}
 }
 
-// correct takes an observation for true although it contradicts earlier ones: the store's clock was set back, or another
-// machine is the store now.
+// correct takes an observation for true although it contradicts earlier ones: the store's clock was set back, or
+// another machine is the store now.
 func (c *clock) correct(store time.Time) {
 	local := c.local()
 	c.best.Store(&proof{store.Sub(local), local})

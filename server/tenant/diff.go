@@ -42,7 +42,8 @@ func diff(have, wanted []ledger.Row, prune bool) (edits []Edit, unmanaged []ledg
 		case !exists:
 			edits = append(edits, Edit{Key: key, Action: Create, After: row.Value})
 		case !bytes.Equal(before, row.Value):
-			edits = append(edits, Edit{Key: key, Action: Update, Fields: changed(before, row.Value), Before: before, After: row.Value})
+			edits = append(edits, Edit{
+				Key: key, Action: Update, Fields: changed(before, row.Value), Before: before, After: row.Value})
 		}
 	}
 	for key, before := range old {

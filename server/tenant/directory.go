@@ -79,15 +79,16 @@ func NewDirectory(cfg Config) *Directory {
 	return &Directory{cfg: cfg, clock: clock{now: cfg.Now, base: cfg.Now()}, slots: map[string]*slot{}}
 }
 
-// Now returns a time that is never ahead of the store's, once anything was read, and behind it by no more than the fastest
-// answer of the last minute took. Tokens are dated with it, so that a cutoff made after a token was issued always hits it.
+// Now returns a time that is never ahead of the store's, once anything was read, and behind it by no more than the
+// fastest answer of the last minute took. Tokens are dated with it, so that a cutoff made after a token was issued
+// always hits it.
 func (d *Directory) Now() time.Time { return d.clock.Now() }
 
 // Observe tells the directory the store's time in an answer that has just arrived.
 func (d *Directory) Observe(p ledger.Position) { d.clock.observe(p.Time) }
 
-// Correct tells the directory that the store was at p when it answered a call made after Now gave a later time: its clock
-// was set back, so what was known of it is void.
+// Correct tells the directory that the store was at p when it answered a call made after Now gave a later time: its
+// clock was set back, so what was known of it is void.
 func (d *Directory) Correct(p ledger.Position) { d.clock.correct(p.Time) }
 
 // IssuerURL returns the issuer of a tenant.
@@ -98,9 +99,9 @@ func (d *Directory) PlatformOrigin() audit.Origin {
 	return audit.Origin{Tenant: ledger.Platform, Issuer: d.cfg.BaseURL}
 }
 
-// find returns the slot of a tenant. The directory of tenants is read again for a slug that is not known, so that a tenant
-// created through another process is found; for some time after that what is unknown stays so, and guessing costs the
-// store nothing.
+// find returns the slot of a tenant. The directory of tenants is read again for a slug that is not known, so that a
+// tenant created through another process is found; for some time after that what is unknown stays so, and guessing
+// costs the store nothing.
 func (d *Directory) find(ctx context.Context, slug string) (*slot, error) {
 	if s := d.slot(slug); s != nil {
 		s.used.Store(d.cfg.Now().Unix())
@@ -121,8 +122,8 @@ func (d *Directory) find(ctx context.Context, slug string) (*slot, error) {
 	return nil, fault.New(fault.NotFound, "tenant.unknown", "There is no such tenant.")
 }
 
-// mayLook reports whether the last look for an unknown slug is long ago. Those who come while one is under way share the
-// next.
+// mayLook reports whether the last look for an unknown slug is long ago. Those who come while one is under way share
+// the next.
 func (d *Directory) mayLook() bool {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -208,7 +209,8 @@ func (d *Directory) Check(ctx context.Context) error {
 }
 
 func wrongMaster(err error) error {
-	return fmt.Errorf("the master key does not open the keys in the store; is it the one that they were made with: %w", err)
+	return fmt.Errorf(
+		"the master key does not open the keys in the store; is it the one that they were made with: %w", err)
 }
 
 // Entry returns the platform's record of a tenant.
@@ -247,7 +249,7 @@ func (d *Directory) Forget(since time.Time) {
 // Close waits for the reads that are under way. No method may be called after it.
 func (d *Directory) Close() { d.running.Wait() }
 
-// unreadable is what becomes of a failed read. A read that was given up is the caller's own affair, and a refusal stays.
+// unreadable is what becomes of a failed read. One that was given up is the caller's own affair, and a refusal stays.
 func unreadable(reason string, err error) error {
 	if _, known := errors.AsType[*fault.Error](err); known || errors.Is(err, context.Canceled) {
 		return err

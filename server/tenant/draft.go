@@ -21,10 +21,10 @@ type Draft struct {
 	Change    ledger.Change
 }
 
-// Draft compares a file with the tenant as v has it, which may be a Bare view: a configuration that cannot be used can be
-// replaced. What the file lacks is deleted only if prune is set. All mistakes of the result, the file's and what it would
-// break, come back at once. Committing the draft's change fails with fault.ErrConflict if somebody else changed the tenant
-// since v.
+// Draft compares a file with the tenant as v has it, which may be a Bare view: a configuration that cannot be used can
+// be replaced. What the file lacks is deleted only if prune is set. All mistakes of the result, the file's and what it
+// would break, come back at once. Committing the draft's change fails with fault.ErrConflict if somebody else changed
+// the tenant since v.
 func (d *Directory) Draft(v *View, f *File, prune bool) (*Draft, error) {
 	if v.Ring == nil {
 		_, err := v.usable()

@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// joint lets concurrent callers share a read without any of them getting an answer that is older than its call: a caller
-// joins the next read, never the one under way. A caller that has waited for 1.5 s gives up with context.DeadlineExceeded.
+// joint lets concurrent callers share a read without any of them getting an answer that is older than its call: a
+// caller joins the next read, never the one under way. A caller that has waited for 1.5 s gives up with
+// context.DeadlineExceeded.
 type joint[T any] struct {
 	mu      sync.Mutex
 	running bool

@@ -13,9 +13,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// reader turns YAML into Go values strictly: an unknown field, a field given twice, a field without a value, a merge key,
-// an alias or a second document is a mistake, and all mistakes are found in one pass. The Go types speak JSON, so there is
-// one set of field names.
+// reader turns YAML into Go values strictly: an unknown field, a field given twice, a field without a value, a merge
+// key, an alias or a second document is a mistake, and all mistakes are found in one pass. The Go types speak JSON, so
+// there is one set of field names.
 //
 // Aliases are refused because a short document can mean a very long one by them. A field without a value is refused
 // because it is more likely a template's missing variable than a wish for the default, which may allow more.
@@ -27,7 +27,7 @@ type reader struct {
 const (
 	maxDepth    = 32  // of nesting
 	maxProblems = 100 // that are reported
-	topLevel    = 3   // the depth of the lists of a tenant's objects, which may be empty: below the document and its mapping
+	topLevel    = 3   // the depth of the lists of objects, which may be empty: below the document and its mapping
 )
 
 // decode reads the single YAML document in data into target, a pointer to a struct.

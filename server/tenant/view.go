@@ -71,8 +71,8 @@ func (d *Directory) Fresh(ctx context.Context, slug string) (*View, error) {
 	return d.refresh(ctx, s)
 }
 
-// Bare is Fresh even for a tenant whose configuration cannot be used. Only its rows, origin and cutoffs may be: enough to
-// sign in and to revoke, which must not depend on anything else being in order.
+// Bare is Fresh even for a tenant whose configuration cannot be used. Only its rows, origin and cutoffs may be: enough
+// to sign in and to revoke, which must not depend on anything else being in order.
 func (d *Directory) Bare(ctx context.Context, slug string) (*View, error) {
 	s, err := d.find(ctx, slug)
 	if err != nil {
@@ -106,8 +106,8 @@ func (v *View) usable() (*View, error) {
 	return v, nil
 }
 
-// renew reads what the slot's view lacks. One call at a time does. ctx bounds the reads; compiling a configuration takes
-// the time that it takes, once, and whoever does not wait for it finds it later.
+// renew reads what the slot's view lacks. One call at a time does. ctx bounds the reads; compiling a configuration
+// takes the time that it takes, once, and whoever does not wait for it finds it later.
 func (d *Directory) renew(ctx context.Context, s *slot) (*View, error) {
 	old := s.view.Load()
 	var p ledger.Position

@@ -15,8 +15,8 @@ import (
 	"github.com/bursar-sts/bursar/server/ledger"
 )
 
-// World is everything that one tenant has configured, compiled, at one revision. It is immutable and swapped whole; code
-// that holds a World has no way to name another tenant.
+// World is everything that one tenant has configured, compiled, at one revision. It is immutable and swapped whole;
+// code that holds a World has no way to name another tenant.
 type World struct {
 	ID       ledger.Tenant
 	Slug     string
@@ -73,8 +73,8 @@ type plan struct {
 	before *policy.Policy
 }
 
-// build compiles rows. The problems are the tenant's mistakes, all of them; the error is a row or key that cannot be read,
-// which is not the tenant's doing. The world always has its rows.
+// build compiles rows. The problems are the tenant's mistakes, all of them; the error is a row or key that cannot be
+// read, which is not the tenant's doing. The world always has its rows.
 func (p plan) build(rows []ledger.Row, revision int64) (*World, []string, error) {
 	w := &World{ID: p.id, Slug: p.slug, Issuer: p.issuer, Revision: revision, rows: make(map[ledger.Key][]byte, len(rows))}
 	for _, row := range rows {
@@ -100,8 +100,8 @@ func (p plan) build(rows []ledger.Row, revision int64) (*World, []string, error)
 		return w, nil, fmt.Errorf("open signing keys: %w", err)
 	}
 	if size := conditionSize(f); size > MaxConditions {
-		return w, []string{fmt.Sprintf("the conditions of all issuers, clients and policies have %d bytes together; at most %d are allowed",
-			size, MaxConditions)}, nil
+		return w, []string{fmt.Sprintf("the conditions of all issuers, clients and policies have %d bytes together; "+
+			"at most %d are allowed", size, MaxConditions)}, nil
 	}
 	return w, w.compile(p, f, secrets), nil
 }
@@ -242,8 +242,8 @@ func checkPolicy(found *problems, path string, x policy.Rule, tools map[string]T
 	}
 }
 
-// Retired reports whether a client of that id was deleted; the id is never used again, because what was issued or written
-// about its first owner must not become true of another.
+// Retired reports whether a client of that id was deleted; the id is never used again, because what was issued or
+// written about its first owner must not become true of another.
 func (w *World) Retired(client string) bool {
 	_, gone := w.Row(KindRetired, retiredClient(client))
 	return gone
