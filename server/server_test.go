@@ -58,7 +58,8 @@ func document(t *testing.T, h http.Handler, path string) map[string]any {
 	t.Helper()
 	rec := send(h, "GET", path)
 	var all map[string]any
-	if rec.Code != 200 || rec.Header().Get("Content-Type") != "application/json" || json.Unmarshal(rec.Body.Bytes(), &all) != nil {
+	if rec.Code != 200 || rec.Header().Get("Content-Type") != "application/json" ||
+		json.Unmarshal(rec.Body.Bytes(), &all) != nil {
 		t.Fatalf("%s: answered %d %v %s", path, rec.Code, rec.Header(), rec.Body)
 	}
 	return all
@@ -154,7 +155,8 @@ func TestOIDCClientsFindTheKeys(t *testing.T) {
 
 func exchange(t *testing.T, w *servertest.World) string {
 	t.Helper()
-	form := url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:token-exchange"}, "subject_token": {w.Workload("ap-bot")},
+	form := url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:token-exchange"},
+		"subject_token":      {w.Workload("ap-bot")},
 		"subject_token_type": {"urn:ietf:params:oauth:token-type:jwt"}, "audience": {"payments"}}
 	r := httptest.NewRequest("POST", "/t/acme/token", strings.NewReader(form.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
@@ -173,7 +175,8 @@ func TestJWKS(t *testing.T) {
 	w := newWorld(t)
 	first := send(w.Server, "GET", "/t/acme/jwks.json")
 	tag := first.Header().Get("ETag")
-	if first.Code != 200 || first.Header().Get("Cache-Control") != "public, max-age=300" || len(tag) < 10 || first.Header().Get("Access-Control-Allow-Origin") != "*" {
+	if first.Code != 200 || first.Header().Get("Cache-Control") != "public, max-age=300" || len(tag) < 10 ||
+		first.Header().Get("Access-Control-Allow-Origin") != "*" {
 		t.Errorf("answered %d %v", first.Code, first.Header())
 	}
 	var set struct{ Keys []map[string]any }
@@ -187,14 +190,17 @@ func TestJWKS(t *testing.T) {
 	}
 	for _, match := range []string{tag, "W/" + tag, `"x", ` + tag, "*"} {
 		rec := send(w.Server, "GET", "/t/acme/jwks.json", func(r *http.Request) { r.Header.Set("If-None-Match", match) })
-		if rec.Code != 304 || rec.Body.Len() != 0 || rec.Header().Get("ETag") != tag || rec.Header().Get("Cache-Control") != "public, max-age=300" {
+		if rec.Code != 304 || rec.Body.Len() != 0 || rec.Header().Get("ETag") != tag ||
+			rec.Header().Get("Cache-Control") != "public, max-age=300" {
 			t.Errorf("If-None-Match %s: answered %d %v", match, rec.Code, rec.Header())
 		}
 	}
-	if rec := send(w.Server, "GET", "/t/acme/jwks.json", func(r *http.Request) { r.Header.Set("If-None-Match", `"other"`) }); rec.Code != 200 {
+	other := func(r *http.Request) { r.Header.Set("If-None-Match", `"other"`) }
+	if rec := send(w.Server, "GET", "/t/acme/jwks.json", other); rec.Code != 200 {
 		t.Errorf("another tag: answered %d", rec.Code)
 	}
-	if other := send(w.Server, "GET", "/t/globex/jwks.json"); other.Body.String() == first.Body.String() || other.Header().Get("ETag") == tag {
+	if other := send(w.Server, "GET", "/t/globex/jwks.json"); other.Body.String() == first.Body.String() ||
+		other.Header().Get("ETag") == tag {
 		t.Error("two tenants have one set of keys")
 	}
 	_, payload, err := token.Canonical(exchange(t, w))
@@ -208,12 +214,18 @@ func TestNoPathReachesAnotherTenant(t *testing.T) {
 	w := newWorld(t)
 	want := send(w.Server, "GET", "/nothing").Body.String()
 	for _, target := range []string{
-		"/t/nobody/jwks.json", "/t/nobody/authorize", "/t//jwks.json", "/t/acme", "/t/acme/", "/t/acme/jwks.json/", "/t/ACME/jwks.json", "//t/acme/jwks.json",
-		"/t//acme/jwks.json", "/t/acme//jwks.json", "/t/x/../acme/jwks.json", "/t/nobody/../acme/jwks.json", "/./t/acme/jwks.json", "/t/./acme/jwks.json",
-		"/t/x%2f..%2facme/jwks.json", "/t/acme%2fjwks.json", "/t/acme%2Fjwks.json", "/t/ac%6de/jwks.json", "/t/acme%00/jwks.json", "/t/acme%20/jwks.json", "/t/acme./jwks.json",
-		"/t/%61cme/jwks.json", "/%74/acme/jwks.json", "/t/acme;x/jwks.json", "/t/acme/jwks%2ejson", "/t/acme/%6awks.json", "/t/globex%2f..%2facme/jwks.json", "/t/acme%252fx/jwks.json",
-		"/t/acme\\/jwks.json", "/.well-known/openid-configuration/t/nobody", "/.well-known/openid-configuration/t/acme/", "/.well-known/openid-configuration/t/x/../acme",
-		"/.well-known/openid-configuration//t/acme", "/.well-known/openid-configuration/t/ac%6de", "/.well-known/openid-configuration", "/t/nobody/.well-known/openid-configuration",
+		"/t/nobody/jwks.json", "/t/nobody/authorize", "/t//jwks.json", "/t/acme", "/t/acme/", "/t/acme/jwks.json/",
+		"/t/ACME/jwks.json", "//t/acme/jwks.json",
+		"/t//acme/jwks.json", "/t/acme//jwks.json", "/t/x/../acme/jwks.json", "/t/nobody/../acme/jwks.json",
+		"/./t/acme/jwks.json", "/t/./acme/jwks.json",
+		"/t/x%2f..%2facme/jwks.json", "/t/acme%2fjwks.json", "/t/acme%2Fjwks.json", "/t/ac%6de/jwks.json",
+		"/t/acme%00/jwks.json", "/t/acme%20/jwks.json", "/t/acme./jwks.json",
+		"/t/%61cme/jwks.json", "/%74/acme/jwks.json", "/t/acme;x/jwks.json", "/t/acme/jwks%2ejson", "/t/acme/%6awks.json",
+		"/t/globex%2f..%2facme/jwks.json", "/t/acme%252fx/jwks.json",
+		"/t/acme\\/jwks.json", "/.well-known/openid-configuration/t/nobody", "/.well-known/openid-configuration/t/acme/",
+		"/.well-known/openid-configuration/t/x/../acme",
+		"/.well-known/openid-configuration//t/acme", "/.well-known/openid-configuration/t/ac%6de",
+		"/.well-known/openid-configuration", "/t/nobody/.well-known/openid-configuration",
 		"/T/acme/jwks.json", "/acme/jwks.json", "/t/acme/metrics", "/metrics", "/debug/pprof/", "/", "*",
 	} {
 		rec := send(w.Server, "GET", target)
@@ -227,7 +239,9 @@ func TestNoPathReachesAnotherTenant(t *testing.T) {
 	// Neither a header nor a parameter names the tenant.
 	rec := send(w.Server, "GET", "/t/acme/jwks.json?tenant=globex", func(r *http.Request) {
 		r.Host = "globex.example"
-		for _, h := range []string{"X-Tenant", "X-Original-Url", "X-Rewrite-Url", "X-Forwarded-Host", "X-Forwarded-Prefix", "X-Forwarded-Uri"} {
+		for _, h := range []string{
+			"X-Tenant", "X-Original-Url", "X-Rewrite-Url", "X-Forwarded-Host", "X-Forwarded-Prefix", "X-Forwarded-Uri",
+		} {
 			r.Header.Set(h, "/t/globex/jwks.json")
 		}
 	})
@@ -247,11 +261,14 @@ func TestNoPathReachesAnotherTenant(t *testing.T) {
 
 func TestHeaders(t *testing.T) {
 	w := newWorld(t)
-	for _, target := range append([]string{"/t/acme/jwks.json", "/t/acme/token", "/t/acme/introspect", "/t/acme/revoke", "/t/acme/authorize", "/healthz", "/readyz", "/nothing"}, locations...) {
+	for _, target := range append([]string{
+		"/t/acme/jwks.json", "/t/acme/token", "/t/acme/introspect", "/t/acme/revoke", "/t/acme/authorize",
+		"/healthz", "/readyz", "/nothing"}, locations...) {
 		for _, method := range []string{"GET", "POST", "OPTIONS", "HEAD"} {
 			rec := send(w.Server, method, target, func(r *http.Request) { r.Header.Set("Origin", "https://evil.example") })
 			h := rec.Header()
-			if h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Referrer-Policy") != "no-referrer" || h.Get("Strict-Transport-Security") == "" || h.Get("Server") != "" {
+			if h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Referrer-Policy") != "no-referrer" ||
+				h.Get("Strict-Transport-Security") == "" || h.Get("Server") != "" {
 				t.Errorf("%s %s: headers %v", method, target, h)
 			}
 			open := slices.Contains(locations, target) || strings.HasSuffix(target, "jwks.json")
@@ -263,9 +280,12 @@ func TestHeaders(t *testing.T) {
 			}
 		}
 	}
-	page := send(w.Server, "GET", "/t/acme/authorize?response_type=code&redirect_uri=https://evil.example&state=%3Cscript%3E")
-	if page.Code != 400 || page.Header().Get("Location") != "" || strings.Contains(page.Body.String(), "evil") || strings.Contains(page.Body.String(), "<script") ||
-		!strings.Contains(page.Header().Get("Content-Security-Policy"), "default-src 'none'") || !strings.Contains(page.Header().Get("Content-Type"), "text/html") {
+	page := send(w.Server, "GET",
+		"/t/acme/authorize?response_type=code&redirect_uri=https://evil.example&state=%3Cscript%3E")
+	if page.Code != 400 || page.Header().Get("Location") != "" || strings.Contains(page.Body.String(), "evil") ||
+		strings.Contains(page.Body.String(), "<script") ||
+		!strings.Contains(page.Header().Get("Content-Security-Policy"), "default-src 'none'") ||
+		!strings.Contains(page.Header().Get("Content-Type"), "text/html") {
 		t.Errorf("answered %d %v", page.Code, page.Header())
 	}
 }
@@ -276,8 +296,9 @@ func TestAPanicSaysNothing(t *testing.T) {
 	var log bytes.Buffer
 	late := false
 	registry := prometheus.NewRegistry()
-	s := server.New(server.Config{BaseURL: servertest.BaseURL, Directory: w.Directory, Exchanger: w.Exchanger, Metrics: registry,
-		Ready: func(context.Context) error { return nil }, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+	s := server.New(server.Config{BaseURL: servertest.BaseURL, Directory: w.Directory, Exchanger: w.Exchanger,
+		Metrics: registry,
+		Ready:   func(context.Context) error { return nil }, Logger: slog.New(slog.NewTextHandler(&log, nil)),
 		Admin: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			if late {
 				rw.WriteHeader(http.StatusAccepted)
@@ -285,10 +306,12 @@ func TestAPanicSaysNothing(t *testing.T) {
 			panic("token " + r.Header.Get("Authorization"))
 		})})
 	rec := send(s, "GET", "/admin/v1/x", func(r *http.Request) { r.Header.Set("Authorization", "Bearer brs_secret") })
-	if rec.Code != 500 || rec.Body.String() != `{"error":"server_error"}` || rec.Header().Get("Cache-Control") != "no-store" {
+	if rec.Code != 500 || rec.Body.String() != `{"error":"server_error"}` ||
+		rec.Header().Get("Cache-Control") != "no-store" {
 		t.Errorf("answered %d %s", rec.Code, rec.Body)
 	}
-	if text := log.String(); !strings.Contains(text, "server_test.go") || strings.Contains(text, "brs_secret") || strings.Contains(text, "Bearer") {
+	if text := log.String(); !strings.Contains(text, "server_test.go") || strings.Contains(text, "brs_secret") ||
+		strings.Contains(text, "Bearer") {
 		t.Errorf("logged %s", text)
 	}
 	late = true
@@ -312,12 +335,14 @@ func TestReadinessIsTheStores(t *testing.T) {
 	}
 	for target, status := range map[string]int{"/readyz": 503, "/healthz": 200, "/t/acme/jwks.json": 200} {
 		rec := send(w.Server, "GET", target)
-		if rec.Code != status || (status == 503) != (rec.Header().Get("Retry-After") != "") || strings.Contains(rec.Body.String(), "made to fail") {
+		if rec.Code != status || (status == 503) != (rec.Header().Get("Retry-After") != "") ||
+			strings.Contains(rec.Body.String(), "made to fail") {
 			t.Errorf("%s: answered %d %v %s", target, rec.Code, rec.Header(), rec.Body)
 		}
 	}
 	// A process that has not read the tenant cannot tell whether there is one.
-	if rec := send(cold, "GET", "/t/acme/jwks.json"); rec.Code != 503 || rec.Header().Get("Retry-After") == "" || strings.Contains(rec.Body.String(), "made to fail") {
+	rec := send(cold, "GET", "/t/acme/jwks.json")
+	if rec.Code != 503 || rec.Header().Get("Retry-After") == "" || strings.Contains(rec.Body.String(), "made to fail") {
 		t.Errorf("answered %d %s", rec.Code, rec.Body)
 	}
 }
@@ -326,7 +351,9 @@ func TestReadinessIsTheStores(t *testing.T) {
 func TestMetricsNameNobody(t *testing.T) {
 	w := newWorld(t)
 	exchange(t, w)
-	for _, target := range []string{"/t/acme/jwks.json", "/t/nobody/jwks.json", "/t/globex/authorize", "/x-" + strings.Repeat("y", 100), locations[0]} {
+	for _, target := range []string{
+		"/t/acme/jwks.json", "/t/nobody/jwks.json", "/t/globex/authorize", "/x-" + strings.Repeat("y", 100), locations[0],
+	} {
 		for _, method := range []string{"GET", "POST", "BREW"} {
 			send(w.Server, method, target)
 		}
@@ -349,13 +376,15 @@ func TestMetricsNameNobody(t *testing.T) {
 				if !slices.Contains([]string{"endpoint", "outcome", "route", "status"}, l.GetName()) {
 					t.Errorf("%s has the label %s", f.GetName(), l.GetName())
 				}
-				if v := l.GetValue(); strings.Contains(v, "acme") || strings.Contains(v, "bot") || strings.Contains(v, "/") || strings.Contains(v, "yyy") || v == "0" || v == "BREW" {
+				if v := l.GetValue(); strings.Contains(v, "acme") || strings.Contains(v, "bot") || strings.Contains(v, "/") ||
+					strings.Contains(v, "yyy") || v == "0" || v == "BREW" {
 					t.Errorf("%s has %s %q", f.GetName(), l.GetName(), v)
 				}
 			}
 		}
 	}
-	if !slices.Contains(names, "bursar_decisions_total") || !slices.Contains(names, "bursar_http_request_duration_seconds") {
+	if !slices.Contains(names, "bursar_decisions_total") ||
+		!slices.Contains(names, "bursar_http_request_duration_seconds") {
 		t.Errorf("gathered %q", names)
 	}
 }

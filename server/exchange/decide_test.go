@@ -43,26 +43,33 @@ func TestIssuedTokens(t *testing.T) {
 		{"an agent as itself by its workload token alone", self(w.Workload("ap-bot")), alone},
 		{"with its client_id beside it", own(self(w.Workload("ap-bot")), clients.Credentials{ClientID: "ap-bot"}), alone},
 		{"by a JWT-SVID, which names no iss", self(svid), with(alone, "issuers", []any{"mesh"})},
-		{"by a secret and its workload token", own(self(w.Workload("secret-bot")), servertest.Basic("secret-bot", secret)), as("secret-bot")},
+		{"by a secret and its workload token",
+			own(self(w.Workload("secret-bot")), servertest.Basic("secret-bot", secret)), as("secret-bot")},
 		{"by a secret in the form", own(self(w.Workload("post-bot")), clients.Credentials{ClientID: "post-bot",
 			Post: &clients.IDSecret{ID: "post-bot", Secret: post}}), as("post-bot")},
 		{"by private_key_jwt", own(self(w.Workload("key-bot")), w.Assertion(nil)), as("key-bot")},
 		{"by a workload token as jwt-bearer assertion, too", own(self(w.Workload("ap-bot")), clients.Credentials{
 			AssertionType: clients.TypeJWTBearer, Assertion: w.Workload("ap-bot")}), alone},
 		{"by a JWT-SVID as jwt-spiffe assertion and another workload token as subject", own(self(w.Workload("ap-bot")),
-			clients.Credentials{AssertionType: clients.TypeJWTSPIFFE, Assertion: svid}), with(alone, "issuers", []any{"cluster", "mesh"})},
+			clients.Credentials{AssertionType: clients.TypeJWTSPIFFE, Assertion: svid}),
+			with(alone, "issuers", []any{"cluster", "mesh"})},
 		{"for a user, proven by actor_token", onBehalf(w.User("alice"), w.Workload("ap-bot")),
-			with(alone, "sub", "corp:alice", "sub_profile", nil, "act", actor("ap-bot"), "life", 300.0, "issuers", []any{"corp", "cluster"})},
+			with(alone, "sub", "corp:alice", "sub_profile", nil, "act", actor("ap-bot"), "life", 300.0,
+				"issuers", []any{"corp", "cluster"})},
 		{"for a user, proven by a secret", own(exchange.Request{SubjectToken: w.User("alice"), SubjectTokenType: jwt,
 			Resources: []string{payments}, Scope: "payments:refunds.read"}, servertest.Basic("secret-bot", secret)),
-			with(as("secret-bot"), "sub", "corp:alice", "sub_profile", nil, "act", actor("secret-bot"), "life", 300.0, "issuers", []any{"corp"})},
+			with(as("secret-bot"), "sub", "corp:alice", "sub_profile", nil, "act", actor("secret-bot"), "life", 300.0,
+				"issuers", []any{"corp"})},
 		{"several actions, in any order and twice", withScope(self(w.Workload("ap-bot")),
 			"payments:refunds.read payments:refunds.create payments:refunds.read"),
 			with(alone, "scope", "payments:refunds.create payments:refunds.read")},
-		{"the tool in other spellings of one resource", exchange.Request{SubjectToken: w.Workload("ap-bot"), SubjectTokenType: jwt,
-			Resources: []string{payments, "HTTPS://TOOLS.example:443/payments"}, Audiences: []string{"payments", payments}}, alone},
-		{"a tool that knows bare words only, whose max_ttl is less than the policy's", exchange.Request{SubjectToken: w.Workload("ap-bot"),
-			SubjectTokenType: jwt, Audiences: []string{"ledger"}, Scope: "read"},
+		{"the tool in other spellings of one resource",
+			exchange.Request{SubjectToken: w.Workload("ap-bot"), SubjectTokenType: jwt,
+				Resources: []string{payments, "HTTPS://TOOLS.example:443/payments"},
+				Audiences: []string{"payments", payments}}, alone},
+		{"a tool that knows bare words only, whose max_ttl is less than the policy's",
+			exchange.Request{SubjectToken: w.Workload("ap-bot"), SubjectTokenType: jwt,
+				Audiences: []string{"ledger"}, Scope: "read"},
 			with(alone, "aud", "https://tools.example/ledger", "scope", "read", "life", 60.0)},
 		{"a workload token that expires before the policy's lifetime", self(w.Mint(servertest.Cluster(), map[string]any{
 			"sub": "system:serviceaccount:prod:ap-bot", "exp": w.Clock.Now().Unix() + 30})), with(alone, "life", 30.0)},
@@ -99,7 +106,8 @@ func TestIssuedTokens(t *testing.T) {
 				t.Errorf("claims\n got %v\nwant %v", got, want)
 			}
 			log := records(w, before)
-			if len(log) != 1 || log[0].Body.Outcome != audit.Allowed || log[0].Txn != result.Txn || log[0].Body.Token.JTI != jti ||
+			if len(log) != 1 || log[0].Body.Outcome != audit.Allowed || log[0].Txn != result.Txn ||
+				log[0].Body.Token.JTI != jti ||
 				float64(log[0].Body.Token.Expiry) != exp || len(log[0].Body.Policy.Rules) != 1 {
 				t.Errorf("recorded as %+v", log)
 			}
@@ -133,81 +141,115 @@ func TestRefusals(t *testing.T) {
 		flood   bool
 	}{
 		{"nothing at all", exchange.Request{}, fault.InvalidClient, "client.none", flood},
-		{"a client_id alone", creds(exchange.Request{}, clients.Credentials{ClientID: "ap-bot"}), fault.InvalidClient, "client.none", flood},
-		{"a wrong secret", creds(self(workload("secret-bot")), servertest.Basic("secret-bot", "x")), fault.InvalidClient, "client.secret", flood},
-		{"an unknown client", creds(self(workload("secret-bot")), servertest.Basic("nobody", secret)), fault.InvalidClient, "client.unknown", flood},
+		{"a client_id alone",
+			creds(exchange.Request{}, clients.Credentials{ClientID: "ap-bot"}), fault.InvalidClient, "client.none", flood},
+		{"a wrong secret", creds(self(workload("secret-bot")), servertest.Basic("secret-bot", "x")),
+			fault.InvalidClient, "client.secret", flood},
+		{"an unknown client", creds(self(workload("secret-bot")), servertest.Basic("nobody", secret)),
+			fault.InvalidClient, "client.unknown", flood},
 		{"a secret by the wrong method", creds(self(workload("secret-bot")), clients.Credentials{ClientID: "secret-bot",
 			Post: &clients.IDSecret{ID: "secret-bot", Secret: secret}}), fault.InvalidClient, "client.method", flood},
-		{"a resource server", creds(self(workload("ap-bot")), servertest.Basic("payments-api", apiSecret)), fault.UnauthorizedClient, "client.grant", false},
-		{"a secret and another agent's token", creds(self(workload("ap-bot")), basic), fault.InvalidClient, "client.contradiction", false},
-		{"a workload token and another client_id", creds(self(workload("ap-bot")), clients.Credentials{ClientID: "other-bot"}),
+		{"a resource server", creds(self(workload("ap-bot")), servertest.Basic("payments-api", apiSecret)),
+			fault.UnauthorizedClient, "client.grant", false},
+		{"a secret and another agent's token",
+			creds(self(workload("ap-bot")), basic), fault.InvalidClient, "client.contradiction", false},
+		{"a workload token and another client_id",
+			creds(self(workload("ap-bot")), clients.Credentials{ClientID: "other-bot"}),
 			fault.InvalidClient, "client.contradiction", flood},
-		{"a workload token of a client that has a secret", self(workload("secret-bot")), fault.InvalidClient, "client.method", flood},
-		{"an assertion and another agent's actor token", creds(onBehalf(w.User("alice"), workload("other-bot")), clients.Credentials{
-			AssertionType: clients.TypeJWTBearer, Assertion: workload("ap-bot")}), fault.InvalidClient, "client.contradiction", false},
+		{"a workload token of a client that has a secret",
+			self(workload("secret-bot")), fault.InvalidClient, "client.method", flood},
+		{"an assertion and another agent's actor token",
+			creds(onBehalf(w.User("alice"), workload("other-bot")), clients.Credentials{
+				AssertionType: clients.TypeJWTBearer, Assertion: workload("ap-bot")}),
+			fault.InvalidClient, "client.contradiction", false},
 		{"a service account that is no client", self(workload("nobody")), fault.InvalidRequest, "subject.unbound", flood},
 		{"a user's token alone", self(w.User("alice")), fault.InvalidRequest, "subject.unbound", flood},
 		{"a user's token as actor", onBehalf(w.User("alice"), w.User("bob")), fault.InvalidRequest, "actor.unbound", flood},
 		{"garbage", self("garbage"), fault.InvalidRequest, "subject.not_canonical", flood},
 		{"an expired token", self(w.Mint(servertest.Cluster(), map[string]any{"sub": "system:serviceaccount:prod:ap-bot",
 			"exp": w.Clock.Now().Unix() - 1})), fault.InvalidRequest, "subject.expired", flood},
-		{"a token for another tenant", self(w.Mint(servertest.Cluster(), map[string]any{"sub": "system:serviceaccount:prod:ap-bot",
-			"aud": servertest.BaseURL + "/t/globex"})), fault.InvalidRequest, "subject.audience", flood},
-		{"an expired token of a known client", creds(self(w.Mint(servertest.Cluster(), map[string]any{"exp": w.Clock.Now().Unix() - 1})), basic),
+		{"a token for another tenant",
+			self(w.Mint(servertest.Cluster(), map[string]any{
+				"sub": "system:serviceaccount:prod:ap-bot", "aud": servertest.BaseURL + "/t/globex"})),
+			fault.InvalidRequest, "subject.audience", flood},
+		{"an expired token of a known client",
+			creds(self(w.Mint(servertest.Cluster(), map[string]any{"exp": w.Clock.Now().Unix() - 1})), basic),
 			fault.InvalidRequest, "subject.expired", false},
-		{"actor and subject of one agent", onBehalf(workload("ap-bot"), workload("ap-bot")), fault.InvalidRequest, "subject.is_actor", false},
+		{"actor and subject of one agent",
+			onBehalf(workload("ap-bot"), workload("ap-bot")), fault.InvalidRequest, "subject.is_actor", false},
 		{"one token as actor and subject", func() exchange.Request { x := workload("ap-bot"); return onBehalf(x, x) }(),
 			fault.InvalidRequest, "subject.is_actor", false},
-		{"somebody whose issuer is not for subjects", onBehalf(workload("nobody"), workload("ap-bot")), fault.InvalidRequest, "subject.use", false},
+		{"somebody whose issuer is not for subjects",
+			onBehalf(workload("nobody"), workload("ap-bot")), fault.InvalidRequest, "subject.use", false},
 		{"a subject that restricts its actors", onBehalf(w.Mint(servertest.Corp(), map[string]any{"sub": "alice",
-			"may_act": map[string]any{"sub": "client:ap-bot"}}), workload("ap-bot")), fault.InvalidRequest, "subject.may_act", false},
+			"may_act": map[string]any{"sub": "client:ap-bot"}}), workload("ap-bot")),
+			fault.InvalidRequest, "subject.may_act", false},
 		{"an empty may_act", onBehalf(w.Mint(servertest.Corp(), map[string]any{"sub": "alice", "may_act": map[string]any{}}),
 			workload("ap-bot")), fault.InvalidRequest, "subject.may_act", false},
 		{"an actor chain of others", onBehalf(w.Mint(servertest.Corp(), map[string]any{"sub": "alice",
 			"act": map[string]any{"sub": "x"}}), workload("ap-bot")), fault.InvalidRequest, "subject.act", false},
-		{"an agent without a policy to act for anybody", onBehalf(w.User("alice"), workload("other-bot")), fault.InvalidTarget, "policy.no_rule", false},
-		{"a subject that the policy does not name", change(onBehalf(w.User("alice"), workload("ap-bot")), func(r *exchange.Request) {
-			r.Audiences, r.Scope = []string{"ledger"}, "read"
-		}), fault.InvalidRequest, "policy.on_behalf_of", false},
+		{"an agent without a policy to act for anybody",
+			onBehalf(w.User("alice"), workload("other-bot")), fault.InvalidTarget, "policy.no_rule", false},
+		{"a subject that the policy does not name",
+			change(onBehalf(w.User("alice"), workload("ap-bot")), func(r *exchange.Request) {
+				r.Audiences, r.Scope = []string{"ledger"}, "read"
+			}), fault.InvalidRequest, "policy.on_behalf_of", false},
 		{"no target", target(nil, nil), fault.InvalidTarget, "target.missing", false},
 		{"two targets", target([]string{payments}, []string{"ledger"}), fault.InvalidTarget, "target.several", false},
-		{"an unknown target", target([]string{"https://tools.example/nothing"}, nil), fault.InvalidTarget, "target.unknown", false},
-		{"another tenant's target", target([]string{"https://tools.globex.example/payments"}, nil), fault.InvalidTarget, "target.unknown", false},
+		{"an unknown target",
+			target([]string{"https://tools.example/nothing"}, nil), fault.InvalidTarget, "target.unknown", false},
+		{"another tenant's target",
+			target([]string{"https://tools.globex.example/payments"}, nil), fault.InvalidTarget, "target.unknown", false},
 		{"a name as resource", target([]string{"payments"}, nil), fault.InvalidTarget, "target.unknown", false},
 		{"a child of a resource", target([]string{payments + "/x"}, nil), fault.InvalidTarget, "target.unknown", false},
-		{"a resource with a trailing slash", target([]string{payments + "/"}, nil), fault.InvalidTarget, "target.unknown", false},
+		{"a resource with a trailing slash",
+			target([]string{payments + "/"}, nil), fault.InvalidTarget, "target.unknown", false},
 		{"a resource with a fragment", target([]string{payments + "#"}, nil), fault.InvalidTarget, "target.unknown", false},
-		{"a resource with user info", target([]string{"https://a@tools.example/payments"}, nil), fault.InvalidTarget, "target.unknown", false},
+		{"a resource with user info",
+			target([]string{"https://a@tools.example/payments"}, nil), fault.InvalidTarget, "target.unknown", false},
 		{"a tool that is switched off", target(nil, []string{"attic"}), fault.InvalidTarget, "target.unknown", false},
 		{"a tool without a rule", self(workload("other-bot")), fault.InvalidTarget, "policy.no_rule", false},
-		{"a condition that does not hold", change(target(nil, []string{"mail"}), func(r *exchange.Request) { r.Scope = "mail:send" }),
+		{"a condition that does not hold",
+			change(target(nil, []string{"mail"}), func(r *exchange.Request) { r.Scope = "mail:send" }),
 			fault.InvalidTarget, "policy.condition", false},
-		{"no scope where there is no default", target(nil, []string{"ledger"}), fault.InvalidScope, "policy.no_default", false},
+		{"no scope where there is no default",
+			target(nil, []string{"ledger"}), fault.InvalidScope, "policy.no_default", false},
 		{"one action of two allowed", withScope(self(workload("ap-bot")), "payments:refunds.read payments:refunds.delete"),
 			fault.InvalidScope, "policy.action", false},
-		{"an unknown action", withScope(self(workload("ap-bot")), "payments:refunds.burn"), fault.InvalidScope, "scope.unknown", false},
-		{"another tool's scope", withScope(self(workload("ap-bot")), "ledger:read"), fault.InvalidScope, "scope.unknown", false},
-		{"a bare word where scopes are qualified", withScope(self(workload("ap-bot")), "refunds.read"), fault.InvalidScope, "scope.unknown", false},
-		{"another case", withScope(self(workload("ap-bot")), "payments:Refunds.read"), fault.InvalidScope, "scope.unknown", false},
-		{"two spaces", withScope(self(workload("ap-bot")), "payments:refunds.read  payments:refunds.create"), fault.InvalidScope, "scope.malformed", false},
-		{"1,000 scopes", withScope(self(workload("ap-bot")), strings.Repeat("payments:refunds.read ", 999)+"x"), fault.InvalidScope, "scope.malformed", false},
-		{"authorization_details", change(creds(self(workload("secret-bot")), basic), func(r *exchange.Request) { r.AuthorizationDetails = true }),
+		{"an unknown action",
+			withScope(self(workload("ap-bot")), "payments:refunds.burn"), fault.InvalidScope, "scope.unknown", false},
+		{"another tool's scope",
+			withScope(self(workload("ap-bot")), "ledger:read"), fault.InvalidScope, "scope.unknown", false},
+		{"a bare word where scopes are qualified",
+			withScope(self(workload("ap-bot")), "refunds.read"), fault.InvalidScope, "scope.unknown", false},
+		{"another case",
+			withScope(self(workload("ap-bot")), "payments:Refunds.read"), fault.InvalidScope, "scope.unknown", false},
+		{"two spaces", withScope(self(workload("ap-bot")), "payments:refunds.read  payments:refunds.create"),
+			fault.InvalidScope, "scope.malformed", false},
+		{"1,000 scopes", withScope(self(workload("ap-bot")), strings.Repeat("payments:refunds.read ", 999)+"x"),
+			fault.InvalidScope, "scope.malformed", false},
+		{"authorization_details",
+			change(creds(self(workload("secret-bot")), basic), func(r *exchange.Request) { r.AuthorizationDetails = true }),
 			fault.InvalidRequest, "request.authorization_details", false},
 		{"a DPoP header", change(creds(self(workload("secret-bot")), basic), func(r *exchange.Request) { r.Proof = true }),
 			fault.InvalidRequest, "request.dpop", false},
-		{"no subject token", creds(exchange.Request{SubjectTokenType: jwt}, basic), fault.InvalidRequest, "request.subject_token", false},
+		{"no subject token",
+			creds(exchange.Request{SubjectTokenType: jwt}, basic), fault.InvalidRequest, "request.subject_token", false},
 		{"no subject token but an actor token", exchange.Request{ActorToken: workload("ap-bot"), ActorTokenType: jwt},
 			fault.InvalidRequest, "request.subject_token", flood},
-		{"an actor token without its type", change(onBehalf(w.User("a"), workload("ap-bot")), func(r *exchange.Request) { r.ActorTokenType = "" }),
+		{"an actor token without its type",
+			change(onBehalf(w.User("a"), workload("ap-bot")), func(r *exchange.Request) { r.ActorTokenType = "" }),
 			fault.InvalidRequest, "request.actor_token_type", flood},
-		{"an actor type without a token", change(creds(self(workload("secret-bot")), basic), func(r *exchange.Request) { r.ActorTokenType = jwt }),
+		{"an actor type without a token",
+			change(creds(self(workload("secret-bot")), basic), func(r *exchange.Request) { r.ActorTokenType = jwt }),
 			fault.InvalidRequest, "request.actor_token", false},
 		{"a requested refresh token", change(creds(self(workload("secret-bot")), basic), func(r *exchange.Request) {
 			r.RequestedTokenType = "urn:ietf:params:oauth:token-type:refresh_token"
 		}), fault.InvalidRequest, "request.requested_token_type", false},
-		{"a subject said to be an access token", change(creds(self(workload("secret-bot")), basic), func(r *exchange.Request) {
-			r.SubjectTokenType = exchange.TypeAccessToken
-		}), fault.InvalidRequest, "request.subject_token_type", false},
+		{"a subject said to be an access token",
+			change(creds(self(workload("secret-bot")), basic), func(r *exchange.Request) {
+				r.SubjectTokenType = exchange.TypeAccessToken
+			}), fault.InvalidRequest, "request.subject_token_type", false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			before := len(w.Records("acme"))
@@ -215,7 +257,8 @@ func TestRefusals(t *testing.T) {
 			if f.Kind != row.kind || f.Reason != row.reason {
 				t.Fatalf("refused as %v %s, want %v %s", f.Kind, f.Reason, row.kind, row.reason)
 			}
-			if strings.HasPrefix(f.Reason, "policy.") && f.Public != "The policy does not allow this; an operator can look up the decision by its id." {
+			const opaque = "The policy does not allow this; an operator can look up the decision by its id."
+			if strings.HasPrefix(f.Reason, "policy.") && f.Public != opaque {
 				t.Errorf("a refusal by policy says %q", f.Public)
 			}
 			var log []servertest.Record
@@ -244,7 +287,9 @@ func TestRefusals(t *testing.T) {
 			counted[r.Body.Reason] += r.Body.Count
 		}
 	}
-	for reason, want := range map[string]int64{"client.none": 2, "subject.unbound": 2, "client.method": 2, "subject.expired": 1} {
+	for reason, want := range map[string]int64{
+		"client.none": 2, "subject.unbound": 2, "client.method": 2, "subject.expired": 1,
+	} {
 		if counted[reason] != want {
 			t.Errorf("%d refusals were counted as %s, want %d", counted[reason], reason, want)
 		}

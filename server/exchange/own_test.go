@@ -31,18 +31,26 @@ func TestWhoMayAskAboutAToken(t *testing.T) {
 		active      bool
 		revokes     fault.Kind // Internal: it does
 	}{
-		{"a resource server of the tool", func() clients.Credentials { return servertest.Basic("payments-api", secrets["payments-api"]) }, true, fault.Internal},
+		{"a resource server of the tool",
+			func() clients.Credentials { return servertest.Basic("payments-api", secrets["payments-api"]) },
+			true, fault.Internal},
 		{"a resource server that proves itself as a workload", func() clients.Credentials {
-			return clients.Credentials{AssertionType: clients.TypeJWTBearer, Assertion: w.Mint(servertest.Once(), map[string]any{"sub": "mesh-api"})}
+			return clients.Credentials{AssertionType: clients.TypeJWTBearer,
+				Assertion: w.Mint(servertest.Once(), map[string]any{"sub": "mesh-api"})}
 		}, true, fault.Internal},
-		{"the resource server of another tool", func() clients.Credentials { return servertest.Basic("ledger-api", secrets["ledger-api"]) }, false, fault.InvalidGrant},
-		{"the agent that it was issued to", func() clients.Credentials { return servertest.Basic("secret-bot", secrets["secret-bot"]) }, false, fault.Internal},
+		{"the resource server of another tool",
+			func() clients.Credentials { return servertest.Basic("ledger-api", secrets["ledger-api"]) },
+			false, fault.InvalidGrant},
+		{"the agent that it was issued to",
+			func() clients.Credentials { return servertest.Basic("secret-bot", secrets["secret-bot"]) },
+			false, fault.Internal},
 		{"another agent", func() clients.Credentials { return w.Assertion(nil) }, false, fault.InvalidGrant},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			result := issue(t, w, request)
 			before := len(w.Records("acme"))
-			claims, err := w.Exchanger.Introspect(t.Context(), "acme", exchange.Question{Credentials: row.credentials(), Token: result.Token})
+			claims, err := w.Exchanger.Introspect(t.Context(), "acme",
+				exchange.Question{Credentials: row.credentials(), Token: result.Token})
 			if err != nil || (claims != nil) != row.active {
 				t.Fatalf("introspection answered %v, %v", claims, err)
 			}
@@ -50,7 +58,8 @@ func TestWhoMayAskAboutAToken(t *testing.T) {
 			switch {
 			case row.active && (len(log) != 0 || claims.ID != claimsOf(t, result.Token).ID):
 				t.Errorf("an active introspection answered %+v and left %+v", claims, log)
-			case !row.active && (len(log) != 1 || log[0].Name != audit.TokenIntrospect || log[0].Body.Reason != "introspect.not_addressed"):
+			case !row.active &&
+				(len(log) != 1 || log[0].Name != audit.TokenIntrospect || log[0].Body.Reason != "introspect.not_addressed"):
 				t.Errorf("recorded as %+v", log)
 			}
 			before = len(w.Records("acme"))
@@ -61,12 +70,14 @@ func TestWhoMayAskAboutAToken(t *testing.T) {
 			}
 			log = records(w, before)[:1]
 			if row.revokes == fault.Internal {
-				if err != nil || claims != nil || log[0].Body.Outcome != audit.Allowed || log[0].Body.Cutoff.Value != log[0].Body.Token.JTI {
+				if err != nil || claims != nil || log[0].Body.Outcome != audit.Allowed ||
+					log[0].Body.Cutoff.Value != log[0].Body.Token.JTI {
 					t.Errorf("revocation answered %v, active after it %v, recorded as %+v", err, claims, log)
 				}
 				return
 			}
-			if fault.As(err).Kind != row.revokes || claims == nil || log[0].Body.Outcome != audit.Denied || log[0].Body.Reason != "revoke.not_owner" {
+			if fault.As(err).Kind != row.revokes || claims == nil || log[0].Body.Outcome != audit.Denied ||
+				log[0].Body.Reason != "revoke.not_owner" {
 				t.Errorf("revocation answered %v, active after it %v, recorded as %+v", err, claims != nil, log)
 			}
 		})
@@ -75,7 +86,8 @@ func TestWhoMayAskAboutAToken(t *testing.T) {
 		result := issue(t, w, request)
 		for name, c := range map[string]clients.Credentials{"none": {}, "wrong": servertest.Basic("payments-api", "x")} {
 			q := exchange.Question{Credentials: c, Token: result.Token}
-			if claims, err := w.Exchanger.Introspect(t.Context(), "acme", q); claims != nil || fault.As(err).Kind != fault.InvalidClient {
+			claims, err := w.Exchanger.Introspect(t.Context(), "acme", q)
+			if claims != nil || fault.As(err).Kind != fault.InvalidClient {
 				t.Errorf("%s: introspection answered %v, %v", name, claims, err)
 			}
 			if err := w.Exchanger.Revoke(t.Context(), "acme", q); fault.As(err).Kind != fault.InvalidClient {
@@ -126,7 +138,8 @@ func TestInactiveTokens(t *testing.T) {
 		reason string                                           // of the record, "" for none
 	}{
 		{"garbage", func(*servertest.World, string) string { return "garbage" }, ""},
-		{"a token of an issuer that is trusted", func(w *servertest.World, _ string) string { return w.Workload("ap-bot") }, ""},
+		{"a token of an issuer that is trusted",
+			func(w *servertest.World, _ string) string { return w.Workload("ap-bot") }, ""},
 		{"padding", func(_ *servertest.World, c string) string { return c + "=" }, ""},
 		{"a newline", func(_ *servertest.World, c string) string { return c + "\n" }, ""},
 		{"a scheme before it", func(_ *servertest.World, c string) string { return "Bearer " + c }, ""},
@@ -150,7 +163,10 @@ func TestInactiveTokens(t *testing.T) {
 			w.Apply(servertest.Acme("name: cluster", "name: cluster2", "issuer: cluster", "issuer: cluster2"), true)
 			return c
 		}, "revoked.issuer"},
-		{"its client is revoked", func(w *servertest.World, c string) string { w.Cut("acme", "client", "ap-bot", false); return c }, "revoked.client"},
+		{"its client is revoked", func(w *servertest.World, c string) string {
+			w.Cut("acme", "client", "ap-bot", false)
+			return c
+		}, "revoked.client"},
 		{"its run is revoked", func(w *servertest.World, c string) string {
 			w.Cut("acme", "run", claimsOf(w.T, c).Txn, false)
 			return c
@@ -159,8 +175,14 @@ func TestInactiveTokens(t *testing.T) {
 			w.Cut("acme", "lineage", claimsOf(w.T, c).ID, false)
 			return c
 		}, "revoked.lineage"},
-		{"its tool is revoked", func(w *servertest.World, c string) string { w.Cut("acme", "tool", "payments", false); return c }, "revoked.tool"},
-		{"its issuer is revoked", func(w *servertest.World, c string) string { w.Cut("acme", "issuer", "cluster", false); return c }, "revoked.issuer"},
+		{"its tool is revoked", func(w *servertest.World, c string) string {
+			w.Cut("acme", "tool", "payments", false)
+			return c
+		}, "revoked.tool"},
+		{"its issuer is revoked", func(w *servertest.World, c string) string {
+			w.Cut("acme", "issuer", "cluster", false)
+			return c
+		}, "revoked.issuer"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			w := newWorld(t, servertest.Options{})
@@ -200,7 +222,8 @@ func flip(compact string) string {
 	if err != nil {
 		panic(err)
 	}
-	order := []byte("\xff\xff\xff\xff\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\xbc\xe6\xfa\xad\xa7\x17\x9e\x84\xf3\xb9\xca\xc2\xfc\x63\x25\x51")
+	order := []byte("\xff\xff\xff\xff\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff" +
+		"\xbc\xe6\xfa\xad\xa7\x17\x9e\x84\xf3\xb9\xca\xc2\xfc\x63\x25\x51")
 	borrow := 0
 	for i := 31; i >= 0; i-- {
 		d := int(order[i]) - int(sig[32+i]) - borrow
@@ -258,9 +281,11 @@ func TestWhatIsDisabledGetsNothing(t *testing.T) {
 		},
 	}
 	for _, row := range []struct{ kind, id, spares string }{
-		{"tenant", "", ""}, {"client", "ap-bot", "secret"}, {"client", "secret-bot", "alone actor assertion"}, {"tool", "payments", ""},
+		{"tenant", "", ""}, {"client", "ap-bot", "secret"}, {"client", "secret-bot", "alone actor assertion"},
+		{"tool", "payments", ""},
 		{"issuer", "cluster", "secret"}, {"issuer", "corp", "alone assertion"}, {"subject", "corp:alice", "alone assertion"},
-		{"subject", "cluster:system:serviceaccount:prod:ap-bot", "secret"}, {"subject", "corp:ALICE", "alone actor assertion secret"},
+		{"subject", "cluster:system:serviceaccount:prod:ap-bot", "secret"},
+		{"subject", "corp:ALICE", "alone actor assertion secret"},
 	} {
 		w.Cut("acme", row.kind, row.id, true)
 		w.Clock.Advance(2 * time.Second)

@@ -19,8 +19,8 @@ import (
 )
 
 // TestNothingIsWiderThanItsInputs draws policies, tools, presented tokens and requests, and holds each issued token
-// against all of them: its scope is what was asked for and within policy and tool, it ends with the first of its inputs,
-// and it is for one tool of its tenant.
+// against all of them: its scope is what was asked for and within policy and tool, it ends with the first of its
+// inputs, and it is for one tool of its tenant.
 func TestNothingIsWiderThanItsInputs(t *testing.T) {
 	w := newWorld(t, servertest.Options{})
 	actions := []string{"a.read", "a.write", "b", "c"}
@@ -36,12 +36,17 @@ func TestNothingIsWiderThanItsInputs(t *testing.T) {
 		change := ledger.Change{Put: []ledger.Row{row(tenant.KindTool, tool.Name, tool)}}
 		defaults := []string{}
 		for i := range 3 {
-			rule := policy.Rule{ID: fmt.Sprintf("rule%d", i), Clients: []string{rapid.SampledFrom([]string{"ap-bot", "other-bot"}).Draw(r, "client")},
-				Tool: "payments", Actions: subset(r, "rule", tool.Actions, 1),
-				TTL: scopes.Duration(time.Duration(rapid.IntRange(1, 900).Draw(r, "ttl")) * time.Second)}
+			rule := policy.Rule{
+				ID:      fmt.Sprintf("rule%d", i),
+				Clients: []string{rapid.SampledFrom([]string{"ap-bot", "other-bot"}).Draw(r, "client")},
+				Tool:    "payments",
+				Actions: subset(r, "rule", tool.Actions, 1),
+				TTL:     scopes.Duration(time.Duration(rapid.IntRange(1, 900).Draw(r, "ttl")) * time.Second),
+			}
 			rule.DefaultActions = subset(r, "defaults", rule.Actions, 0)
 			if rapid.Bool().Draw(r, "for users") {
-				rule.OnBehalfOf = []policy.Match{{Issuer: "corp", SubjectGlob: rapid.SampledFrom([]string{"*", "alice", "bob*"}).Draw(r, "glob")}}
+				glob := rapid.SampledFrom([]string{"*", "alice", "bob*"}).Draw(r, "glob")
+				rule.OnBehalfOf = []policy.Match{{Issuer: "corp", SubjectGlob: glob}}
 			}
 			applies := rule.Clients[0] == "ap-bot" && behalf == (len(rule.OnBehalfOf) > 0) &&
 				(!behalf || policy.Glob(rule.OnBehalfOf[0].SubjectGlob, "alice"))
@@ -58,7 +63,8 @@ func TestNothingIsWiderThanItsInputs(t *testing.T) {
 
 		now := w.Clock.Now()
 		lives := []int64{rapid.Int64Range(60, 1200).Draw(r, "actor life"), rapid.Int64Range(60, 1200).Draw(r, "subject life")}
-		actor := w.Mint(servertest.Cluster(), map[string]any{"sub": "system:serviceaccount:prod:ap-bot", "exp": now.Unix() + lives[0]})
+		actor := w.Mint(servertest.Cluster(), map[string]any{
+			"sub": "system:serviceaccount:prod:ap-bot", "exp": now.Unix() + lives[0]})
 		request := self(actor)
 		latest := now.Unix() + lives[0]
 		if behalf {
@@ -86,7 +92,8 @@ func TestNothingIsWiderThanItsInputs(t *testing.T) {
 			asked = defaults
 		}
 		slices.Sort(asked)
-		if got := slices.Sorted(slices.Values(granted)); !slices.Equal(got, strings.Fields(words(tool, slices.Compact(asked)))) {
+		wanted := strings.Fields(words(tool, slices.Compact(asked)))
+		if !slices.Equal(slices.Sorted(slices.Values(granted)), wanted) {
 			r.Fatalf("asked for %q, granted %q", asked, granted)
 		}
 		life := time.Duration(c.Expiry-c.IssuedAt) * time.Second
@@ -143,7 +150,7 @@ func configure(w *servertest.World, c ledger.Change) {
 	}
 	c.Expect = v.Revision
 	w.Commit("acme", c)
-	// A token of the configuration before may be released if it is narrower than one of this; here the exact one is wanted.
+	// A token of the configuration before may be released if it is narrower than one of this; here it must be exact.
 	if _, err := w.Directory.Fresh(w.T.Context(), "acme"); err != nil {
 		w.T.Fatal(err)
 	}

@@ -33,7 +33,8 @@ func outcomes(log []servertest.Record) []string {
 // TestWhatIsRevokedBeforeTheRecordIsNeverReleased commits a revocation between the decision and its record.
 func TestWhatIsRevokedBeforeTheRecordIsNeverReleased(t *testing.T) {
 	for _, row := range []struct{ kind, id string }{
-		{"client", "ap-bot"}, {"tool", "payments"}, {"tenant", ""}, {"issuer", "cluster"}, {"issuer", "corp"}, {"subject", "corp:alice"},
+		{"client", "ap-bot"}, {"tool", "payments"}, {"tenant", ""}, {"issuer", "cluster"}, {"issuer", "corp"},
+		{"subject", "corp:alice"},
 	} {
 		for _, disable := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s %s disabled=%v", row.kind, row.id, disable), func(t *testing.T) {
@@ -58,8 +59,10 @@ func TestWhatIsRevokedBeforeTheRecordIsNeverReleased(t *testing.T) {
 func TestARevocationOfSomethingElseDoesNotStopAToken(t *testing.T) {
 	servertest.EachStore(t, func(t *testing.T, w *servertest.World) {
 		w.Create(servertest.Acme())
-		for _, key := range []ledger.Key{{Kind: "client", ID: "other-bot"}, {Kind: "tool", ID: "ledger"}, {Kind: "subject", ID: "corp:bob"},
-			{Kind: "jti", ID: "x"}, {Kind: "run", ID: "x"}} {
+		for _, key := range []ledger.Key{
+			{Kind: "client", ID: "other-bot"}, {Kind: "tool", ID: "ledger"}, {Kind: "subject", ID: "corp:bob"},
+			{Kind: "jti", ID: "x"}, {Kind: "run", ID: "x"},
+		} {
 			m := &meddler{Log: w.Log}
 			m.before = first(func() { w.Cut("acme", key.Kind, key.ID, true) })
 			x := exchange.New(exchange.Config{Directory: w.Directory, Log: m, Claims: w.Store})
@@ -84,16 +87,24 @@ func TestWhatAChangeWouldRefuseIsNeverReleased(t *testing.T) {
 		changes []string
 		reason  string
 	}{
-		{"the policy loses the subject", user, []string{`{issuer: corp, subject_glob: "*"}`, `{issuer: corp, subject: bob}`}, "policy.on_behalf_of"},
-		{"the policy gets a condition", alone, []string{"    ttl: 2m\n", "    ttl: 2m\n    condition: \"false\"\n"}, "policy.condition"},
-		{"the tool is switched off", alone, []string{"refunds.delete]}", "refunds.delete], disabled: true}"}, "target.unknown"},
+		{"the policy loses the subject",
+			user, []string{`{issuer: corp, subject_glob: "*"}`, `{issuer: corp, subject: bob}`}, "policy.on_behalf_of"},
+		{"the policy gets a condition",
+			alone, []string{"    ttl: 2m\n", "    ttl: 2m\n    condition: \"false\"\n"}, "policy.condition"},
+		{"the tool is switched off",
+			alone, []string{"refunds.delete]}", "refunds.delete], disabled: true}"}, "target.unknown"},
 		{"the identity is another client's", alone, []string{"prod:ap-bot", "prod:old-bot"}, "subject.unbound"},
-		{"the identity moves to a client that may do the same", alone, []string{"prod:ap-bot", "prod:old-bot", "prod:other-bot", "prod:ap-bot",
-			"clients: [ap-bot, secret-bot, post-bot, key-bot]", "clients: [ap-bot, other-bot, secret-bot, post-bot, key-bot]"}, "client.contradiction"},
-		{"the issuer wants another audience", alone, []string{"algorithms: [ES256],\n     audiences: [\"https://sts.example/t/acme\"]",
-			"algorithms: [ES256],\n     audiences: [\"https://other.example\"]"}, "subject.audience"},
-		{"the issuer is not for subjects any more", user, []string{"{name: corp, issuer: \"" + servertest.Corp().URL + "\", use: [subject]",
-			"{name: corp, issuer: \"" + servertest.Corp().URL + "\", use: [workload]", `{issuer: corp, subject_glob: "*"}, `, ""}, "subject.use"},
+		{"the identity moves to a client that may do the same",
+			alone, []string{"prod:ap-bot", "prod:old-bot", "prod:other-bot", "prod:ap-bot",
+				"clients: [ap-bot, secret-bot, post-bot, key-bot]",
+				"clients: [ap-bot, other-bot, secret-bot, post-bot, key-bot]"}, "client.contradiction"},
+		{"the issuer wants another audience",
+			alone, []string{"algorithms: [ES256],\n     audiences: [\"https://sts.example/t/acme\"]",
+				"algorithms: [ES256],\n     audiences: [\"https://other.example\"]"}, "subject.audience"},
+		{"the issuer is not for subjects any more",
+			user, []string{"{name: corp, issuer: \"" + servertest.Corp().URL + "\", use: [subject]",
+				"{name: corp, issuer: \"" + servertest.Corp().URL + "\", use: [workload]",
+				`{issuer: corp, subject_glob: "*"}, `, ""}, "subject.use"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			w, m := meddled(t, servertest.Options{})
@@ -113,7 +124,7 @@ func TestWhatAChangeWouldRefuseIsNeverReleased(t *testing.T) {
 	}
 }
 
-// TestWhatAChangeWouldGiveOtherwiseIsMintedAnew: the token of the old decision is void, the new one says what is true now.
+// TestWhatAChangeWouldGiveOtherwiseIsMintedAnew: the token of the old decision is void, the new one tells the truth.
 func TestWhatAChangeWouldGiveOtherwiseIsMintedAnew(t *testing.T) {
 	for _, row := range []struct {
 		name    string
@@ -122,15 +133,18 @@ func TestWhatAChangeWouldGiveOtherwiseIsMintedAnew(t *testing.T) {
 		life    time.Duration
 		scope   string
 	}{
-		{"a shorter lifetime", []string{"ttl: 2m", "ttl: 1m"}, []string{"allowed ", "error not_released", "allowed "}, time.Minute, "payments:refunds.read"},
-		{"a longer lifetime is not worth a new token", []string{"ttl: 2m", "ttl: 3m"}, []string{"allowed "}, 2 * time.Minute, "payments:refunds.read"},
+		{"a shorter lifetime", []string{"ttl: 2m", "ttl: 1m"}, []string{"allowed ", "error not_released", "allowed "},
+			time.Minute, "payments:refunds.read"},
+		{"a longer lifetime is not worth a new token",
+			[]string{"ttl: 2m", "ttl: 3m"}, []string{"allowed "}, 2 * time.Minute, "payments:refunds.read"},
 		{"other defaults", []string{"default_actions: [refunds.read]", "default_actions: [refunds.create]"},
 			[]string{"allowed ", "error not_released", "allowed "}, 2 * time.Minute, "payments:refunds.create"},
 		{"bare scopes", []string{"refunds.delete]}", "refunds.delete], scope_format: bare}"},
 			[]string{"allowed ", "error not_released", "allowed "}, 2 * time.Minute, "refunds.read"},
 		{"another algorithm", []string{"refunds.delete]}", "refunds.delete], signing_alg: EdDSA}"},
 			[]string{"allowed ", "error not_released", "allowed "}, 2 * time.Minute, "payments:refunds.read"},
-		{"something else", []string{"max_ttl: 1m", "max_ttl: 2m"}, []string{"allowed "}, 2 * time.Minute, "payments:refunds.read"},
+		{"something else",
+			[]string{"max_ttl: 1m", "max_ttl: 2m"}, []string{"allowed "}, 2 * time.Minute, "payments:refunds.read"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			w, m := meddled(t, servertest.Options{})
@@ -180,8 +194,8 @@ func TestATokenOfARevokedKeyIsMintedAnew(t *testing.T) {
 	}
 }
 
-// Credentials that were taken away before the record are as good as none; those that stay are not spent twice by judging
-// the request again.
+// Credentials that were taken away before the record are as good as none; those that stay are not spent twice by
+// judging the request again.
 func TestCredentialsAreJudgedAgain(t *testing.T) {
 	w, m := meddled(t, servertest.Options{})
 	old := w.Secret("secret-bot")
@@ -201,7 +215,8 @@ func TestCredentialsAreJudgedAgain(t *testing.T) {
 		t.Errorf("the assertion was accepted again: %v", f)
 	}
 	m.before = first(func() { w.Apply(servertest.Acme("ttl: 2m", "ttl: 30s"), false) })
-	if result := issue(t, w, self(w.Mint(servertest.Once(), map[string]any{"sub": "ap-bot"}))); result.ExpiresIn != 30*time.Second {
+	result := issue(t, w, self(w.Mint(servertest.Once(), map[string]any{"sub": "ap-bot"})))
+	if result.ExpiresIn != 30*time.Second {
 		t.Errorf("issued for %v", result.ExpiresIn)
 	}
 }
@@ -215,11 +230,14 @@ func TestARefusalRestsOnTheNewestConfiguration(t *testing.T) {
 	if _, err := run(t.Context(), other.Exchanger, "acme", r); fault.As(err).Reason != "policy.action" {
 		t.Fatalf("refused as %v", err)
 	}
-	if _, err := run(t.Context(), other.Exchanger, "acme", self(w.Workload("new-bot"))); fault.As(err).Reason != "subject.unbound" {
+	_, err := run(t.Context(), other.Exchanger, "acme", self(w.Workload("new-bot")))
+	if fault.As(err).Reason != "subject.unbound" {
 		t.Fatalf("refused as %v", err)
 	}
-	w.Apply(servertest.Acme("actions: [refunds.read, refunds.create]\n", "actions: [refunds.read, refunds.create, refunds.delete]\n",
-		"prod:other-bot", "prod:new-bot", "clients: [ap-bot, secret-bot, post-bot, key-bot]", "clients: [ap-bot, other-bot]"), false)
+	w.Apply(servertest.Acme("actions: [refunds.read, refunds.create]\n",
+		"actions: [refunds.read, refunds.create, refunds.delete]\n",
+		"prod:other-bot", "prod:new-bot",
+		"clients: [ap-bot, secret-bot, post-bot, key-bot]", "clients: [ap-bot, other-bot]"), false)
 	if _, err := run(t.Context(), other.Exchanger, "acme", r); err != nil {
 		t.Errorf("another process refuses what is allowed by now: %v", err)
 	}
@@ -268,7 +286,8 @@ func TestNoTokenIsDatedAheadOfTheStore(t *testing.T) {
 	if at := claimsOf(t, result.Token).IssuedAt; at > w.Clock.Now().Add(-time.Hour-9*time.Second).Unix() {
 		t.Errorf("dated %v although the store is behind that", time.Unix(at, 0))
 	}
-	if got, want := outcomes(records(w, before)), []string{"allowed ", "error not_released", "allowed "}; !slices.Equal(got, want) {
+	want := []string{"allowed ", "error not_released", "allowed "}
+	if got := outcomes(records(w, before)); !slices.Equal(got, want) {
 		t.Errorf("recorded %q, want %q", got, want)
 	}
 }
@@ -307,7 +326,9 @@ func TestNoRecordNoToken(t *testing.T) {
 func TestWithoutTheStoreNothingIsDecided(t *testing.T) {
 	w := newWorld(t, servertest.Options{Deadline: 300 * time.Millisecond})
 	issue(t, w, self(w.Workload("ap-bot")))
-	for _, op := range []storagetest.Op{storagetest.Commit, storagetest.Claim, storagetest.Position, storagetest.Rows, storagetest.Cutoffs} {
+	for _, op := range []storagetest.Op{
+		storagetest.Commit, storagetest.Claim, storagetest.Position, storagetest.Rows, storagetest.Cutoffs,
+	} {
 		w.Store.Set(op, storagetest.NotApplied)
 	}
 	once := w.Mint(servertest.Once(), map[string]any{"sub": "ap-bot"})
@@ -348,7 +369,8 @@ func TestACallerThatLeavesGetsNoToken(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	m.before = first(func() { w.Cut("acme", "client", "other-bot", true) })
 	m.after = func(e audit.Event, _ *ledger.Position, _ *error) { cancel() }
-	if result, err := run(ctx, w.Exchanger, "acme", self(w.Workload("ap-bot"))); result != nil || !errors.Is(err, context.Canceled) {
+	result, err := run(ctx, w.Exchanger, "acme", self(w.Workload("ap-bot")))
+	if result != nil || !errors.Is(err, context.Canceled) {
 		t.Errorf("answered %v", err)
 	}
 	if got, want := outcomes(w.Records("acme")), []string{"allowed ", "error not_released"}; !slices.Equal(got, want) {
@@ -364,8 +386,9 @@ func TestATokenForOneUseIsTradedOnce(t *testing.T) {
 			"alone":        self(w.Mint(servertest.Once(), map[string]any{"sub": "ap-bot"})),
 			"as a subject": onBehalf(w.Mint(servertest.Once(), map[string]any{"sub": "alice"}), w.Workload("ap-bot")),
 			"as an actor":  onBehalf(w.User("alice"), w.Mint(servertest.Once(), map[string]any{"sub": "ap-bot"})),
-			"as assertion": {SubjectToken: w.Workload("ap-bot"), SubjectTokenType: jwt, Audiences: []string{"payments"}, Credentials: clients.Credentials{
-				AssertionType: clients.TypeJWTBearer, Assertion: w.Mint(servertest.Once(), map[string]any{"sub": "ap-bot"})}},
+			"as assertion": {SubjectToken: w.Workload("ap-bot"), SubjectTokenType: jwt, Audiences: []string{"payments"},
+				Credentials: clients.Credentials{
+					AssertionType: clients.TypeJWTBearer, Assertion: w.Mint(servertest.Once(), map[string]any{"sub": "ap-bot"})}},
 		} {
 			var mu sync.Mutex
 			won, lost := 0, map[string]int{}
@@ -399,7 +422,8 @@ func TestATokenForOneUseIsTradedOnce(t *testing.T) {
 		// Each issuer chooses its jti by itself.
 		w.Apply(servertest.Acme("use: [subject], audiences", "use: [subject], replay: once, audiences"), false)
 		same := map[string]any{"sub": "ap-bot", "jti": "1"}
-		issue(t, w, onBehalf(w.Mint(servertest.Corp(), map[string]any{"sub": "alice", "jti": "1"}), w.Mint(servertest.Once(), same)))
+		issue(t, w, onBehalf(w.Mint(servertest.Corp(), map[string]any{"sub": "alice", "jti": "1"}),
+			w.Mint(servertest.Once(), same)))
 		if f := refused(t, w, self(w.Mint(servertest.Once(), same))); f.Reason != "subject.replayed" {
 			t.Errorf("another token with the same jti: %v", f)
 		}
@@ -423,8 +447,8 @@ func TestTheLogTellsATokenThatComesAgain(t *testing.T) {
 	}
 }
 
-// TestRacesOfRevocation lets exchanges in two processes and a revocation run at once: what began after the revocation was
-// committed gets nothing, and what was released before is dead.
+// TestRacesOfRevocation lets exchanges in two processes and a revocation run at once: what began after the revocation
+// was committed gets nothing, and what was released before is dead.
 func TestRacesOfRevocation(t *testing.T) {
 	rounds := 10
 	if storagetest.Full() {

@@ -22,14 +22,17 @@ import (
 func TestAnExchangeIsAnswered(t *testing.T) {
 	s := newSite(t, servertest.Options{})
 	a := s.post("token", s.usual())
-	if a.status != 200 || a.text("token_type") != "Bearer" || a.text("issued_token_type") != "urn:ietf:params:oauth:token-type:access_token" ||
-		a.text("scope") != "payments:refunds.read" || a.json["expires_in"] != 120.0 || strings.Count(a.text("access_token"), ".") != 2 {
+	if a.status != 200 || a.text("token_type") != "Bearer" ||
+		a.text("issued_token_type") != "urn:ietf:params:oauth:token-type:access_token" ||
+		a.text("scope") != "payments:refunds.read" || a.json["expires_in"] != 120.0 ||
+		strings.Count(a.text("access_token"), ".") != 2 {
 		t.Errorf("answered %d %s", a.status, a.body)
 	}
 	if len(a.json) != 5 {
 		t.Errorf("the answer holds %d members: %s", len(a.json), a.body)
 	}
-	if a.header.Get("Cache-Control") != "no-store" || a.header.Get("Pragma") != "no-cache" || a.header.Get("Bursar-Txn") == "" {
+	if a.header.Get("Cache-Control") != "no-store" || a.header.Get("Pragma") != "no-cache" ||
+		a.header.Get("Bursar-Txn") == "" {
 		t.Errorf("headers %v", a.header)
 	}
 }
@@ -37,11 +40,14 @@ func TestAnExchangeIsAnswered(t *testing.T) {
 // Whatever is asked for, and however, no refresh token and no ID token comes out.
 func TestNoOtherTokenComesOut(t *testing.T) {
 	s := newSite(t, servertest.Options{})
-	for _, changes := range [][]string{{"scope", "offline_access"}, {"scope", "payments:refunds.read offline_access"}, {"scope", "openid"},
-		{"requested_token_type", "urn:ietf:params:oauth:token-type:refresh_token"}, {"requested_token_type", "urn:ietf:params:oauth:token-type:id_token"},
+	for _, changes := range [][]string{
+		{"scope", "offline_access"}, {"scope", "payments:refunds.read offline_access"}, {"scope", "openid"},
+		{"requested_token_type", "urn:ietf:params:oauth:token-type:refresh_token"},
+		{"requested_token_type", "urn:ietf:params:oauth:token-type:id_token"},
 		{"grant_type", "refresh_token"}, {"grant_type", "client_credentials"}, {"access_type", "offline"}, {"scope", ""}} {
 		a := s.post("token", with(s.usual(), changes...))
-		if strings.Contains(a.body, "refresh_token\":") || strings.Contains(a.body, "id_token\":") || (a.status == 200) != (changes[0] == "access_type" || changes[1] == "") {
+		if strings.Contains(a.body, "refresh_token\":") || strings.Contains(a.body, "id_token\":") ||
+			(a.status == 200) != (changes[0] == "access_type" || changes[1] == "") {
 			t.Errorf("%q: answered %d %s", changes, a.status, a.body)
 		}
 	}
@@ -52,11 +58,13 @@ func TestMethods(t *testing.T) {
 	for _, endpoint := range []string{"token", "introspect", "revoke"} {
 		for _, method := range []string{"GET", "HEAD", "PUT", "PATCH", "DELETE", "TRACE", "BREW"} {
 			a := s.do(method, "/t/acme/"+endpoint, form, nil)
-			if a.status != http.StatusMethodNotAllowed || a.header.Get("Allow") != "POST" || a.header.Get("Cache-Control") != "no-store" {
+			if a.status != http.StatusMethodNotAllowed || a.header.Get("Allow") != "POST" ||
+				a.header.Get("Cache-Control") != "no-store" {
 				t.Errorf("%s %s: answered %d %v", method, endpoint, a.status, a.header)
 			}
 		}
-		a := s.do("OPTIONS", "/t/acme/"+endpoint, "", nil, func(r *http.Request) { r.Header.Set("Origin", "https://evil.example") })
+		a := s.do("OPTIONS", "/t/acme/"+endpoint, "", nil,
+			func(r *http.Request) { r.Header.Set("Origin", "https://evil.example") })
 		if a.status != http.StatusNoContent || a.body != "" {
 			t.Errorf("OPTIONS %s: answered %d %s", endpoint, a.status, a.body)
 		}
@@ -78,9 +86,12 @@ func TestEveryKindHasItsAnswer(t *testing.T) {
 		rec := httptest.NewRecorder()
 		oauth.WriteError(rec, fault.New(kind, "some.reason", "Some sentence."))
 		res := rec.Result()
-		if res.StatusCode < 400 || res.StatusCode == 403 || (res.StatusCode == 401) != (res.Header.Get("WWW-Authenticate") != "") ||
-			(res.StatusCode == 503 || res.StatusCode == 429) != (res.Header.Get("Retry-After") != "") || res.Header.Get("Cache-Control") != "no-store" ||
-			strings.Contains(rec.Body.String(), "some.reason") || strings.Contains(rec.Body.String(), "Some") != (kind != fault.NotFound) {
+		if res.StatusCode < 400 || res.StatusCode == 403 ||
+			(res.StatusCode == 401) != (res.Header.Get("WWW-Authenticate") != "") ||
+			(res.StatusCode == 503 || res.StatusCode == 429) != (res.Header.Get("Retry-After") != "") ||
+			res.Header.Get("Cache-Control") != "no-store" ||
+			strings.Contains(rec.Body.String(), "some.reason") ||
+			strings.Contains(rec.Body.String(), "Some") != (kind != fault.NotFound) {
 			t.Errorf("%v: answered %d %v %s", kind, res.StatusCode, res.Header, rec.Body)
 		}
 	}
@@ -124,7 +135,8 @@ func TestQuestions(t *testing.T) {
 
 	refusal(t, s.post("introspect", token), 400, "invalid_client") // presents nothing at all
 	refusal(t, s.post("introspect", token, basic("payments-api", "x")), 401, "invalid_client")
-	refusal(t, s.post("introspect", token, func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+compact) }), 401, "invalid_client")
+	refusal(t, s.post("introspect", token, func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+compact) }),
+		401, "invalid_client")
 	refusal(t, s.post("introspect", with(token, "access_token", compact)), 400, "invalid_client")
 	refusal(t, s.post("introspect", nil, basic("payments-api", secret)), 400, "invalid_request")
 	refusal(t, s.post("revoke", nil, basic("payments-api", secret)), 400, "invalid_request")
@@ -132,7 +144,8 @@ func TestQuestions(t *testing.T) {
 	refusal(t, s.post("revoke", token, basic("ledger-api", foreign)), 400, "invalid_grant")
 
 	a := s.post("introspect", token, basic("payments-api", secret))
-	want := map[string]any{"active": true, "token_type": "Bearer", "iss": "https://sts.example/t/acme", "sub": "client:ap-bot", "client_id": "ap-bot",
+	want := map[string]any{"active": true, "token_type": "Bearer", "iss": "https://sts.example/t/acme",
+		"sub": "client:ap-bot", "client_id": "ap-bot",
 		"aud": "https://tools.example/payments", "scope": "payments:refunds.read"}
 	for name, value := range want {
 		if a.json[name] != value {
@@ -146,11 +159,13 @@ func TestQuestions(t *testing.T) {
 	}
 	inactive("the resource server of another tool", s.post("introspect", token, basic("ledger-api", foreign)))
 	inactive("garbage", s.post("introspect", url.Values{"token": {"garbage"}}, basic("payments-api", secret)))
-	if a := s.post("revoke", url.Values{"token": {"garbage"}}, basic("payments-api", secret)); a.status != 200 || a.body != "" {
+	a = s.post("revoke", url.Values{"token": {"garbage"}}, basic("payments-api", secret))
+	if a.status != 200 || a.body != "" {
 		t.Errorf("revoking garbage: answered %d %s", a.status, a.body)
 	}
 	// A wrong hint is only a hint, and the form is as good as the header for those who are registered so.
-	if a := s.post("revoke", with(token, "token_type_hint", "refresh_token"), basic("payments-api", secret)); a.status != 200 || a.body != "" {
+	a = s.post("revoke", with(token, "token_type_hint", "refresh_token"), basic("payments-api", secret))
+	if a.status != 200 || a.body != "" {
 		t.Errorf("answered %d %s", a.status, a.body)
 	}
 	inactive("revoked", s.post("introspect", token, basic("payments-api", secret)))
@@ -170,27 +185,32 @@ func TestTrapsOfFosite(t *testing.T) {
 		refusal(t, s.post("token", s.usual(), basic("ap-bot", "x")), 401, "invalid_client")
 		refusal(t, s.post("token", with(s.usual(), "client_id", "ap-bot", "client_secret", "x")), 401, "invalid_client")
 		refusal(t, s.post("token", with(s.usual(), "client_assertion", "x")), 401, "invalid_client")
-		refusal(t, s.post("token", s.usual(), func(r *http.Request) { r.Header.Set("Authorization", "Bearer x") }), 401, "invalid_client")
+		refusal(t, s.post("token", s.usual(), func(r *http.Request) { r.Header.Set("Authorization", "Bearer x") }), 401,
+			"invalid_client")
 	})
 	t.Run("no token is given to an empty client", func(t *testing.T) {
 		refusal(t, s.post("token", url.Values{"grant_type": {grant}}), 401, "invalid_client")
 		refusal(t, s.post("token", url.Values{"grant_type": {grant}}, basic("", "")), 401, "invalid_client")
 	})
 	t.Run("an unknown grant is called so, after the client is known", func(t *testing.T) {
-		for _, name := range []string{"password", "authorization_code", "refresh_token", "client_credentials", "foo", strings.ToUpper(grant), grant + " foo",
+		for _, name := range []string{"password", "authorization_code", "refresh_token", "client_credentials", "foo",
+			strings.ToUpper(grant), grant + " foo",
 			"foo " + grant, " " + grant, grant + "\u00a0"} {
 			refusal(t, s.post("token", with(own(), "grant_type", name), basic("secret-bot", bot)), 400, "unsupported_grant_type")
 			refusal(t, s.post("token", with(own(), "grant_type", name), basic("secret-bot", "x")), 401, "invalid_client")
 		}
 	})
 	t.Run("two methods of authentication are one too many", func(t *testing.T) {
-		refusal(t, s.post("token", with(own(), "client_id", "secret-bot", "client_secret", bot), basic("secret-bot", bot)), 400, "invalid_request")
-		refusal(t, s.post("token", with(own(), "client_assertion_type", clients.TypeJWTBearer, "client_assertion", s.Workload("ap-bot")),
+		refusal(t, s.post("token", with(own(), "client_id", "secret-bot", "client_secret", bot), basic("secret-bot", bot)),
+			400, "invalid_request")
+		refusal(t, s.post("token",
+			with(own(), "client_assertion_type", clients.TypeJWTBearer, "client_assertion", s.Workload("ap-bot")),
 			basic("secret-bot", bot)), 401, "invalid_client")
 	})
 	t.Run("one client assertion is good for one of 20 concurrent posts", func(t *testing.T) {
 		c := s.Assertion(nil)
-		values := with(s.usual(), "subject_token", s.Workload("key-bot"), "client_assertion_type", c.AssertionType, "client_assertion", c.Assertion)
+		values := with(s.usual(), "subject_token", s.Workload("key-bot"),
+			"client_assertion_type", c.AssertionType, "client_assertion", c.Assertion)
 		statuses := make(chan int, 20)
 		for range 20 {
 			go func() { statuses <- s.post("token", values).status }()
@@ -208,18 +228,28 @@ func TestTrapsOfFosite(t *testing.T) {
 		for _, row := range []struct {
 			changes map[string]any
 			status  int
-		}{{map[string]any{"jti": "j", "aud": "https://other.example"}, 401}, {map[string]any{"jti": "j", "aud": []string{servertest.BaseURL + "/t/acme", "x"}}, 401},
-			{map[string]any{"jti": "j", "exp": s.Clock.Now().Add(10 * 365 * 24 * time.Hour).Unix()}, 401}, {map[string]any{"jti": "j"}, 200}, {map[string]any{"jti": "j"}, 401}} {
+		}{
+			{map[string]any{"jti": "j", "aud": "https://other.example"}, 401},
+			{map[string]any{"jti": "j", "aud": []string{servertest.BaseURL + "/t/acme", "x"}}, 401},
+			{map[string]any{"jti": "j", "exp": s.Clock.Now().Add(10 * 365 * 24 * time.Hour).Unix()}, 401},
+			{map[string]any{"jti": "j"}, 200},
+			{map[string]any{"jti": "j"}, 401},
+		} {
 			c := s.Assertion(row.changes)
-			a := s.post("token", with(s.usual(), "subject_token", s.Workload("key-bot"), "client_assertion_type", c.AssertionType, "client_assertion", c.Assertion))
+			a := s.post("token", with(s.usual(), "subject_token", s.Workload("key-bot"),
+				"client_assertion_type", c.AssertionType, "client_assertion", c.Assertion))
 			if a.status != row.status {
 				t.Errorf("%v: answered %d %s, want %d", row.changes, a.status, a.body, row.status)
 			}
 		}
 	})
 	t.Run("nothing of the request is echoed", func(t *testing.T) {
-		for _, name := range []string{"audience", "resource", "scope", "subject_token", "subject_token_type", "requested_token_type", "client_id", "grant_type"} {
-			if a := s.post("token", with(own(), name, "mark<me>"), basic("secret-bot", bot)); a.status == 200 || strings.Contains(a.body, "mark") {
+		for _, name := range []string{
+			"audience", "resource", "scope", "subject_token", "subject_token_type", "requested_token_type",
+			"client_id", "grant_type",
+		} {
+			a := s.post("token", with(own(), name, "mark<me>"), basic("secret-bot", bot))
+			if a.status == 200 || strings.Contains(a.body, "mark") {
 				t.Errorf("%s: answered %d %s", name, a.status, a.body)
 			}
 		}

@@ -33,12 +33,15 @@ func TestForms(t *testing.T) {
 		{"with the charset", form + "; charset=UTF-8", good, 200, ""},
 		{"in another case of the media type", "Application/X-WWW-Form-Urlencoded", good, 200, ""},
 		{"with an unknown parameter", form, good + "&foo=bar", 200, ""},
-		{"with empty parameters, which are absent", form, good + "&scope=&actor_token=&actor_token_type&client_secret=", 200, ""},
+		{"with empty parameters, which are absent",
+			form, good + "&scope=&actor_token=&actor_token_type&client_secret=", 200, ""},
 		{"with empty pairs", form, "&&" + good + "&", 200, ""},
-		{"with one target twice", form, good + "&audience=payments&resource=" + url.QueryEscape("https://tools.example/payments"), 200, ""},
+		{"with one target twice",
+			form, good + "&audience=payments&resource=" + url.QueryEscape("https://tools.example/payments"), 200, ""},
 		{"exactly at the limit", form, good + "&x=" + strings.Repeat("a", oauth.MaxBody-len(good)-3), 200, ""},
 
-		{"one byte over the limit", form, good + "&x=" + strings.Repeat("a", oauth.MaxBody-len(good)-2), 413, "invalid_request"},
+		{"one byte over the limit",
+			form, good + "&x=" + strings.Repeat("a", oauth.MaxBody-len(good)-2), 413, "invalid_request"},
 		{"over the limit, in another type", "application/json", strings.Repeat("a", oauth.MaxBody+1), 413, "invalid_request"},
 		{"JSON", "application/json", `{"grant_type":"x"}`, 400, "invalid_request"},
 		{"without a type", "", good, 400, "invalid_request"},
@@ -70,7 +73,8 @@ func TestForms(t *testing.T) {
 		})
 	}
 	t.Run("over the limit, without its length", func(t *testing.T) {
-		a := s.do(http.MethodPost, "/t/acme/token", form, io.MultiReader(strings.NewReader("x="), strings.NewReader(strings.Repeat("a", oauth.MaxBody))))
+		a := s.do(http.MethodPost, "/t/acme/token", form,
+			io.MultiReader(strings.NewReader("x="), strings.NewReader(strings.Repeat("a", oauth.MaxBody))))
 		refusal(t, a, 413, "invalid_request")
 		if !a.closes {
 			t.Error("the connection is kept")
@@ -81,7 +85,8 @@ func TestForms(t *testing.T) {
 		refusal(t, s.do(http.MethodPost, "/t/acme/token?x=y", form, strings.NewReader(good)), 400, "invalid_request")
 	})
 	t.Run("two content types", func(t *testing.T) {
-		refusal(t, s.do(http.MethodPost, "/t/acme/token", form, strings.NewReader(good), func(r *http.Request) { r.Header.Add("Content-Type", form) }),
+		refusal(t, s.do(http.MethodPost, "/t/acme/token", form, strings.NewReader(good),
+			func(r *http.Request) { r.Header.Add("Content-Type", form) }),
 			400, "invalid_request")
 	})
 }
@@ -89,10 +94,14 @@ func TestForms(t *testing.T) {
 // TestNothingIsGivenTwice repeats each parameter of each endpoint, with the same value, another one, and none.
 func TestNothingIsGivenTwice(t *testing.T) {
 	s := newSite(t, servertest.Options{})
-	for _, name := range []string{"grant_type", "subject_token", "subject_token_type", "actor_token", "actor_token_type", "scope", "client_id",
-		"client_secret", "client_assertion", "client_assertion_type", "requested_token_type", "authorization_details", "foo"} {
+	for _, name := range []string{
+		"grant_type", "subject_token", "subject_token_type", "actor_token", "actor_token_type", "scope",
+		"client_id", "client_secret", "client_assertion", "client_assertion_type", "requested_token_type",
+		"authorization_details", "foo",
+	} {
 		for _, twice := range []string{"a=1&a=1", "a=1&a=2", "a=&a=", "a&a=1", "a=1&a=", "a=1&%61=1"} {
-			body := with(s.usual(), name, "").Encode() + "&" + strings.NewReplacer("a=", name+"=", "%61", pct(name), "a&", name+"&").Replace(twice)
+			body := with(s.usual(), name, "").Encode() + "&" +
+				strings.NewReplacer("a=", name+"=", "%61", pct(name), "a&", name+"&").Replace(twice)
 			refusal(t, s.do(http.MethodPost, "/t/acme/token", form, strings.NewReader(body)), 400, "invalid_request")
 		}
 	}
@@ -138,11 +147,14 @@ func TestMultipartIsNeverSpooled(t *testing.T) {
 		t.Errorf("read %d bytes", sent)
 	}
 	small := "--b\r\nContent-Disposition: form-data; name=\"grant_type\"\r\n\r\n" + grant + "\r\n--b--\r\n"
-	refusal(t, s.do(http.MethodPost, "/t/acme/token", "multipart/form-data; boundary=b", strings.NewReader(small)), 400, "invalid_request")
+	refusal(t, s.do(http.MethodPost, "/t/acme/token", "multipart/form-data; boundary=b", strings.NewReader(small)), 400,
+		"invalid_request")
 }
 
 func FuzzReadForm(f *testing.F) {
-	for _, seed := range []string{"", "a=1", "a=1&a=2", "resource=1&resource=2", "a=%00", "a;b=c", "%zz", "a=%FF", "=&=", "a+b=c+d"} {
+	for _, seed := range []string{
+		"", "a=1", "a=1&a=2", "resource=1&resource=2", "a=%00", "a;b=c", "%zz", "a=%FF", "=&=", "a+b=c+d",
+	} {
 		f.Add(seed, form)
 	}
 	f.Fuzz(func(t *testing.T, body, kind string) {
@@ -213,7 +225,8 @@ func TestCredentials(t *testing.T) {
 				}
 			case err != nil || c.Post != nil || c.ClientID != "x":
 				t.Errorf("read %+v, %v", c, err)
-			case row.id == "" && c.Basic != nil, row.id != "" && (c.Basic == nil || *c.Basic != clients.IDSecret{ID: row.id, Secret: row.secret}):
+			case row.id == "" && c.Basic != nil,
+				row.id != "" && (c.Basic == nil || *c.Basic != clients.IDSecret{ID: row.id, Secret: row.secret}):
 				t.Errorf("read %v", c.Basic)
 			}
 		})
@@ -226,12 +239,14 @@ func FuzzReadCredentials(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, header, id, secret, kind, assertion string) {
 		r := &http.Request{Header: http.Header{"Authorization": {header}}}
-		form := url.Values{"client_id": {id}, "client_secret": {secret}, "client_assertion_type": {kind}, "client_assertion": {assertion}}
+		form := url.Values{"client_id": {id}, "client_secret": {secret},
+			"client_assertion_type": {kind}, "client_assertion": {assertion}}
 		c, err := oauth.ReadCredentials(r, form)
 		switch {
 		case err != nil && fault.As(err).Kind != fault.InvalidClient:
 			t.Fatalf("refused as %v", err)
-		case err == nil && (c.Basic == nil || c.Basic.ID == "" || (c.Post != nil) != (secret != "") || c.Assertion != assertion):
+		case err == nil &&
+			(c.Basic == nil || c.Basic.ID == "" || (c.Post != nil) != (secret != "") || c.Assertion != assertion):
 			t.Fatalf("read %+v", c)
 		}
 	})

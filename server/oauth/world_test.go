@@ -37,7 +37,8 @@ func newSite(t *testing.T, o servertest.Options) *site {
 
 // usual are the parameters of an exchange that is allowed.
 func (s *site) usual() url.Values {
-	return url.Values{"grant_type": {grant}, "subject_token": {s.Workload("ap-bot")}, "subject_token_type": {jwt}, "audience": {"payments"}}
+	return url.Values{"grant_type": {grant}, "subject_token": {s.Workload("ap-bot")}, "subject_token_type": {jwt},
+		"audience": {"payments"}}
 }
 
 // answer is a response that was read.
@@ -94,10 +95,12 @@ func refusal(t testing.TB, a answer, status int, code string) {
 	if a.status != status || a.code() != code {
 		t.Errorf("answered %d %s, want %d %s", a.status, a.body, status, code)
 	}
-	if a.header.Get("Content-Type") != "application/json" || a.header.Get("Cache-Control") != "no-store" || a.header.Get("Pragma") != "no-cache" {
+	if a.header.Get("Content-Type") != "application/json" || a.header.Get("Cache-Control") != "no-store" ||
+		a.header.Get("Pragma") != "no-cache" {
 		t.Errorf("headers %v", a.header)
 	}
-	if (a.header.Get("WWW-Authenticate") != "") != (status == 401) || (a.header.Get("Retry-After") != "") != (status == 503) {
+	if (a.header.Get("WWW-Authenticate") != "") != (status == 401) ||
+		(a.header.Get("Retry-After") != "") != (status == 503) {
 		t.Errorf("a %d with headers %v", status, a.header)
 	}
 	for name := range maps.Keys(a.json) {

@@ -69,7 +69,8 @@ func TestTwoProcesses(t *testing.T) {
 		if _, still := after.Cutoffs.Disabled(ledger.Key{Kind: "client", ID: "ap-bot"}); !still {
 			t.Error("an earlier cutoff was lost")
 		}
-		if _, err := other.At(ctx, "acme", ledger.Position{Revision: p.Revision + 100}); fault.As(err).Kind != fault.Unavailable {
+		_, err = other.At(ctx, "acme", ledger.Position{Revision: p.Revision + 100})
+		if fault.As(err).Kind != fault.Unavailable {
 			t.Errorf("a position that the store does not have: %v", err)
 		}
 		w.Create(servertest.Globex())
@@ -140,7 +141,8 @@ func TestNobodyIsTurnedAwayWhileTheDirectoryIsRead(t *testing.T) {
 	w, c := countingWorld(t)
 	w.Create(servertest.Acme())
 	fresh := &counting{Store: c.Store, hold: make(chan struct{})}
-	d := tenant.NewDirectory(tenant.Config{Store: fresh, Master: w.Master, Sources: newSources(w), BaseURL: servertest.BaseURL, Now: w.Clock.Now})
+	d := tenant.NewDirectory(tenant.Config{Store: fresh, Master: w.Master, Sources: newSources(w),
+		BaseURL: servertest.BaseURL, Now: w.Clock.Now})
 	var all sync.WaitGroup
 	for range 20 {
 		all.Go(func() {
@@ -167,9 +169,11 @@ func TestWhatCannotBeReadAllowsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	good, _ := v.Row(tenant.KindTool, "payments")
-	for name, value := range map[string]string{"not JSON": "{", "a mistake": `{"name":"payments","resource":"x","actions":["a"]}`,
+	for name, value := range map[string]string{"not JSON": "{",
+		"a mistake":    `{"name":"payments","resource":"x","actions":["a"]}`,
 		"another type": `{"name":7}`} {
-		w.Commit("acme", ledger.Change{Expect: v.Revision, Put: []ledger.Row{{Kind: tenant.KindTool, ID: "payments", Value: []byte(value)}}})
+		w.Commit("acme", ledger.Change{Expect: v.Revision,
+			Put: []ledger.Row{{Kind: tenant.KindTool, ID: "payments", Value: []byte(value)}}})
 		if _, err := w.Directory.Fresh(t.Context(), "acme"); fault.As(err).Kind != fault.Unavailable {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -180,7 +184,8 @@ func TestWhatCannotBeReadAllowsNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.Commit("acme", ledger.Change{Expect: p.Revision, Put: []ledger.Row{{Kind: tenant.KindTool, ID: "payments", Value: good}}})
+		w.Commit("acme", ledger.Change{Expect: p.Revision,
+			Put: []ledger.Row{{Kind: tenant.KindTool, ID: "payments", Value: good}}})
 		if v, err = w.Directory.Fresh(t.Context(), "acme"); err != nil {
 			t.Fatalf("mended, and still %v", err)
 		}
@@ -189,7 +194,8 @@ func TestWhatCannotBeReadAllowsNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := tenant.NewDirectory(tenant.Config{Store: w.Store, Master: other, Sources: newSources(w), BaseURL: servertest.BaseURL})
+	d := tenant.NewDirectory(tenant.Config{Store: w.Store, Master: other, Sources: newSources(w),
+		BaseURL: servertest.BaseURL})
 	if _, err := d.View(t.Context(), "acme"); fault.As(err).Kind != fault.Unavailable {
 		t.Errorf("with another master key: %v", err)
 	}
@@ -281,7 +287,8 @@ func (s *simulated) Cutoffs(ctx context.Context, _ ledger.Tenant, _ int64) ([]le
 func (s *simulated) Rows(ctx context.Context, t ledger.Tenant, _ ...string) ([]ledger.Row, ledger.Position, error) {
 	p, err := s.at(ctx)
 	if t == ledger.Platform {
-		return []ledger.Row{{Kind: tenant.KindTenant, ID: "acme", Value: []byte(`{"id":"` + string(simulatedID) + `"}`)}}, p, err
+		return []ledger.Row{{Kind: tenant.KindTenant, ID: "acme",
+			Value: []byte(`{"id":"` + string(simulatedID) + `"}`)}}, p, err
 	}
 	return s.rows, p, err
 }
@@ -421,7 +428,8 @@ func TestAPanicInASharedReadIsAnError(t *testing.T) {
 		}
 		s.panics.Store(true)
 		_, err := d.Fresh(t.Context(), "acme")
-		if fault.As(err).Kind != fault.Unavailable || strings.Contains(err.Error(), "secret") || strings.Contains(fault.As(err).Public, "goroutine") {
+		if fault.As(err).Kind != fault.Unavailable || strings.Contains(err.Error(), "secret") ||
+			strings.Contains(fault.As(err).Public, "goroutine") {
 			t.Errorf("answered %v", err)
 		}
 		s.panics.Store(false)
@@ -431,8 +439,8 @@ func TestAPanicInASharedReadIsAnError(t *testing.T) {
 	})
 }
 
-// TestTheDirectorysTimeIsNeverAheadOfTheStores, whatever the offset of the clocks and however slow the answers are; and it
-// is hardly behind.
+// TestTheDirectorysTimeIsNeverAheadOfTheStores, whatever the offset of the clocks and however slow the answers are; and
+// it is hardly behind.
 func TestTheDirectorysTimeIsNeverAheadOfTheStores(t *testing.T) {
 	for range 30 {
 		synctest.Test(t, func(t *testing.T) {

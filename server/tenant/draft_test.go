@@ -59,15 +59,18 @@ func TestADraftOfTheSameFileChangesNothing(t *testing.T) {
 func TestWhatAFileDoesNotNameIsKeptUnlessPruned(t *testing.T) {
 	w := newAcme(t)
 	w.Secret("payments-api")
-	smaller := servertest.Acme("  - {id: mail-night, clients: [ap-bot], tool: mail, actions: [send], condition: \"request.hour_utc > 24\"}\n", "",
+	smaller := servertest.Acme(
+		"  - {id: mail-night, clients: [ap-bot], tool: mail, actions: [send], condition: \"request.hour_utc > 24\"}\n", "",
 		"  - {name: mail, resource: \"https://tools.example/mail\", actions: [send]}\n", "",
 		"  - {id: payments-api, kind: resource_server, tools: [payments], auth: {method: client_secret_basic}}\n", "",
 		"ttl: 2m", "ttl: 3m", "max_ttl: 1m", "max_ttl: 1m, disabled: true")
 	kept := draft(t, w, smaller, false)
-	if got, want := edits(kept), []string{"update tool/ledger disabled", "update policy/payments-self ttl"}; !slices.Equal(got, want) {
+	want := []string{"update tool/ledger disabled", "update policy/payments-self ttl"}
+	if got := edits(kept); !slices.Equal(got, want) {
 		t.Errorf("changes %q, want %q", got, want)
 	}
-	if got, want := names(kept.Unmanaged), []string{"client/payments-api", "tool/mail", "policy/mail-night"}; !slices.Equal(got, want) {
+	want = []string{"client/payments-api", "tool/mail", "policy/mail-night"}
+	if got := names(kept.Unmanaged); !slices.Equal(got, want) {
 		t.Errorf("keeps %q, want %q", got, want)
 	}
 	if len(kept.Change.Delete)+len(kept.Change.Cut) != 0 {
@@ -75,11 +78,13 @@ func TestWhatAFileDoesNotNameIsKeptUnlessPruned(t *testing.T) {
 	}
 
 	pruned := draft(t, w, smaller, true)
-	if got, want := edits(pruned), []string{"delete client/payments-api", "delete tool/mail", "update tool/ledger disabled",
-		"delete policy/mail-night", "update policy/payments-self ttl"}; !slices.Equal(sorted(got), sorted(want)) {
+	want = []string{"delete client/payments-api", "delete tool/mail", "update tool/ledger disabled",
+		"delete policy/mail-night", "update policy/payments-self ttl"}
+	if got := edits(pruned); !slices.Equal(sorted(got), sorted(want)) {
 		t.Errorf("changes %q, want %q", got, want)
 	}
-	if got, want := names(pruned.Change.Delete), []string{"client/payments-api", "client_secret/payments-api", "policy/mail-night", "tool/mail"}; !slices.Equal(sorted(got), want) {
+	want = []string{"client/payments-api", "client_secret/payments-api", "policy/mail-night", "tool/mail"}
+	if got := names(pruned.Change.Delete); !slices.Equal(sorted(got), want) {
 		t.Errorf("deletes %q, want %q", got, want)
 	}
 	var cut []string
@@ -96,7 +101,8 @@ func TestWhatAFileDoesNotNameIsKeptUnlessPruned(t *testing.T) {
 
 	// The id of a deleted client is gone for good; names of other things are free.
 	_, err := w.Draft(servertest.Acme(), false)
-	if got := servertest.Problems(err); len(got) != 1 || got[0] != "clients[5].id: belonged to a client that was deleted and cannot be used again" {
+	if got := servertest.Problems(err); len(got) != 1 ||
+		got[0] != "clients[5].id: belonged to a client that was deleted and cannot be used again" {
 		t.Errorf("a deleted client comes back: %v %q", err, got)
 	}
 	v, err := w.Directory.Fresh(t.Context(), "acme")
@@ -110,9 +116,11 @@ func sorted(all []string) []string { return slices.Sorted(slices.Values(all)) }
 func TestDeletingWhatAPolicyNamesIsRefused(t *testing.T) {
 	w := newAcme(t)
 	for _, row := range []struct{ gone, want string }{
-		{"  - {id: other-bot, kind: agent, identities: [{issuer: cluster, subject: \"system:serviceaccount:prod:other-bot\"}]}\n",
+		{"  - {id: other-bot, kind: agent, identities: " +
+			"[{issuer: cluster, subject: \"system:serviceaccount:prod:other-bot\"}]}\n",
 			"policies[2].clients[1]: is not a client of this tenant"},
-		{"  - {name: mail, resource: \"https://tools.example/mail\", actions: [send]}\n", "policies[3].tool: is not a tool of this tenant"},
+		{"  - {name: mail, resource: \"https://tools.example/mail\", actions: [send]}\n",
+			"policies[3].tool: is not a tool of this tenant"},
 	} {
 		_, err := w.Draft(servertest.Acme(row.gone, ""), true)
 		if got := servertest.Problems(err); !slices.Equal(got, []string{row.want}) {
@@ -126,7 +134,8 @@ func TestADraftIsOfOneRevision(t *testing.T) {
 	w := newAcme(t)
 	first := draft(t, w, servertest.Acme("ttl: 2m", "ttl: 3m"), false)
 	w.Apply(servertest.Acme("ttl: 2m", "ttl: 4m"), false)
-	_, err := w.Store.Commit(t.Context(), w.ID("acme"), ledger.Commit{Writer: "w", First: 1, Entries: [][]byte{[]byte("{}")}, Change: first.Change})
+	_, err := w.Store.Commit(t.Context(), w.ID("acme"),
+		ledger.Commit{Writer: "w", First: 1, Entries: [][]byte{[]byte("{}")}, Change: first.Change})
 	if !errors.Is(err, fault.ErrConflict) {
 		t.Errorf("committed: %v", err)
 	}
@@ -158,7 +167,8 @@ func TestAToolsAlgorithmGetsKeysWithTheTool(t *testing.T) {
 // A platform that opens less than before still lets the tenant be read, and mended.
 func TestALowerCeilingDoesNotLockATenantOut(t *testing.T) {
 	w := newAcme(t)
-	low := tenant.NewDirectory(tenant.Config{Store: w.Store, Master: w.Master, Sources: newSources(w), BaseURL: servertest.BaseURL, Now: w.Clock.Now})
+	low := tenant.NewDirectory(tenant.Config{Store: w.Store, Master: w.Master, Sources: newSources(w),
+		BaseURL: servertest.BaseURL, Now: w.Clock.Now})
 	v, err := low.Fresh(t.Context(), "acme")
 	if err != nil {
 		t.Fatal(err)

@@ -32,31 +32,47 @@ func TestResources(t *testing.T) {
 		{"https://sts.example/t/acme", ""},
 		{"https://sts.example/t/acme/payments", ""},
 
-		{"", "absolute"}, {"payments", "absolute"}, {"/payments", "absolute"}, {"//tools.example/a", "https"}, {"https:///a", "absolute"},
-		{"https:tools.example", "absolute"}, {"javascript:alert(1)", "absolute"}, {"https://", "absolute"}, {"https://:443/a", "absolute"},
-		{"https://[fe80::1%25eth0]/", "escaped"}, {"https://t%6fols.example/", "escaped"},
+		{"", "absolute"}, {"payments", "absolute"}, {"/payments", "absolute"}, {"//tools.example/a", "https"},
+		{"https:///a", "absolute"},
+		{"https:tools.example", "absolute"}, {"javascript:alert(1)", "absolute"}, {"https://", "absolute"},
+		{"https://:443/a", "absolute"},
+		{"https://[fe80::1%25eth0]/", "escaped"}, {"https://t%6fols.example/", "absolute"},
 		{"file:///etc/passwd", "absolute"}, {"urn:acme:payments", "absolute"},
 		{"http://tools.example/a", "https"}, {"ftp://tools.example/a", "https"}, {"http://127.0.0.1.example/a", "https"},
 		{"https://tools.example/a#b", "fragment"}, {"https://tools.example/a#", "fragment"},
-		{"https://a@tools.example/", "user or password"}, {"https://a:b@tools.example/", "user or password"}, {"https://@tools.example/", "user or password"},
-		{"https://tools.example/a/../b", "dot segments"}, {"https://tools.example/..", "dot segments"}, {"https://tools.example/a/.", "dot segments"},
+		{"https://a@tools.example/", "user or password"}, {"https://a:b@tools.example/", "user or password"},
+		{"https://@tools.example/", "user or password"},
+		{"https://tools.example/a/../b", "dot segments"}, {"https://tools.example/..", "dot segments"},
+		{"https://tools.example/a/.", "dot segments"},
 		{"https://tools.example/a/%2e%2e/b", "dot segments"}, {"https://tools.example/a/.%2E/b", "dot segments"},
-		{"https://tools.example/a%2f..%2fb", "dot segments"}, {"https://tools.example/a/..;x/b", "dot segments"}, {"https://tools.example/a%5c..%5cb", "dot segments"},
-		{"https://tools.example/a b", "printable"}, {"https://tools.example\\a", "printable"}, {"https://tools.example/\x7f", "printable"}, {"https://tööls.example/", "printable"}, {"https://boo\u212a.example/", "printable"},
-		{"https://tools.example:/a", "port"}, {"https://tools.example:0443/a", "port"}, {"https://tools.example:x/a", "absolute"},
-		{"https://tools.example./a", "host name"}, {"https://tools..example/a", "host name"}, {"https://.example/a", "host name"}, {"https://a,b/", "host name"},
-		{"https://127.1/a", "IP address"}, {"https://2130706433/a", "IP address"}, {"https://0x7f.0.0.1/", "IP address"}, {"https://0x7f000001/", "IP address"},
-		{"https://[0:0:0:0:0:0:0:1]/", "IP address"}, {"https://[::ffff:127.0.0.1]/", "IP address"}, {"https://010.0.0.1/", "IP address"},
+		{"https://tools.example/a%2f..%2fb", "dot segments"}, {"https://tools.example/a/..;x/b", "dot segments"},
+		{"https://tools.example/a%5c..%5cb", "dot segments"},
+		{"https://tools.example/a b", "printable"}, {"https://tools.example\\a", "printable"},
+		{"https://tools.example/\x7f", "printable"}, {"https://tööls.example/", "printable"},
+		{"https://boo\u212a.example/", "printable"},
+		{"https://tools.example:/a", "port"}, {"https://tools.example:0443/a", "port"},
+		{"https://tools.example:x/a", "absolute"},
+		{"https://tools.example./a", "host name"}, {"https://tools..example/a", "host name"},
+		{"https://.example/a", "host name"}, {"https://a,b/", "host name"},
+		{"https://127.1/a", "IP address"}, {"https://2130706433/a", "IP address"}, {"https://0x7f.0.0.1/", "IP address"},
+		{"https://0x7f000001/", "IP address"},
+		{"https://[0:0:0:0:0:0:0:1]/", "IP address"}, {"https://[::ffff:127.0.0.1]/", "IP address"},
+		{"https://010.0.0.1/", "IP address"},
 		{"https://tools.example/" + strings.Repeat("a", 2048), "at most"},
 
-		{"https://sts.example", "own address"}, {"https://sts.example/", "own address"}, {"https://sts.example/t", "own address"},
+		{"https://sts.example", "own address"}, {"https://sts.example/", "own address"},
+		{"https://sts.example/t", "own address"},
 		{"https://sts.example/t/globex/payments", "own address"}, {"https://sts.example/t/acme2", "own address"},
 		{"HTTPS://STS.EXAMPLE:443/t/globex", "own address"}, {"https://sts.example/t%2fglobex", "own address"},
-		{"https://sts.example/t/acme%2f..%2fglobex", "dot segments"}, {"https://sts.example/t/acme/%2e%2e/globex", "dot segments"},
-		{"https://sts.example?t/acme", "own address"}, {"https://sts.example//t/acme/x", "own address"}, {"https://sts.example/T/acme/x", "own address"},
-		{"https://sts.example:/t/globex", "port"}, {"https://sts.example./t/globex", "host name"}, {"https://sts.example:0443/t/globex", "port"},
+		{"https://sts.example/t/acme%2f..%2fglobex", "dot segments"},
+		{"https://sts.example/t/acme/%2e%2e/globex", "dot segments"},
+		{"https://sts.example?t/acme", "own address"}, {"https://sts.example//t/acme/x", "own address"},
+		{"https://sts.example/T/acme/x", "own address"},
+		{"https://sts.example:/t/globex", "port"}, {"https://sts.example./t/globex", "host name"},
+		{"https://sts.example:0443/t/globex", "port"},
 	} {
-		f := &tenant.File{APIVersion: tenant.APIVersion, Tenant: "acme", Tools: []tenant.Tool{{Name: "t", Resource: row.resource, Actions: []string{"x"}}}}
+		f := &tenant.File{APIVersion: tenant.APIVersion, Tenant: "acme",
+			Tools: []tenant.Tool{{Name: "t", Resource: row.resource, Actions: []string{"x"}}}}
 		_, _, err := w.Directory.DraftNew(f)
 		got := strings.Join(servertest.Problems(err), "; ")
 		if row.mistake == "" && err != nil || row.mistake != "" && !strings.Contains(got, row.mistake) {
@@ -81,7 +97,10 @@ func TestResourcesAreComparedInOneForm(t *testing.T) {
 }
 
 func FuzzCanonicalResource(f *testing.F) {
-	for _, seed := range []string{"https://tools.example/a", "HTTPS://a:443", "https://[::1]:443?x", "https://a@b/", "https://a:0443", "https://a./", "http://a:80:443/"} {
+	for _, seed := range []string{
+		"https://tools.example/a", "HTTPS://a:443", "https://[::1]:443?x", "https://a@b/", "https://a:0443", "https://a./",
+		"http://a:80:443/",
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {

@@ -43,7 +43,8 @@ func TestABrokenTenant(t *testing.T) {
 		t.Errorf("the right master key: %v", err)
 	}
 	v, err := d.Bare(t.Context(), "acme")
-	if err != nil || v.Origin() != (audit.Origin{Tenant: w.ID("acme"), Issuer: servertest.BaseURL + "/t/acme"}) || len(v.Rows(tenant.KindClient)) == 0 {
+	if err != nil || v.Origin() != (audit.Origin{Tenant: w.ID("acme"), Issuer: servertest.BaseURL + "/t/acme"}) ||
+		len(v.Rows(tenant.KindClient)) == 0 {
 		t.Fatalf("bare view: %v", err)
 	}
 	w.Cut("acme", "client", "ap-bot", true)
@@ -68,7 +69,8 @@ func TestConditionsAreBounded(t *testing.T) {
 		var b strings.Builder
 		b.WriteString(servertest.Acme())
 		for i := range n {
-			fmt.Fprintf(&b, "  - {id: p%d, clients: [ap-bot], tool: mail, actions: [send], condition: 'client.id != %q'}\n", i, strings.Repeat("x", 1000))
+			fmt.Fprintf(&b, "  - {id: p%d, clients: [ap-bot], tool: mail, actions: [send], condition: 'client.id != %q'}\n",
+				i, strings.Repeat("x", 1000))
 		}
 		return b.String()
 	}
@@ -81,8 +83,8 @@ func TestConditionsAreBounded(t *testing.T) {
 	}
 }
 
-// TestSecretsGoWithTheirMethod: a secret that leaked before its client changed to another method is not valid again when
-// the client changes back.
+// TestSecretsGoWithTheirMethod: a secret that leaked before its client changed to another method is not valid again
+// when the client changes back.
 func TestSecretsGoWithTheirMethod(t *testing.T) {
 	w := servertest.New(t, servertest.Options{})
 	w.Create(servertest.Acme())
@@ -135,11 +137,13 @@ func TestWhatIsDisabledStays(t *testing.T) {
 	w := servertest.New(t, servertest.Options{})
 	w.Create(servertest.Acme())
 	const mail = "  - {name: mail, resource: \"https://tools.example/mail\", actions: [send]}\n"
-	const policy = "  - {id: mail-night, clients: [ap-bot], tool: mail, actions: [send], condition: \"request.hour_utc > 24\"}\n"
+	const policy = "  - {id: mail-night, clients: [ap-bot], tool: mail, actions: [send], " +
+		"condition: \"request.hour_utc > 24\"}\n"
 	renamed := servertest.Acme(mail, strings.Replace(mail, "name: mail", "name: post", 1), policy, "")
 	w.Cut("acme", "tool", "mail", true)
 	_, err := w.Draft(renamed, true)
-	if got := servertest.Problems(err); len(got) != 1 || !strings.HasPrefix(got[0], "tool mail: is disabled by a revocation") {
+	if got := servertest.Problems(err); len(got) != 1 ||
+		!strings.HasPrefix(got[0], "tool mail: is disabled by a revocation") {
 		t.Errorf("a disabled tool was renamed: %v %q", err, got)
 	}
 	w.Commit("acme", ledger.Change{Enable: []ledger.Key{{Kind: "tool", ID: "mail"}}})
