@@ -130,7 +130,8 @@ func (s *Server) Restart(t testing.TB) {
 	s.process = start(t, out, nil, binary(t, "bursar"), "serve", "--config", s.config)
 	Eventually(t, "the server is ready", func() bool {
 		if s.process.ended() {
-			t.Fatal("the server ended instead of serving")
+			text, _ := os.ReadFile(s.Output())
+			t.Fatalf("the server ended instead of serving:\n%s", tail(text, 8<<10))
 		}
 		return s.Operator.Ready(t.Context()) == nil
 	})
