@@ -76,10 +76,7 @@ func enabling(tenant string, o operator.Target) string {
 func (p *program) revokeCommand() *cobra.Command {
 	var t target
 	cmd := p.cutCommand("revoke TENANT (--jti ID | --client ID | … | --all)",
-		"End tokens that were issued up to now: one, a client's, or all", &t,
-		func(ctx context.Context, c *operator.Client, tenant string, o operator.Target) (*operator.Revoked, error) {
-			return c.Revoke(ctx, tenant, o)
-		},
+		"End tokens that were issued up to now: one, a client's, or all", &t, (*operator.Client).Revoke,
 		func(tenant string, o operator.Target, r *operator.Revoked) []string {
 			enable := enabling(tenant, o)
 			if enable == "" {
@@ -99,10 +96,7 @@ func (p *program) revokeCommand() *cobra.Command {
 func (p *program) enableCommand() *cobra.Command {
 	var t target
 	cmd := p.cutCommand("enable TENANT (--client ID | … | --all)",
-		"Issue tokens again for what a revocation disabled", &t,
-		func(ctx context.Context, c *operator.Client, tenant string, o operator.Target) (*operator.Revoked, error) {
-			return c.Enable(ctx, tenant, o)
-		},
+		"Issue tokens again for what a revocation disabled", &t, (*operator.Client).Enable,
 		func(tenant string, o operator.Target, r *operator.Revoked) []string {
 			return []string{fmt.Sprintf("enabled %s: what was issued up to %s stays revoked (event %d)",
 				describe(tenant, o), stamp(r.At), r.Index)}
@@ -122,7 +116,7 @@ func describe(tenant string, o operator.Target) string {
 }
 
 func (p *program) cutCommand(use, short string, t *target,
-	do func(context.Context, *operator.Client, string, operator.Target) (*operator.Revoked, error),
+	do func(*operator.Client, context.Context, string, operator.Target) (*operator.Revoked, error),
 	say func(tenant string, o operator.Target, r *operator.Revoked) []string) *cobra.Command {
 	var conn *connection
 	var asJSON *bool
@@ -135,7 +129,7 @@ func (p *program) cutCommand(use, short string, t *target,
 		if err != nil {
 			return err
 		}
-		receipt, err := do(ctx, client, args[0], cutoff)
+		receipt, err := do(client, ctx, args[0], cutoff)
 		switch {
 		case err != nil:
 			return err

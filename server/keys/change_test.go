@@ -42,7 +42,7 @@ func TestRotateAtOnceWhenVerifiersKnowTheNextKey(t *testing.T) {
 	if got := states(r, now); got != "retired active next" {
 		t.Errorf("got %s", got)
 	}
-	gone := now.Add(keys.MaxTokenLife + token.MaxLeeway)
+	gone := now.Add(token.MaxLife + token.MaxLeeway)
 	if _, err := r.Verify(compact, gone.Add(-1)); err != nil || !slices.Contains(kids(t, r.JWKS(gone.Add(-1))), old) {
 		t.Errorf("the retired key left too early: %v", err)
 	}
@@ -258,7 +258,7 @@ func TestRotationNeverStrandsAVerifier(t *testing.T) {
 // strands looks for a moment from JWKSMaxAge before a token was signed until it expires at which kid is unpublished.
 // Within the time of one ring keys only leave the JWKS, so its last moment tells.
 func strands(history []moment, kid string, signed time.Time) (time.Time, bool) {
-	from, until := signed.Add(-keys.JWKSMaxAge), signed.Add(keys.MaxTokenLife).Add(-1)
+	from, until := signed.Add(-keys.JWKSMaxAge), signed.Add(token.MaxLife).Add(-1)
 	for i, m := range history {
 		last := until
 		if i+1 < len(history) && history[i+1].at.Before(until) {

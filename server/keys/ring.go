@@ -29,8 +29,6 @@ import (
 const (
 	// JWKSMaxAge is how long a verifier may use a fetched JWKS (its Cache-Control max-age).
 	JWKSMaxAge = 5 * time.Minute
-	// MaxTokenLife bounds exp - iat of everything that a ring signs.
-	MaxTokenLife = token.MaxLife
 	// Propagation is the time from making a row until every process serves it, by whatever clock.
 	Propagation = time.Minute
 )
@@ -147,7 +145,7 @@ func (l line) goneAt(k *key) time.Time {
 	if retired.IsZero() {
 		return retired
 	}
-	return retired.Add(MaxTokenLife + token.MaxLeeway)
+	return retired.Add(token.MaxLife + token.MaxLeeway)
 }
 
 func (l line) gone(k *key, now time.Time) bool {

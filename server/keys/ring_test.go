@@ -80,7 +80,7 @@ func sign(t testing.TB, r *keys.Ring, alg keys.Alg, now time.Time) (compact, kid
 func claims(now time.Time) []byte {
 	return token.Claims{
 		Issuer: "https://sts.example/t/acme", Subject: "client:bot", Audience: "https://tool.example", ClientID: "bot",
-		IssuedAt: now.Unix(), Expiry: now.Add(keys.MaxTokenLife).Unix(), ID: "id",
+		IssuedAt: now.Unix(), Expiry: now.Add(token.MaxLife).Unix(), ID: "id",
 	}.Marshal()
 }
 

@@ -11,7 +11,6 @@ import (
 
 	"github.com/bursar-sts/bursar/clients/token"
 	"github.com/bursar-sts/bursar/scopes/policy"
-	"github.com/bursar-sts/bursar/server/keys"
 	"github.com/bursar-sts/bursar/server/ledger"
 	"github.com/bursar-sts/bursar/server/revoke"
 )
@@ -222,7 +221,7 @@ func TestManyCutoffs(t *testing.T) {
 }
 
 func TestKeepOutlivesEveryToken(t *testing.T) {
-	if least := max(keys.MaxTokenLife, policy.MaxTTL) + time.Minute; revoke.Keep < least {
+	if least := max(token.MaxLife, policy.MaxTTL) + time.Minute; revoke.Keep < least {
 		t.Errorf("cutoffs are kept for %s, tokens may be taken for %s", revoke.Keep, least)
 	}
 }
