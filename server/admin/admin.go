@@ -92,7 +92,7 @@ func (g gate) enter(ctx context.Context) (leave func(), err error) {
 }
 
 // attempts bounds how often a change is drafted again because another process changed the tenant first.
-const attempts = 16
+const attempts = 64
 
 // change makes a change of the operator's tenant. try reads, drafts and commits; it is called again after
 // fault.ErrConflict.
@@ -112,7 +112,7 @@ func (s *Service) retry(ctx context.Context, try func() error) error {
 			return err
 		}
 		// Processes that lost to each other must not meet again at the same moment.
-		if s.cfg.Sleep(ctx, rand.N(time.Duration(attempt)*5*time.Millisecond)) != nil {
+		if s.cfg.Sleep(ctx, rand.N(min(time.Duration(attempt)*5, 50)*time.Millisecond)) != nil {
 			return err
 		}
 	}
