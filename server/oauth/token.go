@@ -3,6 +3,7 @@ package oauth
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -86,6 +87,9 @@ type pending struct {
 	attempt   *exchange.Attempt
 	txn       string
 }
+
+// Format hides the tokens from every verb of package fmt.
+func (*pending) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("[redacted]")) }
 
 type pendingKey struct{}
 
