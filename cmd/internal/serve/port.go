@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
@@ -19,7 +20,7 @@ type port struct {
 	server      *http.Server
 }
 
-func openPort(name, address string) (*port, error) {
+func openPort(name, address string, logger *slog.Logger) (*port, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("listen for %s requests: %w", name, err)
@@ -34,6 +35,7 @@ func openPort(name, address string) (*port, error) {
 		WriteTimeout:      60 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
 	return p, nil
 }

@@ -95,7 +95,7 @@ func (s *Server) listen() error {
 		if l.address == "" {
 			continue
 		}
-		p, err := openPort(l.name, l.address)
+		p, err := openPort(l.name, l.address, s.cfg.Logger)
 		if err != nil {
 			return err
 		}
