@@ -18,6 +18,7 @@ import (
 
 	"github.com/bursar-sts/bursar/clients/token"
 	"github.com/bursar-sts/bursar/e2e/harness"
+	"github.com/bursar-sts/bursar/storage/storagetest"
 )
 
 // verdict is one question to a verifier: whether it accepts a token at some tool at some time.
@@ -137,11 +138,13 @@ func byJWX(t *testing.T, w *world, jwksURI string, cases []verdict) []error {
 
 // byJose runs jose in one process of node for all cases.
 func byJose(t *testing.T, w *world, jwksURI string, cases []verdict) []error {
-	if _, err := exec.LookPath("node"); err != nil {
-		t.Skip("node is not installed; make test installs it")
-	}
-	if _, err := os.Stat("node_modules/jose"); err != nil {
-		t.Skip("jose is not installed; make test installs it, and so does npm --prefix e2e ci")
+	_, noNode := exec.LookPath("node")
+	_, noJose := os.Stat("node_modules/jose")
+	switch missing := errors.Join(noNode, noJose); {
+	case missing != nil && storagetest.Full():
+		t.Fatal(missing)
+	case missing != nil:
+		t.Skip("node or jose is not installed; make test installs both, and so does npm --prefix e2e ci")
 	}
 	input, err := json.Marshal(map[string]any{"issuer": w.Issuer("acme"), "jwks_uri": jwksURI, "cases": cases})
 	if err != nil {
