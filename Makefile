@@ -16,6 +16,7 @@ test: tools lint build
 lint:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these'; exit 1; }
 	@git ls-files '*.go' | xargs awk 'length > 120 {print FILENAME ":" FNR; bad = 1} END {exit bad}'
+	go mod tidy -diff
 	go vet ./...
 	go run $(STATICCHECK) ./...
 
