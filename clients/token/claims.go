@@ -12,6 +12,9 @@ import (
 // MaxHops bounds the ancestors of a token.
 const MaxHops = 8
 
+// MaxActors bounds a chain of actors, the current one included.
+const MaxActors = 4
+
 // Claims are the claims of an access token (RFC 9068 §2.2, RFC 8693 §4). All but those marked optional are present in
 // every token. The tenant is iss, the tool is aud.
 type Claims struct {
@@ -185,7 +188,7 @@ func (c *Claims) read(name string, value []byte) error {
 	case "sub_profile":
 		err = readString(&c.SubProfile, value)
 	case "act":
-		c.Act, err = readActor(value)
+		c.Act, err = readActor(value, MaxActors)
 	case "cnf":
 		err = readRaw(&c.Confirmation, '{', value)
 	case "authorization_details":
@@ -215,7 +218,11 @@ func (c *Claims) check() error {
 	return nil
 }
 
-func readActor(value []byte) (*Actor, error) {
+// readActor reads a chain of at most so many actors.
+func readActor(value []byte, most int) (*Actor, error) {
+	if most == 0 {
+		return nil, errors.New("too many actors")
+	}
 	var a Actor
 	err := Members(value, func(name string, value []byte) (err error) {
 		switch name {
@@ -226,7 +233,7 @@ func readActor(value []byte) (*Actor, error) {
 		case "sub_profile":
 			return readString(&a.SubProfile, value)
 		case "act":
-			a.Act, err = readActor(value)
+			a.Act, err = readActor(value, most-1)
 		}
 		return err
 	})

@@ -47,8 +47,8 @@ func (i Issuer) Check() []string {
 	checkChoices(&m, "algorithms", i.Algorithms, i.allowedAlgorithms())
 	checkChoices(&m, "use", i.Use, []Use{Workload, Subject})
 	checkChoices(&m, "replay", []Replay{i.Replay}, []Replay{ReplayOff, ReplayAudit, ReplayOnce})
-	if i.AcceptAct {
-		m.add("accept_act", "delegation chains from other issuers are not supported yet; leave it out")
+	if i.AcceptAct && !slices.Contains(i.Use, Subject) {
+		m.add("accept_act", "is about subjects that somebody acts for already; add subject to use, or leave it out")
 	}
 	if d := time.Duration(i.MaxLifetime); d < time.Second || d > maxMaxLifetime {
 		m.add("max_lifetime", "must be from 1s to %s", maxMaxLifetime)

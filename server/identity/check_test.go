@@ -87,7 +87,7 @@ func TestCheck(t *testing.T) {
 		{"an unknown use", `{"use":["admin"]}`, "use"},
 		{"an unknown replay", `{"replay":"twice"}`, "replay"},
 		{"an unknown kind", `{"kind":"saml"}`, "kind"},
-		{"accept_act", `{"accept_act":true}`, "accept_act"},
+		{"accept_act of workloads", `{"accept_act":true}`, "accept_act"},
 		{"no lifetime", `{"max_lifetime":"1ms"}`, "max_lifetime"},
 		{"a negative lifetime", `{"max_lifetime":"-1h"}`, "max_lifetime"},
 		{"a lifetime of ten years", `{"max_lifetime":"87600h"}`, "max_lifetime"},

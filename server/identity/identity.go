@@ -33,7 +33,8 @@ type Principal struct {
 	Claims         map[string]any // the whole payload; whole numbers are int64, others float64
 	Expiry         time.Time      // exp, rounded down to the second
 	Uses           []Use          // what the trusted issuer's tokens may be used for
-	RestrictsActor bool           // may_act names the only party who may act for the subject (RFC 8693 §4.4)
+	MayAct         *Party         // the only one who may act for the subject (RFC 8693 §4.4); nil if anybody may
+	Actors         []Party        // who acts for the subject already, the current one first (RFC 8693 §4.1)
 	Replay         Replay         // how the caller is to treat a token that comes again
 	Hash           string         // base64url SHA-256 of the compact token: evidence for the log, never a key for state
 	Reused         bool           // this process verified the very same token a moment ago

@@ -64,7 +64,8 @@ type Issuer struct {
 	Algorithms []string `json:"algorithms,omitempty"`
 	// Use is what its tokens may stand for; workload unless given.
 	Use []Use `json:"use,omitempty"`
-	// AcceptAct is not available yet: a token with act is refused.
+	// AcceptAct accepts subject tokens that say who acts for their subject already (act, RFC 8693 §4.1). Those actors
+	// are kept in what is issued, and grant nothing; without it such a token is refused.
 	AcceptAct bool `json:"accept_act,omitempty"`
 	// Replay is what happens when a token comes again; audit unless given.
 	Replay Replay `json:"replay,omitempty"`

@@ -26,6 +26,7 @@ const (
 	reasonEvent        = "token.event"
 	reasonBound        = "token.bound"
 	reasonAct          = "token.act"
+	reasonActForm      = "token.act_form"
 	reasonMayAct       = "token.may_act"
 	reasonKubernetes   = "token.kubernetes"
 	reasonGitHub       = "token.github"
@@ -57,6 +58,7 @@ var sentences = map[string]string{
 	reasonEvent:        "The token reports an event and does not stand for anybody.",
 	reasonBound:        "The token is bound to a key (cnf), and a proof of that key cannot be checked here.",
 	reasonAct:          "The token already has an actor (act), which is not accepted from its issuer.",
+	reasonActForm:      "The token's act must be an object of a string sub and perhaps iss, nested at most 4 deep.",
 	reasonMayAct:       "The token's may_act must be an object of a string sub and perhaps a string iss.",
 	reasonKubernetes: "The token lacks the bound claims of a Kubernetes service account, or they contradict its sub; " +
 		"use a projected token.",

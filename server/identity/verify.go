@@ -140,8 +140,6 @@ func (e *entry) checkType(t *opened, c *claims, tokenType TokenType) error {
 		return refuse(reasonEvent, nil)
 	case has(c, "cnf"):
 		return refuse(reasonBound, nil)
-	case has(c, "act"):
-		return refuse(reasonAct, nil)
 	}
 	return nil
 }
@@ -206,7 +204,7 @@ func (e *entry) principal(ctx context.Context, t *opened, c *claims, now time.Ti
 		domain, _ := trustDomain(c.sub)
 		issuer = spiffeScheme + domain
 	}
-	restricted, err := checkMayAct(c)
+	mayAct, actors, err := e.delegation(c, issuer)
 	if err != nil {
 		return nil, err
 	}
@@ -217,7 +215,7 @@ func (e *entry) principal(ctx context.Context, t *opened, c *claims, now time.Ti
 		Issuer: e.Name, Kind: e.Kind, IssuerURL: issuer, Subject: c.sub, JTI: c.jti,
 		Alg: t.header.Algorithm, KeyID: t.header.KeyID,
 		Claims: c.all, Expiry: c.exp,
-		Uses: e.Use, RestrictsActor: restricted, Replay: e.Replay,
+		Uses: e.Use, MayAct: mayAct, Actors: actors, Replay: e.Replay,
 	}, nil
 }
 
@@ -249,23 +247,4 @@ func (e *entry) checkTimes(c *claims, now time.Time) error {
 		return refuse(reasonLifetime, nil)
 	}
 	return nil
-}
-
-// checkMayAct reports whether there is a may_act (RFC 8693 §4.4). A member that is not understood might restrict the
-// party further, so the token is refused; an empty object never means anybody.
-func checkMayAct(c *claims) (restricts bool, err error) {
-	value, present := c.all["may_act"]
-	if !present {
-		return false, nil
-	}
-	members, _ := value.(map[string]any)
-	for name, value := range members {
-		if text, ok := value.(string); !ok || !isText(text, maxClaim) || name != "iss" && name != "sub" {
-			return false, refuse(reasonMayAct, nil)
-		}
-	}
-	if members["sub"] == nil {
-		return false, refuse(reasonMayAct, nil)
-	}
-	return true, nil
 }

@@ -30,7 +30,7 @@ func TestVerifyAcceptsTheUsualTokenOfEachKind(t *testing.T) {
 				issuer = "spiffe://demo.example"
 			}
 			if p.Issuer != "theirs" || p.IssuerURL != issuer || p.Subject != sub || p.Reused || p.KeyID == "" ||
-				p.RestrictsActor || p.Claims["sub"] != sub || len(p.Hash) != 43 ||
+				p.MayAct != nil || p.Actors != nil || p.Claims["sub"] != sub || len(p.Hash) != 43 ||
 				!p.Expiry.Equal(w.clock.Now().Add(time.Hour)) ||
 				!slices.Equal(p.Uses, []identity.Use{identity.Workload}) || p.Replay != identity.ReplayAudit {
 				t.Errorf("principal %+v", p)
@@ -310,15 +310,6 @@ func TestVerifyRefusesClaims(t *testing.T) {
 			mint: claims(name, json.RawMessage("null"))})
 	}
 	run(t, identity.OIDC, rows)
-}
-
-func TestMayActRestrictsTheActor(t *testing.T) {
-	w := newWorld(t, identity.OIDC)
-	for _, party := range []m{{"sub": "bot"}, {"sub": "bot", "iss": "https://x.example"}} {
-		if p := w.accept(w.mint(claims("may_act", party))); !p.RestrictsActor {
-			t.Errorf("may_act %v restricts nobody", party)
-		}
-	}
 }
 
 // TestTheOtherSpellingOfAnECDSASignature is why state is keyed by issuer and jti: nobody can tell which came first.
