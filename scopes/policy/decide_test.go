@@ -56,7 +56,7 @@ func TestDecideAsTheCasesSay(t *testing.T) {
 			if len(got.Revision) != 64 {
 				t.Errorf("revision %q", got.Revision)
 			}
-			got.Revision = ""
+			got.Revision, got.Considered = "", nil
 			expected := policy.Decision{Allowed: want.Allowed, Actions: want.Actions,
 				TTL: time.Duration(want.TTL), Rules: want.Rules, Denial: want.Denial}
 			if !reflect.DeepEqual(got, expected) {
@@ -81,15 +81,26 @@ func decodeRequest(t *testing.T, text []byte) policy.Request {
 		Subject, Actor policy.Identity
 		Client         string
 		OnBehalf       bool `json:"on_behalf"`
-		Tool           string
-		Actions        []string
-		Run            string
-		Depth          int
-		Time           time.Time
-		IP             netip.Addr
+		Parent         *struct {
+			Client, Tool string
+			Owned        bool
+			Actions      []string
+		}
+		Tool    string
+		Actions []string
+		Run     string
+		Depth   int
+		Time    time.Time
+		IP      netip.Addr
 	}
 	decode(t, text, &r)
-	return policy.Request(r)
+	request := policy.Request{Subject: r.Subject, Actor: r.Actor, Client: r.Client, OnBehalf: r.OnBehalf, Tool: r.Tool,
+		Actions: r.Actions, Run: r.Run, Depth: r.Depth, Time: r.Time, IP: r.IP}
+	if p := r.Parent; p != nil {
+		request.Parent = &policy.Parent{Client: p.Client, Tool: p.Tool, Owned: p.Owned,
+			Scope: scopes.Actions(p.Tool, p.Actions...)}
+	}
+	return request
 }
 
 func compile(t interface {

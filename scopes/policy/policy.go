@@ -2,14 +2,16 @@
 // allows is refused, no rule takes back what another allows, and a condition that cannot be judged allows nothing.
 //
 // A rule without on_behalf_of is about the agent as itself, a rule with it is about acting for those subjects and for
-// nobody else; an agent that may do both has two rules. Whether the clients, tools and trusted issuers that rules name
-// exist is the caller's to check.
+// nobody else; an agent that may do both has two rules. A token of ours that is traded in is a ceiling: a rule may pass
+// it on (delegates) or lead to another tool (from), and never gives back what the token does not allow. Whether the
+// clients, tools and trusted issuers that rules name exist is the caller's to check.
 package policy
 
 import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -43,6 +45,12 @@ type Rule struct {
 	// OnBehalfOf lists the subjects that the clients may act for. Without it the policy is about the client as itself
 	// only, with it about acting for these only.
 	OnBehalfOf []Match `json:"on_behalf_of,omitempty"`
+	// Delegates are the ids of clients that may trade in a token of the tool which was issued to one of `clients`, or of
+	// these, and receive what this policy allows. By themselves they are allowed nothing.
+	Delegates []string `json:"delegates,omitempty"`
+	// From are scopes of other tools, each tool:action. With them the policy is only about trading in a token that allows
+	// at least one of them, for one of this tool. Without it a token is traded in for the same tool alone.
+	From []string `json:"from,omitempty"`
 	// Condition is a CEL expression over subject, actor, client, tool, actions, run, depth and request that must be true.
 	// Without one the policy always applies.
 	Condition string `json:"condition,omitempty"`
@@ -75,6 +83,9 @@ type rule struct {
 	id                string
 	actions, defaults []string
 	ttl               time.Duration
+	clients           []string
+	delegates         []string
+	from              []scopes.Scope
 	onBehalfOf        []Match
 	condition         *Condition // nil: none was written
 }
@@ -98,7 +109,7 @@ func Compile(rules []Rule, old *Policy) (*Policy, []string) {
 			wrong = append(wrong, at+m)
 		}
 		p.compiled[r.ID] = compiled
-		for _, c := range r.Clients {
+		for _, c := range r.parties() {
 			t := target{c, r.Tool}
 			p.rules[t] = append(p.rules[t], compiled)
 		}
@@ -111,6 +122,9 @@ func Compile(rules []Rule, old *Policy) (*Policy, []string) {
 	}
 	return p, nil
 }
+
+// parties are all clients that the rule allows something, each once.
+func (r Rule) parties() []string { return set(slices.Concat(r.Clients, r.Delegates)) }
 
 // again returns the compiled rule, from p if it has the very same one.
 func (p *Policy) again(r Rule) (*rule, []string) {
@@ -185,6 +199,15 @@ func (r Rule) compile() (*rule, []string) {
 		}
 		return nil
 	})
+	wrong.names("delegates", r.Delegates, scopes.CheckSlug)
+	from := make([]scopes.Scope, len(r.From))
+	wrong.names("from", r.From, func(s string) (err error) {
+		from[slices.Index(r.From, s)], err = scopes.Parse(s)
+		if tool, _, _ := strings.Cut(s, ":"); err == nil && tool == r.Tool {
+			return errors.New("is of the policy's own tool, where a token never gains anything")
+		}
+		return err
+	})
 	ttl := time.Duration(r.TTL)
 	if ttl == 0 {
 		ttl = DefaultTTL
@@ -206,6 +229,7 @@ func (r Rule) compile() (*rule, []string) {
 	}
 	return &rule{
 		id: r.ID, actions: slices.Clone(r.Actions), defaults: slices.Clone(r.DefaultActions), ttl: ttl,
+		clients: slices.Clone(r.Clients), delegates: slices.Clone(r.Delegates), from: from,
 		onBehalfOf: slices.Clone(r.OnBehalfOf), condition: condition,
 	}, wrong
 }

@@ -179,7 +179,7 @@ func (r *reader) mistake(n *yaml.Node, path, what string) {
 }
 
 // later are fields of the format that this version does not have yet; they are refused, not ignored.
-var later = map[string]bool{"upstream": true, "discoverable": true, "from": true, "delegates": true}
+var later = map[string]bool{"upstream": true, "discoverable": true}
 
 func unknown(field string) string {
 	if later[field] {

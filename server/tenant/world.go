@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/bursar-sts/bursar/clients"
 	"github.com/bursar-sts/bursar/clients/token"
+	"github.com/bursar-sts/bursar/scopes"
 	"github.com/bursar-sts/bursar/scopes/policy"
 	"github.com/bursar-sts/bursar/server/audit"
 	"github.com/bursar-sts/bursar/server/identity"
@@ -217,9 +219,20 @@ func checkReferences(found *problems, p plan, f *File) {
 
 func checkPolicy(found *problems, path string, x policy.Rule, tools map[string]Tool, known map[string]bool,
 	issuers map[string]identity.Issuer) {
-	for j, id := range x.Clients {
-		if !known[id] {
-			found.add(fmt.Sprintf("%s.clients[%d]", path, j), "is not a client of this tenant")
+	for _, list := range []struct {
+		field string
+		ids   []string
+	}{{"clients", x.Clients}, {"delegates", x.Delegates}} {
+		for j, id := range list.ids {
+			if !known[id] {
+				found.add(fmt.Sprintf("%s.%s[%d]", path, list.field, j), "is not a client of this tenant")
+			}
+		}
+	}
+	for j, word := range x.From {
+		scope, err := scopes.Parse(word)
+		if source, ok := tools[scope.Tool]; err == nil && (!ok || !slices.Contains(source.Actions, scope.Action)) {
+			found.add(fmt.Sprintf("%s.from[%d]", path, j), "is not an action of a tool of this tenant")
 		}
 	}
 	tool, ok := tools[x.Tool]
@@ -240,6 +253,12 @@ func checkPolicy(found *problems, path string, x policy.Rule, tools map[string]T
 			found.add(at, "names an issuer whose use does not include subject")
 		}
 	}
+}
+
+// Ours reports whether a URI lies under this server's own address.
+func (w *World) Ours(uri string) bool {
+	_, ours := ownPath(uri, strings.TrimSuffix(w.Issuer, "/t/"+w.Slug))
+	return ours
 }
 
 // Retired reports whether a client of that id was deleted; the id is never used again, because what was issued or
