@@ -71,6 +71,7 @@ type Body struct {
 	Requested  []string  `json:"requested,omitempty"` // asked for
 	Resource   string    `json:"resource,omitempty"`  // the tool's URI (RFC 8707)
 	Token      Token     `json:"token,omitzero"`
+	Lineage    []string  `json:"lineage,omitempty"` // the tokens of ours that Token descends from, nearest first
 	Subject    Presented `json:"subject_token,omitzero"`
 	ActorToken Presented `json:"actor_token,omitzero"`
 	Policy     Policy    `json:"policy,omitzero"`

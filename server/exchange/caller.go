@@ -20,9 +20,10 @@ type caller struct {
 	client *clients.Client
 	proof  clients.Proof[*identity.Principal] // its zero value if the client proved itself by subject or actor token
 
-	subject  *identity.Principal // who the token will be about; nil until verified
+	subject  *identity.Principal // who the token will be about, by somebody else's token; nil until verified
+	parent   *parent             // who it will be about, by a token of ours; nil until verified
 	actor    *identity.Principal // the verified actor token; nil without one
-	onBehalf bool                // the client acts for subject, not as itself
+	onBehalf bool                // the client acts for somebody, not as itself
 }
 
 // identify finds the agent. A workload's token can come in three places: as client_assertion, as actor_token when it
@@ -41,19 +42,28 @@ func (a *Attempt) identify(ctx context.Context) error {
 			proof.Principal = a.seen(proof.Principal)
 		}
 		a.caller.client, a.caller.proof = client, proof
-		if client.Kind != clients.Agent {
-			return fault.New(fault.UnauthorizedClient, "client.grant", "This client may not exchange tokens; only agents may.")
-		}
-		return nil
+		return a.mayAsk()
 	case !errors.Is(err, clients.ErrNone):
 		return err
-	case a.req.SubjectToken == "" && a.req.ActorToken == "":
-		return err
+	case a.req.AsItself, a.req.ActorToken == "" && (a.req.SubjectToken == "" || a.req.SubjectTokenType == TypeAccessToken):
+		return err // a token of ours says whom it was issued to, not who holds it
 	}
 	if err := a.req.check(); err != nil {
 		return err
 	}
-	return a.identifyByToken(ctx)
+	if err := a.identifyByToken(ctx); err != nil {
+		return err
+	}
+	return a.mayAsk()
+}
+
+// mayAsk refuses a resource server everything but to trade in a token of ours.
+func (a *Attempt) mayAsk() error {
+	if a.caller.client.Kind == clients.Agent || !a.req.AsItself && a.req.SubjectTokenType == TypeAccessToken {
+		return nil
+	}
+	return fault.New(fault.UnauthorizedClient, "client.grant",
+		"A resource server may only exchange tokens that this server issued (subject_token_type access_token).")
 }
 
 // claimed answers for a jti that the attempt itself has used up: the same request is judged again, not sent again.
@@ -90,17 +100,56 @@ func (a *Attempt) identifyByToken(ctx context.Context) error {
 
 // resolve verifies what was presented and finds for whom the client asks.
 func (a *Attempt) resolve(ctx context.Context) error {
-	a.caller.subject, a.caller.actor, a.caller.onBehalf = nil, nil, false
+	a.caller.subject, a.caller.parent, a.caller.actor, a.caller.onBehalf = nil, nil, nil, false
+	a.txn = a.run
+	if p := a.caller.proof.Principal; p != nil && len(p.Actors) > 0 {
+		return delegated("client.assertion")
+	}
+	switch {
+	case a.req.AsItself:
+		return nil
+	case a.req.SubjectTokenType == TypeAccessToken:
+		if err := a.resolveParent(); err != nil {
+			return err
+		}
+		a.caller.onBehalf = a.caller.parent.behalf()
+		if err := a.resolveActor(ctx); err != nil {
+			return err
+		}
+		return a.oneRun()
+	}
+	if err := a.resolveSubject(ctx); err != nil {
+		return err
+	}
+	return a.oneRun()
+}
+
+func (a *Attempt) oneRun() error {
+	if a.caller.contradicts() {
+		return bad("subject.run", "The tokens belong to different runs (txn).")
+	}
+	return nil
+}
+
+// resolveSubject verifies a subject token of a trusted issuer: the agent's own, or that of somebody it acts for.
+func (a *Attempt) resolveSubject(ctx context.Context) error {
 	subject, err := a.verify(ctx, "subject", a.req.SubjectToken, a.req.SubjectTokenType)
 	if err != nil {
 		return err
 	}
 	a.caller.subject = subject
-	if a.req.ActorToken != "" {
-		return a.resolveActor(ctx)
+	if err := a.resolveActor(ctx); err != nil {
+		return err
 	}
 	bound, err := a.bound(ctx, "subject", subject)
 	switch {
+	case err == nil && bound.ID == a.caller.client.ID && a.caller.actor != nil:
+		return bad("subject.is_actor",
+			"subject_token and actor_token are of the same agent; to act as itself, leave actor_token out.")
+	case a.caller.actor != nil:
+		return a.actFor(subject)
+	case err == nil && bound.ID == a.caller.client.ID && len(subject.Actors) > 0:
+		return delegated("subject")
 	case err == nil && bound.ID == a.caller.client.ID:
 		return nil // the agent as itself
 	case err == nil:
@@ -111,7 +160,11 @@ func (a *Attempt) resolve(ctx context.Context) error {
 	return a.actFor(subject)
 }
 
+// resolveActor verifies the actor token, if there is one: it is of the client that asks.
 func (a *Attempt) resolveActor(ctx context.Context) error {
+	if a.req.ActorToken == "" {
+		return nil
+	}
 	actor, err := a.verify(ctx, "actor", a.req.ActorToken, a.req.ActorTokenType)
 	if err != nil {
 		return err
@@ -119,12 +172,11 @@ func (a *Attempt) resolveActor(ctx context.Context) error {
 	if err := a.mustBe(ctx, "actor", actor); err != nil {
 		return err
 	}
-	a.caller.actor = actor
-	if bound, err := a.bound(ctx, "subject", a.caller.subject); err == nil && bound.ID == a.caller.client.ID {
-		return bad("subject.is_actor",
-			"subject_token and actor_token are of the same agent; to act as itself, leave actor_token out.")
+	if len(actor.Actors) > 0 {
+		return delegated("actor")
 	}
-	return a.actFor(a.caller.subject)
+	a.caller.actor = actor
+	return nil
 }
 
 // actFor marks that the client acts for somebody, whose issuer must be trusted for that.
@@ -132,12 +184,14 @@ func (a *Attempt) actFor(subject *identity.Principal) error {
 	if !slices.Contains(subject.Uses, identity.Subject) {
 		return bad("subject.use", "The subject token's issuer is not trusted for subjects that an agent may act for.")
 	}
-	if subject.RestrictsActor {
-		// The claim names the only party who may act, and there is no rule yet by which a party is one of our clients.
-		return bad("subject.may_act",
-			"The subject token restricts who may act for its subject (may_act), which is not available in this version.")
-	}
 	a.caller.onBehalf = true
+	switch {
+	case !a.mayAct():
+		return bad("subject.may_act",
+			"The subject token names somebody else as the one who may act for its subject (may_act).")
+	case a.forged():
+		return bad("subject.act_ours", "The subject token names an actor of this server, which only this server may.")
+	}
 	return nil
 }
 

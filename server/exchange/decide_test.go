@@ -246,10 +246,10 @@ func TestRefusals(t *testing.T) {
 		{"a requested refresh token", change(creds(self(workload("secret-bot")), basic), func(r *exchange.Request) {
 			r.RequestedTokenType = "urn:ietf:params:oauth:token-type:refresh_token"
 		}), fault.InvalidRequest, "request.requested_token_type", false},
-		{"a subject said to be an access token",
+		{"somebody else's token that is said to be one of ours",
 			change(creds(self(workload("secret-bot")), basic), func(r *exchange.Request) {
 				r.SubjectTokenType = exchange.TypeAccessToken
-			}), fault.InvalidRequest, "request.subject_token_type", false},
+			}), fault.InvalidRequest, "subject.own", false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			before := len(w.Records("acme"))

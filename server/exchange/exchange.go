@@ -55,7 +55,8 @@ type Attempt struct {
 
 	view   *tenant.View
 	caller caller
-	txn    string
+	run    string // a fresh one
+	txn    string // the run of what is issued: that of a token that is traded in, else run
 	grant  *grant
 
 	claimed bool            // this attempt has used up the jti of its private_key_jwt assertion
@@ -74,8 +75,9 @@ func (x *Exchanger) Begin(ctx context.Context, slug string, r Request) (*Attempt
 		return nil, err
 	}
 	now := x.Directory.Now()
-	a := &Attempt{x: x, req: r, view: view, id: ledger.NewID(now), txn: ledger.NewID(now),
+	a := &Attempt{x: x, req: r, view: view, id: ledger.NewID(now), run: ledger.NewID(now),
 		used: map[string]bool{}, reused: map[string]bool{}}
+	a.txn = a.run
 	return a, a.settle(ctx, a.identify(ctx), a.identify)
 }
 

@@ -168,6 +168,10 @@ func (a *Attempt) mint() (*minted, error) {
 	if m.compact, err = signer.Sign(token.Type, m.claims.Marshal()); err != nil {
 		return nil, noKey(err)
 	}
+	if len(m.compact) > maxToken {
+		return nil, bad("delegation.size",
+			"The token would be longer than 8 KiB: its subject or the chain of actors is too long.")
+	}
 	return m, nil
 }
 
@@ -176,25 +180,27 @@ func noKey(err error) error {
 		"The signing key is not available; try again shortly.", err)
 }
 
+// maxToken bounds an issued token, in bytes: headers of HTTP hold no more everywhere.
+const maxToken = 8 << 10
+
 // claims are those of the token (RFC 9068 §2.2). An agent as itself is the subject; one that acts for somebody is the
-// actor (RFC 8693 §4.1), and never becomes the subject.
+// actor (RFC 8693 §4.1), and never becomes the subject. The subject of a token that is traded in stays.
 func (a *Attempt) claims() token.Claims {
-	client := token.ClientSubject(a.caller.client.ID)
 	c := token.Claims{
-		Issuer: a.view.Issuer, Subject: client, SubProfile: agentProfile, Audience: a.grant.tool.Resource,
+		Issuer: a.view.Issuer, Audience: a.grant.tool.Resource, Act: a.grant.actors, Lineage: a.grant.lineage,
 		ClientID: a.caller.client.ID, Scope: a.grant.tool.Scope(a.grant.granted),
 		IssuedAt: a.grant.issued.Unix(), Expiry: a.grant.expiry.Unix(), ID: ledger.NewID(a.x.Directory.Now()), Txn: a.txn,
-		Lineage: &token.Lineage{Issuers: a.caller.issuers()},
 	}
-	if a.caller.onBehalf {
-		c.Subject, c.SubProfile = token.Subject(a.caller.subject.Issuer, a.caller.subject.Subject), ""
-		c.Act = &token.Actor{Issuer: a.view.Issuer, Subject: client, SubProfile: agentProfile}
+	switch {
+	case a.caller.parent != nil:
+		c.Subject, c.SubProfile = a.caller.parent.Subject, a.caller.parent.SubProfile
+	case a.caller.onBehalf:
+		c.Subject = token.Subject(a.caller.subject.Issuer, a.caller.subject.Subject)
+	default:
+		c.Subject, c.SubProfile = token.ClientSubject(a.caller.client.ID), agentProfile
 	}
 	return c
 }
-
-// agentProfile is the sub_profile of agents.
-const agentProfile = "ai_agent"
 
 // issuers names the trusted issuers that the token rests on, so that cutting one of them off reaches it.
 func (c *caller) issuers() []string {
@@ -224,7 +230,17 @@ func (a *Attempt) event(outcome audit.Outcome, reason string) audit.Event {
 		e.Body.Actor.Chain = []string{e.Agent}
 	}
 	e.Body.Subject, e.Body.ActorToken = presented(a.caller.subject), presented(a.caller.actor)
-	if a.caller.onBehalf {
+	switch p := a.caller.parent; {
+	case p != nil:
+		e.Body.Subject = audit.Presented{Issuer: p.Issuer, JTI: p.ID, Hash: p.hash}
+		for before := range p.Act.Chain() {
+			e.Body.Actor.Chain = append(e.Body.Actor.Chain, before.Subject)
+		}
+		e.Body.Actor.Chain = slices.Compact(append(e.Body.Actor.Chain, p.Claims.Subject))
+	case a.caller.onBehalf:
+		for _, before := range a.caller.subject.Actors {
+			e.Body.Actor.Chain = append(e.Body.Actor.Chain, before.Subject)
+		}
 		e.Body.Actor.Chain = append(e.Body.Actor.Chain, token.Subject(a.caller.subject.Issuer, a.caller.subject.Subject))
 	}
 	a.grant.describe(&e.Body)
@@ -234,6 +250,9 @@ func (a *Attempt) event(outcome audit.Outcome, reason string) audit.Event {
 // describe adds what was asked for, in the tool's own terms. Words that no tool knows are not recorded: they are text
 // that the caller chose.
 func (g *grant) describe(b *audit.Body) {
+	if g != nil && g.lineage != nil {
+		b.Lineage = g.lineage.JTI
+	}
 	if g == nil || g.tool == nil {
 		return
 	}
@@ -249,9 +268,13 @@ func (a *Attempt) issuedEvent(m *minted) audit.Event {
 }
 
 func tokenRecord(m *minted) audit.Token {
-	sum := sha256.Sum256([]byte(m.compact))
-	hash := base64.RawURLEncoding.EncodeToString(sum[:])
-	return audit.Token{JTI: m.claims.ID, Hash: hash, Expiry: m.claims.Expiry, Type: token.Type}
+	return audit.Token{JTI: m.claims.ID, Hash: hash(m.compact), Expiry: m.claims.Expiry, Type: token.Type}
+}
+
+// hash names the exact bytes of a token: evidence, never a key for state.
+func hash(compact string) string {
+	sum := sha256.Sum256([]byte(compact))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
 func presented(p *identity.Principal) audit.Presented {

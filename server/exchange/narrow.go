@@ -23,6 +23,8 @@ type grant struct {
 	granted   scopes.Set
 	issued    time.Time // iat, whole seconds; never ahead of the store's time
 	expiry    time.Time // exp, whole seconds, after issued
+	actors    *token.Actor
+	lineage   *token.Lineage
 }
 
 // refusedByPolicy is what every refusal by policy tells its caller, whatever its cause: the cause is in the log.
@@ -38,6 +40,17 @@ func (a *Attempt) narrow(ctx context.Context) (err error) {
 	if err := a.resolve(ctx); err != nil {
 		return err
 	}
+	return a.judge(ctx, g)
+}
+
+// judge goes from who asks, and for whom, to what is granted.
+func (a *Attempt) judge(ctx context.Context, g *grant) (err error) {
+	if g.actors, err = a.chain(); err != nil {
+		return err
+	}
+	if g.lineage, err = a.caller.parent.lineage(a.caller.issuers()); err != nil {
+		return err
+	}
 	if err := a.enabled(); err != nil {
 		return err
 	}
@@ -45,6 +58,9 @@ func (a *Attempt) narrow(ctx context.Context) (err error) {
 		return err
 	}
 	if g.requested, err = requestedScope(g.tool, a.req.Scope); err != nil {
+		return err
+	}
+	if err := a.withinParent(g); err != nil {
 		return err
 	}
 	if err := a.decide(ctx, g); err != nil {
@@ -78,7 +94,7 @@ func (c *caller) agent() *identity.Principal {
 	switch {
 	case c.actor != nil:
 		return c.actor
-	case !c.onBehalf:
+	case c.subject != nil && !c.onBehalf:
 		return c.subject
 	}
 	return c.proof.Principal
@@ -127,12 +143,28 @@ func requestedScope(tool *tenant.Tool, param string) (scopes.Set, error) {
 	return set, nil
 }
 
+// withinParent refuses what a token of the same tool that is traded in does not allow, and a token that allows nothing.
+func (a *Attempt) withinParent(g *grant) error {
+	p := a.caller.parent
+	switch {
+	case p == nil:
+		return nil
+	case p.scope.Empty():
+		return fault.New(fault.InvalidScope, "scope.parent_unknown",
+			"Nothing that the subject token allows is known any more.")
+	case p.tool == g.tool && !p.scope.Covers(g.requested):
+		return fault.New(fault.InvalidScope, "scope.parent", "scope asks for more than the subject token allows.")
+	}
+	return nil
+}
+
 // decide asks the policy. Scope is all or nothing.
 func (a *Attempt) decide(ctx context.Context, g *grant) error {
 	c := &a.caller
 	ask := policy.Request{
-		Subject: identityOf(c.subject), Actor: identityOf(c.agent()), Client: c.client.ID, OnBehalf: c.onBehalf,
-		Tool: g.tool.Name, Run: a.txn, Time: a.x.Directory.Now(), IP: a.req.IP,
+		Subject: c.about(), Actor: identityOf(c.agent()), Client: c.client.ID, OnBehalf: c.onBehalf,
+		Parent: c.parent.asked(), Tool: g.tool.Name,
+		Run: a.txn, Depth: len(g.lineage.JTI), Time: a.x.Directory.Now(), IP: a.req.IP,
 	}
 	if !g.requested.Empty() {
 		ask.Actions = g.requested.Names()
@@ -142,7 +174,8 @@ func (a *Attempt) decide(ctx context.Context, g *grant) error {
 	switch {
 	case !g.decision.Allowed:
 		return denied(g.decision.Denial)
-	case g.granted.Empty() || !g.granted.Covers(g.requested):
+	case g.granted.Empty() || !g.granted.Covers(g.requested) ||
+		c.parent != nil && c.parent.tool == g.tool && !c.parent.scope.Covers(g.granted):
 		// The policy granted something else than it was asked.
 		return fault.New(fault.Internal, "policy.narrower", "Internal error.")
 	}
@@ -156,10 +189,21 @@ func denied(why policy.Denial) error {
 	switch why {
 	case policy.NotAction, policy.NoDefault:
 		kind = fault.InvalidScope
-	case policy.NotOnBehalf:
+	case policy.NotOnBehalf, policy.NotPresenter:
 		kind = fault.InvalidRequest
 	}
 	return fault.New(kind, "policy."+string(why), refusedByPolicy)
+}
+
+// about is the subject as the policy sees it: of an agent that acts as itself, the identity that it proved.
+func (c *caller) about() policy.Identity {
+	switch {
+	case c.parent != nil:
+		return c.parent.subject()
+	case c.subject != nil:
+		return identityOf(c.subject)
+	}
+	return identityOf(c.proof.Principal)
 }
 
 func identityOf(p *identity.Principal) policy.Identity {
@@ -177,6 +221,9 @@ func (a *Attempt) limit(g *grant) error {
 		if p.Expiry.Before(g.expiry) {
 			g.expiry = p.Expiry.Truncate(time.Second)
 		}
+	}
+	if p := a.caller.parent; p != nil && p.Expiry < g.expiry.Unix() {
+		g.expiry = time.Unix(p.Expiry, 0)
 	}
 	if !g.expiry.After(g.issued) {
 		return bad("subject.expired", "A presented token expires within the second; get a new one.")

@@ -14,6 +14,10 @@ import (
 type Request struct {
 	Credentials clients.Credentials
 
+	// AsItself asks by the client_credentials grant (RFC 6749 §4.4): the client's credentials are all that there is, and
+	// the token is about the client. Without it the request is a token exchange.
+	AsItself bool
+
 	SubjectToken, SubjectTokenType string
 	ActorToken, ActorTokenType     string
 	RequestedTokenType             string
@@ -47,12 +51,15 @@ func (r *Request) check() error {
 		return bad("request.authorization_details", "authorization_details is not available in this version; leave it out.")
 	case r.Proof:
 		return bad("request.dpop", "DPoP is not available in this version; leave the DPoP header out.")
+	case r.AsItself:
+		return r.checkAsItself()
 	case r.SubjectToken == "":
 		return bad("request.subject_token", "subject_token is missing.")
 	case r.SubjectTokenType == "":
 		return bad("request.subject_token_type", "subject_token_type is missing.")
-	case !foreign(r.SubjectTokenType):
-		return bad("request.subject_token_type", "subject_token_type must be the type jwt or id_token of RFC 8693 section 3.")
+	case !foreign(r.SubjectTokenType) && r.SubjectTokenType != TypeAccessToken:
+		return bad("request.subject_token_type",
+			"subject_token_type must be the type jwt, id_token or access_token of RFC 8693 section 3.")
 	case r.ActorToken != "" && r.ActorTokenType == "":
 		return bad("request.actor_token_type", "actor_token needs an actor_token_type.")
 	case r.ActorToken == "" && r.ActorTokenType != "":
@@ -64,6 +71,15 @@ func (r *Request) check() error {
 			"requested_token_type must be the type access_token of RFC 8693 section 3.")
 	}
 	return nil
+}
+
+// checkAsItself refuses what belongs to a token exchange: a client that sends it counts on more than it would get.
+func (r *Request) checkAsItself() error {
+	if r.SubjectToken+r.SubjectTokenType+r.ActorToken+r.ActorTokenType+r.RequestedTokenType == "" {
+		return nil
+	}
+	return bad("request.as_itself", "client_credentials takes no subject_token, actor_token or requested_token_type; "+
+		"they belong to the token-exchange grant.")
 }
 
 // foreign reports whether the type is one that a trusted issuer's token may have.
