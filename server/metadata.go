@@ -23,7 +23,7 @@ func (s *Server) metadata(form document) http.Handler {
 			"issuer": v.Issuer,
 			// Nothing here has an authorization response. The member is required (RFC 8414 §2), empty or not.
 			"response_types_supported": []string{},
-			"grant_types_supported":    []string{oauth.GrantTokenExchange},
+			"grant_types_supported":    oauth.Grants(),
 		}
 		for _, route := range s.routes {
 			route.announce(members, s.cfg.BaseURL+strings.Replace(route.path, "{tenant}", v.Slug, 1))

@@ -23,21 +23,21 @@ const (
 // Principal is who a verified token speaks of. It is only ever made by Pool.Verify. Claims and the slices are shared
 // with later callers and must not be changed.
 type Principal struct {
-	Issuer         string         // name of the trusted issuer's entry
-	Kind           Kind           // of that entry
-	IssuerURL      string         // iss of the token; for a JWT-SVID without one, "spiffe://" and its trust domain
-	Subject        string         // sub
-	JTI            string         // jti; empty if the token has none
-	Alg            string         // algorithm of the verified signature
-	KeyID          string         // kid of the header; empty if the token has none
-	Claims         map[string]any // the whole payload; whole numbers are int64, others float64
-	Expiry         time.Time      // exp, rounded down to the second
-	Uses           []Use          // what the trusted issuer's tokens may be used for
-	MayAct         *Party         // the only one who may act for the subject (RFC 8693 §4.4); nil if anybody may
-	Actors         []Party        // who acts for the subject already, the current one first (RFC 8693 §4.1)
-	Replay         Replay         // how the caller is to treat a token that comes again
-	Hash           string         // base64url SHA-256 of the compact token: evidence for the log, never a key for state
-	Reused         bool           // this process verified the very same token a moment ago
+	Issuer    string         // name of the trusted issuer's entry
+	Kind      Kind           // of that entry
+	IssuerURL string         // iss of the token; for a JWT-SVID without one, "spiffe://" and its trust domain
+	Subject   string         // sub
+	JTI       string         // jti; empty if the token has none
+	Alg       string         // algorithm of the verified signature
+	KeyID     string         // kid of the header; empty if the token has none
+	Claims    map[string]any // the whole payload; whole numbers are int64, others float64
+	Expiry    time.Time      // exp, rounded down to the second
+	Uses      []Use          // what the trusted issuer's tokens may be used for
+	MayAct    *Party         // the only one who may act for the subject (RFC 8693 §4.4); nil if anybody may
+	Actors    []Party        // who acts for the subject already, the current one first (RFC 8693 §4.1)
+	Replay    Replay         // how the caller is to treat a token that comes again
+	Hash      string         // base64url SHA-256 of the compact token: evidence for the log, never a key for state
+	Reused    bool           // this process verified the very same token a moment ago
 }
 
 // Condition is an expression over the claims of a verified token. Allow reports whether it holds; an error within it,

@@ -193,7 +193,7 @@ func TestTrapsOfFosite(t *testing.T) {
 		refusal(t, s.post("token", url.Values{"grant_type": {grant}}, basic("", "")), 401, "invalid_client")
 	})
 	t.Run("an unknown grant is called so, after the client is known", func(t *testing.T) {
-		for _, name := range []string{"password", "authorization_code", "refresh_token", "client_credentials", "foo",
+		for _, name := range []string{"password", "authorization_code", "refresh_token", "client_credentials foo", "foo",
 			strings.ToUpper(grant), grant + " foo",
 			"foo " + grant, " " + grant, grant + "\u00a0"} {
 			refusal(t, s.post("token", with(own(), "grant_type", name), basic("secret-bot", bot)), 400, "unsupported_grant_type")

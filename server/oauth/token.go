@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,12 +16,19 @@ import (
 	"github.com/ory/fosite"
 )
 
-// GrantTokenExchange is the grant type of RFC 8693 §2.1, the only one that is served.
-const GrantTokenExchange = "urn:ietf:params:oauth:grant-type:token-exchange"
+// The grant types that are served.
+const (
+	grantTokenExchange     = "urn:ietf:params:oauth:grant-type:token-exchange" // RFC 8693 §2.1
+	grantClientCredentials = "client_credentials"                              // RFC 6749 §4.4
+)
+
+// Grants returns the grant types that are served.
+func Grants() []string { return []string{grantTokenExchange, grantClientCredentials} }
 
 // Token serves POST /token.
 //
-//	200 {"access_token","issued_token_type","token_type","expires_in","scope"} (RFC 8693 §2.2.1)
+//	200 {"access_token","issued_token_type","token_type","expires_in","scope"} (RFC 8693 §2.2.1);
+//	    of client_credentials without issued_token_type (RFC 6749 §5.1)
 //	4xx, 5xx {"error","error_description","decision_id"} (RFC 8693 §2.2.2)
 func (e *Endpoints) Token(w http.ResponseWriter, r *http.Request) {
 	form, err := readForm(w, r)
@@ -50,7 +58,7 @@ func (e *Endpoints) Token(w http.ResponseWriter, r *http.Request) {
 
 func readRequest(r *http.Request, form url.Values, credentials clients.Credentials) exchange.Request {
 	return exchange.Request{
-		Credentials:  credentials,
+		Credentials: credentials, AsItself: form.Get("grant_type") == grantClientCredentials,
 		SubjectToken: form.Get("subject_token"), SubjectTokenType: form.Get("subject_token_type"),
 		ActorToken: form.Get("actor_token"), ActorTokenType: form.Get("actor_token_type"),
 		RequestedTokenType: form.Get("requested_token_type"),
@@ -107,7 +115,7 @@ func authenticate(ctx context.Context, _ *http.Request, _ url.Values) (fosite.Cl
 		return nil, err
 	}
 	p.attempt = attempt
-	return &fosite.DefaultClient{ID: attempt.ClientID(), GrantTypes: fosite.Arguments{GrantTokenExchange}}, nil
+	return &fosite.DefaultClient{ID: attempt.ClientID(), GrantTypes: Grants()}, nil
 }
 
 // exchangeHandler is the token exchange as fosite's TokenEndpointHandler.
@@ -130,9 +138,9 @@ func (exchangeHandler) HandleTokenEndpointRequest(ctx context.Context, r fosite.
 	if err != nil {
 		return err
 	}
-	if r.GetRequestForm().Get("grant_type") != GrantTokenExchange {
+	if !slices.Contains(Grants(), r.GetRequestForm().Get("grant_type")) {
 		return p.attempt.Refuse(ctx, fault.New(fault.UnsupportedGrant, "request.grant_type",
-			"Only the token-exchange grant of RFC 8693 is served here."))
+			"Only the grants token-exchange (RFC 8693) and client_credentials (RFC 6749 section 4.4) are served here."))
 	}
 	return p.attempt.Decide(ctx)
 }
@@ -153,7 +161,9 @@ func (exchangeHandler) PopulateTokenEndpointResponse(
 	w.SetTokenType("Bearer")
 	w.SetExpiresIn(result.ExpiresIn)
 	w.SetExtra("scope", result.Scope)
-	w.SetExtra("issued_token_type", exchange.TypeAccessToken)
+	if !p.request.AsItself {
+		w.SetExtra("issued_token_type", exchange.TypeAccessToken)
+	}
 	return nil
 }
 
