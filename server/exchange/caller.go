@@ -29,6 +29,7 @@ type caller struct {
 // identify finds the agent. A workload's token can come in three places: as client_assertion, as actor_token when it
 // acts for somebody, or alone, as subject_token. Whatever else proves a client must name the same one.
 func (a *Attempt) identify(ctx context.Context) error {
+	a.at(stepClient)
 	a.caller = caller{}
 	authenticator := a.x.authenticator(a.view)
 	if a.claimed {

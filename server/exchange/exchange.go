@@ -31,11 +31,14 @@ type Log interface {
 	Refuse(o audit.Origin, reason string, ip netip.Addr)
 }
 
-// Config is what an Exchanger needs; every field is required. Its time is the directory's, which all processes share.
+// Config is what an Exchanger needs; every field but Watch is required. Its time is the directory's, which all
+// processes share.
 type Config struct {
 	Directory *tenant.Directory
 	Log       Log
 	Claims    clients.Claims
+	// Watch is told of every attempt when it has ended, with the context of the call that ended it. It must not block.
+	Watch func(context.Context, Decided)
 }
 
 // Exchanger decides requests for tokens, and later questions about them. It is safe for concurrent use.
@@ -62,6 +65,7 @@ type Attempt struct {
 	claimed bool            // this attempt has used up the jti of its private_key_jwt assertion
 	used    map[string]bool // the tokens, by onceKey, whose single use this attempt has taken
 	reused  map[string]bool // by hash, whether a token had been seen before this attempt
+	steps   []Step          // kept only for Watch
 }
 
 // maxTurns bounds how often a decision is made again because the tenant changed meanwhile.
@@ -78,7 +82,7 @@ func (x *Exchanger) Begin(ctx context.Context, slug string, r Request) (*Attempt
 	a := &Attempt{x: x, req: r, view: view, id: ledger.NewID(now), run: ledger.NewID(now),
 		used: map[string]bool{}, reused: map[string]bool{}}
 	a.txn = a.run
-	return a, a.settle(ctx, a.identify(ctx), a.identify)
+	return a, a.watch(ctx, a.settle(ctx, a.identify(ctx), a.identify))
 }
 
 // ClientID returns the client that asks.
@@ -86,11 +90,11 @@ func (a *Attempt) ClientID() string { return a.caller.client.ID }
 
 // Decide narrows the request to what is granted. It has no effect but the record of a refusal.
 func (a *Attempt) Decide(ctx context.Context) error {
-	return a.settle(ctx, a.narrow(ctx), a.again)
+	return a.watch(ctx, a.settle(ctx, a.narrow(ctx), a.again))
 }
 
 // Refuse ends the attempt with a refusal that its surface found, and records it.
-func (a *Attempt) Refuse(ctx context.Context, err error) error { return a.refuse(ctx, err) }
+func (a *Attempt) Refuse(ctx context.Context, err error) error { return a.watch(ctx, a.refuse(ctx, err)) }
 
 // Reject counts a request that could not be read. It fails only if there is no such tenant, or nobody can say.
 func (x *Exchanger) Reject(ctx context.Context, slug, reason string, ip netip.Addr) error {
@@ -158,11 +162,7 @@ func (a *Attempt) refuse(ctx context.Context, err error) error {
 		a.x.Log.Refuse(a.view.Origin(), f.Reason, a.req.IP)
 		return f
 	}
-	outcome := audit.Denied
-	if unanswered(f) {
-		outcome = audit.Failed
-	}
-	if _, err := a.x.Log.Append(ctx, a.view.Origin(), a.event(outcome, f.Reason)); err != nil {
+	if _, err := a.x.Log.Append(ctx, a.view.Origin(), a.event(outcomeOf(f), f.Reason)); err != nil {
 		return fault.As(err)
 	}
 	recorded := *f

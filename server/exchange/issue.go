@@ -30,14 +30,22 @@ type minted struct {
 // is more than the decision knew, the decision is checked against it, and a token that would not have been issued is
 // never released: a second record says so.
 func (a *Attempt) Issue(ctx context.Context) (*Result, error) {
+	result, err := a.issue(ctx)
+	a.watched(ctx, err)
+	return result, err
+}
+
+func (a *Attempt) issue(ctx context.Context) (*Result, error) {
 	for range maxTurns {
 		if err := a.useOnce(ctx); err != nil {
 			return nil, a.refuse(ctx, err)
 		}
+		a.at(stepMint)
 		m, err := a.mint()
 		if err != nil {
 			return nil, a.refuse(ctx, err)
 		}
+		a.at(stepRecord)
 		p, err := a.x.Log.Append(ctx, a.view.Origin(), a.issuedEvent(m))
 		if err != nil {
 			return nil, fault.As(err)

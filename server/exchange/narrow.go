@@ -32,6 +32,7 @@ const refusedByPolicy = "The policy does not allow this; an operator can look up
 
 // narrow takes the request from its parameters to a grant. After an error, a.grant holds what was found out before it.
 func (a *Attempt) narrow(ctx context.Context) (err error) {
+	a.at(stepSubject)
 	g := new(grant)
 	a.grant = g
 	if err := a.req.check(); err != nil {
@@ -54,18 +55,22 @@ func (a *Attempt) judge(ctx context.Context, g *grant) (err error) {
 	if err := a.enabled(); err != nil {
 		return err
 	}
+	a.at(stepTarget)
 	if g.tool, err = a.tool(); err != nil {
 		return err
 	}
+	a.at(stepScope)
 	if g.requested, err = requestedScope(g.tool, a.req.Scope); err != nil {
 		return err
 	}
 	if err := a.withinParent(g); err != nil {
 		return err
 	}
+	a.at(stepPolicy)
 	if err := a.decide(ctx, g); err != nil {
 		return err
 	}
+	a.at(stepLifetime)
 	return a.limit(g)
 }
 
