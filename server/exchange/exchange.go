@@ -94,7 +94,9 @@ func (a *Attempt) Decide(ctx context.Context) error {
 }
 
 // Refuse ends the attempt with a refusal that its surface found, and records it.
-func (a *Attempt) Refuse(ctx context.Context, err error) error { return a.watch(ctx, a.refuse(ctx, err)) }
+func (a *Attempt) Refuse(ctx context.Context, err error) error {
+	return a.watch(ctx, a.refuse(ctx, err))
+}
 
 // Reject counts a request that could not be read. It fails only if there is no such tenant, or nobody can say.
 func (x *Exchanger) Reject(ctx context.Context, slug, reason string, ip netip.Addr) error {
