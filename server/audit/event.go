@@ -64,12 +64,16 @@ type Body struct {
 	Outcome    Outcome   `json:"outcome"`
 	Reason     string    `json:"reason,omitempty"` // a code such as "policy.no_rule"
 	DecisionID string    `json:"decision_id,omitempty"`
+	Step       string    `json:"step,omitempty"` // of an exchange that was not allowed: the step that refused
 	ClientID   string    `json:"client_id,omitempty"`
+	Method     string    `json:"auth_method,omitempty"` // by which the client authenticated
 	Actor      Actor     `json:"actor,omitzero"`
 	Tool       string    `json:"tool,omitempty"`
 	Actions    []string  `json:"actions,omitempty"`   // granted
 	Requested  []string  `json:"requested,omitempty"` // asked for
-	Resource   string    `json:"resource,omitempty"`  // the tool's URI (RFC 8707)
+	Within     []string  `json:"within,omitempty"`    // scopes of the token of ours that was traded in
+	Limits     Limits    `json:"limits,omitzero"`
+	Resource   string    `json:"resource,omitempty"` // the tool's URI (RFC 8707)
 	Token      Token     `json:"token,omitzero"`
 	Lineage    []string  `json:"lineage,omitempty"` // the tokens of ours that Token descends from, nearest first
 	Subject    Presented `json:"subject_token,omitzero"`
@@ -87,6 +91,16 @@ type Body struct {
 // Actor is who acted for whom.
 type Actor struct {
 	Chain []string `json:"chain,omitempty"` // from the agent that calls to the subject that it acts for
+}
+
+// Limits are what bounded the life of a token; the smallest did.
+type Limits struct {
+	Policy int64 `json:"policy,omitempty"` // seconds, of the rules that decided
+	Tool   int64 `json:"tool,omitempty"`   // seconds
+	// What was presented expires, Unix seconds: the subject token of whatever issuer, the actor token, the assertion.
+	Subject   int64 `json:"subject,omitempty"`
+	Actor     int64 `json:"actor,omitempty"`
+	Assertion int64 `json:"assertion,omitempty"`
 }
 
 // Token is an issued token.
@@ -111,6 +125,9 @@ type Presented struct {
 type Policy struct {
 	Revision string   `json:"rev,omitempty"`   // hash of the compiled set
 	Rules    []string `json:"rules,omitempty"` // ids of the rules that decided
+	// Considered are all rules about this client at this tool that did not decide: "id:step", the step being the one that
+	// the rule did not pass.
+	Considered []string `json:"considered,omitempty"`
 }
 
 // Change is a change of configuration.

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"time"
 
 	"github.com/bursar-sts/bursar/clients"
 	"github.com/bursar-sts/bursar/clients/token"
@@ -56,6 +57,8 @@ type Attempt struct {
 	req Request
 	id  string // decision id
 
+	moment time.Time // what a hypothesis takes for now; zero in earnest
+
 	view   *tenant.View
 	caller caller
 	run    string // a fresh one
@@ -65,7 +68,8 @@ type Attempt struct {
 	claimed bool            // this attempt has used up the jti of its private_key_jwt assertion
 	used    map[string]bool // the tokens, by onceKey, whose single use this attempt has taken
 	reused  map[string]bool // by hash, whether a token had been seen before this attempt
-	steps   []Step          // kept only for Watch
+	step    string          // the one that it is at
+	steps   []Step          // with their times; kept only for Watch
 }
 
 // maxTurns bounds how often a decision is made again because the tenant changed meanwhile.

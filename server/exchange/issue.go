@@ -3,8 +3,6 @@ package exchange
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"slices"
 	"time"
@@ -224,70 +222,4 @@ func (c *caller) issuers() []string {
 func (a *Attempt) result(m *minted) *Result {
 	return &Result{Token: m.compact, Scope: m.claims.Scope, Txn: a.txn,
 		ExpiresIn: time.Duration(m.claims.Expiry-m.claims.IssuedAt) * time.Second}
-}
-
-// event is the record of this attempt as far as it got.
-func (a *Attempt) event(outcome audit.Outcome, reason string) audit.Event {
-	e := audit.Event{Name: audit.TokenExchange, Txn: a.txn, Body: audit.Body{
-		Outcome: outcome, Reason: reason, DecisionID: a.id,
-		Request: audit.Request{IP: a.req.IP, Trace: a.req.Trace},
-	}}
-	if client := a.caller.client; client != nil {
-		e.Body.ClientID = client.ID
-		e.Agent = token.ClientSubject(client.ID)
-		e.Body.Actor.Chain = []string{e.Agent}
-	}
-	e.Body.Subject, e.Body.ActorToken = presented(a.caller.subject), presented(a.caller.actor)
-	switch p := a.caller.parent; {
-	case p != nil:
-		e.Body.Subject = audit.Presented{Issuer: p.Issuer, JTI: p.ID, Hash: p.hash}
-		for before := range p.Act.Chain() {
-			e.Body.Actor.Chain = append(e.Body.Actor.Chain, before.Subject)
-		}
-		e.Body.Actor.Chain = slices.Compact(append(e.Body.Actor.Chain, p.Claims.Subject))
-	case a.caller.onBehalf:
-		for _, before := range a.caller.subject.Actors {
-			e.Body.Actor.Chain = append(e.Body.Actor.Chain, before.Subject)
-		}
-		e.Body.Actor.Chain = append(e.Body.Actor.Chain, token.Subject(a.caller.subject.Issuer, a.caller.subject.Subject))
-	}
-	a.grant.describe(&e.Body)
-	return e
-}
-
-// describe adds what was asked for, in the tool's own terms. Words that no tool knows are not recorded: they are text
-// that the caller chose.
-func (g *grant) describe(b *audit.Body) {
-	if g != nil && g.lineage != nil {
-		b.Lineage = g.lineage.JTI
-	}
-	if g == nil || g.tool == nil {
-		return
-	}
-	b.Tool, b.Resource = g.tool.Name, g.tool.Resource
-	b.Requested, b.Actions = g.requested.Names(), g.granted.Names()
-	b.Policy = audit.Policy{Revision: g.decision.Revision, Rules: g.decision.Rules}
-}
-
-func (a *Attempt) issuedEvent(m *minted) audit.Event {
-	e := a.event(audit.Allowed, "")
-	e.Body.Token = tokenRecord(m)
-	return e
-}
-
-func tokenRecord(m *minted) audit.Token {
-	return audit.Token{JTI: m.claims.ID, Hash: hash(m.compact), Expiry: m.claims.Expiry, Type: token.Type}
-}
-
-// hash names the exact bytes of a token: evidence, never a key for state.
-func hash(compact string) string {
-	sum := sha256.Sum256([]byte(compact))
-	return base64.RawURLEncoding.EncodeToString(sum[:])
-}
-
-func presented(p *identity.Principal) audit.Presented {
-	if p == nil {
-		return audit.Presented{}
-	}
-	return audit.Presented{Issuer: p.IssuerURL, JTI: p.JTI, Hash: p.Hash, Alg: p.Alg, KeyID: p.KeyID, Reused: p.Reused}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/bursar-sts/bursar/clients/token"
 	"github.com/bursar-sts/bursar/scopes"
 	"github.com/bursar-sts/bursar/scopes/policy"
+	"github.com/bursar-sts/bursar/server/audit"
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/identity"
 	"github.com/bursar-sts/bursar/server/ledger"
@@ -23,6 +24,7 @@ type grant struct {
 	granted   scopes.Set
 	issued    time.Time // iat, whole seconds; never ahead of the store's time
 	expiry    time.Time // exp, whole seconds, after issued
+	limits    audit.Limits
 	actors    *token.Actor
 	lineage   *token.Lineage
 }
@@ -169,7 +171,7 @@ func (a *Attempt) decide(ctx context.Context, g *grant) error {
 	ask := policy.Request{
 		Subject: c.about(), Actor: identityOf(c.agent()), Client: c.client.ID, OnBehalf: c.onBehalf,
 		Parent: c.parent.asked(), Tool: g.tool.Name,
-		Run: a.txn, Depth: len(g.lineage.JTI), Time: a.x.Directory.Now(), IP: a.req.IP,
+		Run: a.txn, Depth: len(g.lineage.JTI), Time: a.now(), IP: a.req.IP,
 	}
 	if !g.requested.Empty() {
 		ask.Actions = g.requested.Names()
@@ -185,6 +187,14 @@ func (a *Attempt) decide(ctx context.Context, g *grant) error {
 		return fault.New(fault.Internal, "policy.narrower", "Internal error.")
 	}
 	return nil
+}
+
+// now is the time as conditions see it.
+func (a *Attempt) now() time.Time {
+	if !a.moment.IsZero() {
+		return a.moment
+	}
+	return a.x.Directory.Now()
 }
 
 // denied gives a refusal of the policy its code: what names the whole tool is invalid_target, what names the actions
@@ -218,20 +228,34 @@ func identityOf(p *identity.Principal) policy.Identity {
 	return policy.Identity{Issuer: p.Issuer, Subject: p.Subject, Claims: p.Claims}
 }
 
-// limit sets the lifetime: the least of what the policy, the tool and every presented identity allow.
+// limit sets the lifetime: the least of what the policy, the tool and everything that was presented allow.
 func (a *Attempt) limit(g *grant) error {
+	c := &a.caller
+	g.limits = audit.Limits{Policy: seconds(g.decision.TTL), Tool: seconds(min(g.tool.TTL(), token.MaxLife)),
+		Subject: expiry(c.subject), Actor: expiry(c.actor), Assertion: expiry(c.proof.Principal)}
+	if c.parent != nil {
+		g.limits.Subject = c.parent.Expiry
+	}
 	g.issued = a.x.Directory.Now().Truncate(time.Second)
-	g.expiry = g.issued.Add(min(g.decision.TTL, g.tool.TTL(), token.MaxLife))
-	for _, p := range a.caller.principals() {
-		if p.Expiry.Before(g.expiry) {
-			g.expiry = p.Expiry.Truncate(time.Second)
+	end := g.issued.Unix() + min(g.limits.Policy, g.limits.Tool)
+	for _, limit := range []int64{g.limits.Subject, g.limits.Actor, g.limits.Assertion} {
+		if limit != 0 {
+			end = min(end, limit)
 		}
 	}
-	if p := a.caller.parent; p != nil && p.Expiry < g.expiry.Unix() {
-		g.expiry = time.Unix(p.Expiry, 0)
-	}
+	g.expiry = time.Unix(end, 0)
 	if !g.expiry.After(g.issued) {
 		return bad("subject.expired", "A presented token expires within the second; get a new one.")
 	}
 	return nil
+}
+
+func seconds(d time.Duration) int64 { return int64(d / time.Second) }
+
+// expiry returns when a presented token expires, in whole Unix seconds; 0 without one.
+func expiry(p *identity.Principal) int64 {
+	if p == nil {
+		return 0
+	}
+	return p.Expiry.Unix()
 }

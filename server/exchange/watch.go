@@ -37,8 +37,9 @@ type Decided struct {
 	Steps      []Step // in order; the last one is where it ended
 }
 
-// at begins a step, and ends the one before it. Nobody watches: nothing is kept.
+// at begins a step, and ends the one before it. Times are kept only if somebody watches.
 func (a *Attempt) at(step string) {
+	a.step = step
 	if a.x.Watch == nil {
 		return
 	}
