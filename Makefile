@@ -10,6 +10,7 @@ build: ## the static binary, as the Dockerfile builds it
 
 test: tools lint build
 	BURSAR_TEST=full go test -timeout 20m ./...
+	go test -tags mutation -timeout 20m -run TestEachMutationIsCaught ./server/exchange
 	dist/bursar version
 	dist/bursar dev --once >/dev/null
 
