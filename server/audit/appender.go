@@ -143,7 +143,7 @@ func (a *appender) number(batch []*request) ledger.Commit {
 	}
 	if a.last == 0 {
 		start := Event{Name: WriterStart, Body: Body{Outcome: Allowed, Request: Request{Node: a.log.cfg.Node}}}
-		d, err := encode(batch[0].origin, start, now)
+		d, err := encode(batch[0].origin, &start, now)
 		if err != nil {
 			panic(err) // the same origin has been encoded before
 		}

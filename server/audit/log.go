@@ -131,7 +131,7 @@ func (l *Log) request(o Origin, c ledger.Change, es []Event) (*request, error) {
 	now := l.cfg.Now()
 	for i, e := range es {
 		e.Body.Request.Node = l.cfg.Node
-		d, err := encode(o, e, now)
+		d, err := encode(o, &e, now)
 		if err != nil {
 			return nil, fmt.Errorf("record %q: %w", e.Name, err)
 		}
