@@ -100,7 +100,9 @@ func NewID(now time.Time) string {
 	var b [22]byte
 	binary.BigEndian.PutUint64(b[:8], uint64(now.UnixMilli())<<16)
 	_, _ = rand.Read(b[6:]) // never fails (crypto/rand)
-	return idEncoding.EncodeToString(b[:])
+	var text [36]byte
+	idEncoding.Encode(text[:], b[:])
+	return string(text[:])
 }
 
 // NewTenant returns a fresh tenant id: 130 random bits, as 26 lower-case characters.
