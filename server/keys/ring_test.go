@@ -350,27 +350,3 @@ func TestSignersAreSafeForConcurrentUse(t *testing.T) {
 	}
 	group.Wait()
 }
-
-func BenchmarkSignES256(b *testing.B) {
-	signer, err := newStore(b, keys.ES256).ring().Signer(keys.ES256, start)
-	if err != nil {
-		b.Fatal(err)
-	}
-	payload := claims(start)
-	for b.Loop() {
-		if _, err := signer.Sign(token.Type, payload); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-func BenchmarkOpen(b *testing.B) {
-	for _, alg := range []keys.Alg{keys.ES256, keys.RS256, keys.EdDSA} {
-		b.Run(string(alg), func(b *testing.B) {
-			s := newStore(b, alg)
-			for b.Loop() {
-				s.ring()
-			}
-		})
-	}
-}
