@@ -282,9 +282,13 @@ func readStrings(to *[]string, value []byte) error {
 		return errors.New("must be an array of strings")
 	}
 	s := scanner{data: value}
-	return s.array(1, func(value []byte) error {
+	return s.array(1, func() error {
+		start := s.pos
+		if err := s.value(1); err != nil {
+			return err
+		}
 		var text string
-		err := readString(&text, value)
+		err := readString(&text, value[start:s.pos])
 		*to = append(*to, text)
 		return err
 	})

@@ -32,23 +32,6 @@ const (
 	maxRSABits = 4096
 )
 
-// CheckSignature reports why key did not sign compact, whose header is h. The key must be for h.Algorithm alone
-// (RFC 8725 §3.1): its alg, its type and its size are checked, which the library leaves to its callers. Errors are
-// *Error with ReasonAlgorithm or ReasonSignature.
-func CheckSignature(compact string, h Header, key jose.JSONWebKey) error {
-	if key.Algorithm != h.Algorithm || !usable(key) {
-		return refuse(ReasonAlgorithm, errors.New("the key is not for this algorithm"))
-	}
-	jws, err := jose.ParseSignedCompact(compact, algorithms)
-	if err != nil {
-		return refuse(ReasonSignature, err)
-	}
-	if _, err := jws.Verify(key.Key); err != nil {
-		return refuse(ReasonSignature, err)
-	}
-	return nil
-}
-
 // usable reports whether key is for verifying signatures of its own alg, one of algorithms.
 func usable(key jose.JSONWebKey) bool {
 	return slices.Contains(algorithms, jose.SignatureAlgorithm(key.Algorithm)) && Fits(key, key.Algorithm)

@@ -76,6 +76,20 @@ func refuse(reason string, err error) *Error { return &Error{CodeInvalidToken, r
 // An ECDSA signature (r, s) has a second valid form (r, n-s), which crypto/ecdsa accepts and which is canonical here:
 // signers produce both. State must therefore be keyed by (iss, jti), never by the text of a token.
 func Canonical(compact string) (header, payload []byte, err error) {
+	if header, payload, err = Split(compact); err != nil {
+		return nil, nil, err
+	}
+	for _, object := range [][]byte{header, payload} {
+		if err := CheckJSON(object); err != nil {
+			return nil, nil, refuse(ReasonMalformed, err)
+		}
+	}
+	return header, payload, nil
+}
+
+// Split is Canonical for a caller that reads header and payload by functions which want strict JSON themselves, such
+// as ParseHeader and Parse or Object: it leaves that check to them.
+func Split(compact string) (header, payload []byte, err error) {
 	if len(compact) > MaxSize {
 		return nil, nil, refuse(ReasonMalformed, errors.New("longer than 16 KiB"))
 	}
@@ -84,10 +98,10 @@ func Canonical(compact string) (header, payload []byte, err error) {
 	if !ok || !ok2 || first == "" || second == "" || third == "" {
 		return nil, nil, refuse(ReasonMalformed, errors.New("not three parts"))
 	}
-	if header, err = decodeObject(first); err != nil {
+	if header, err = decodePart(first); err != nil {
 		return nil, nil, refuse(ReasonMalformed, err)
 	}
-	if payload, err = decodeObject(second); err != nil {
+	if payload, err = decodePart(second); err != nil {
 		return nil, nil, refuse(ReasonMalformed, err)
 	}
 	if _, err = decodePart(third); err != nil {
@@ -96,15 +110,10 @@ func Canonical(compact string) (header, payload []byte, err error) {
 	return header, payload, nil
 }
 
-func decodeObject(part string) ([]byte, error) {
-	object, err := decodePart(part)
-	if err != nil {
-		return nil, err
-	}
-	return object, CheckJSON(object)
-}
-
-var errEncoding = errors.New("not canonical base64url")
+var (
+	errEncoding = errors.New("not canonical base64url")
+	strict      = base64.RawURLEncoding.Strict()
+)
 
 // decodePart decodes the only accepted spelling. Strict refuses unused bits that are set, but the decoder skips line
 // breaks, hence the check of the alphabet before it.
@@ -114,7 +123,7 @@ func decodePart(part string) ([]byte, error) {
 			return nil, errEncoding
 		}
 	}
-	decoded, err := base64.RawURLEncoding.Strict().DecodeString(part)
+	decoded, err := strict.DecodeString(part)
 	if err != nil {
 		return nil, errEncoding
 	}
@@ -131,10 +140,14 @@ type Header struct {
 	Type      string // typ, "" if absent
 	Algorithm string // alg, never empty
 	KeyID     string // kid, "" if absent; at most MaxKeyID bytes
+	Others    bool   // there are members besides these
 }
 
-// ParseHeader reads a decoded header. It refuses members of the wrong type, an absent alg, and any crit: no extension
-// is understood (RFC 7515 §4.1.11).
+// ErrCritical means that a header has crit or b64: no extension is understood (RFC 7515 §4.1.11, RFC 7797 §3).
+var ErrCritical = errors.New("crit or b64: no extension is understood")
+
+// ParseHeader reads a decoded header: strict JSON (CheckJSON), with alg. It refuses members of the wrong type, and
+// what ErrCritical is about.
 func ParseHeader(header []byte) (Header, error) {
 	var h Header
 	err := Members(header, func(name string, value []byte) error {
@@ -145,9 +158,10 @@ func ParseHeader(header []byte) (Header, error) {
 			return readString(&h.Algorithm, value)
 		case "kid":
 			return readString(&h.KeyID, value)
-		case "crit":
-			return errors.New("crit: no extension is understood")
+		case "crit", "b64":
+			return ErrCritical
 		}
+		h.Others = true
 		return nil
 	})
 	switch {

@@ -44,7 +44,7 @@ func (v Verifier) Verify(ctx context.Context, compact string) (Claims, error) {
 	if v.Issuer == "" || v.Audience == "" || v.Keys == nil || v.Leeway < 0 || v.Leeway > MaxLeeway {
 		return Claims{}, errors.New("verify token: verifier needs Issuer, Audience, Keys and a leeway of 0 to 60 s")
 	}
-	header, payload, err := Canonical(compact)
+	header, payload, err := Split(compact)
 	if err != nil {
 		return Claims{}, err
 	}

@@ -1,16 +1,18 @@
 package identity
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/coreos/go-oidc/v3/oidc"
 
 	"github.com/bursar-sts/bursar/clients/token"
 	"github.com/bursar-sts/bursar/scopes"
@@ -63,24 +65,31 @@ func (f *fetcher) document(ctx context.Context) ([]byte, error) {
 }
 
 // discover reads jwks_uri from the issuer's metadata (OpenID Connect Discovery 1.0 §4), which must name the very
-// issuer that was asked.
+// issuer that was asked. The library asks through f, and its errors, which may hold the answer, go no further.
 func (f *fetcher) discover(ctx context.Context) (string, error) {
-	data, err := f.get(ctx, strings.TrimSuffix(f.issuer, "/")+"/.well-known/openid-configuration")
-	if err != nil {
-		return "", err
-	}
-	if err := token.CheckJSON(data); err != nil {
-		return "", err
-	}
+	var failed error
+	client := &http.Client{Transport: answers(func(r *http.Request) (data []byte, err error) {
+		if data, err = f.get(r.Context(), r.URL.String()); err == nil {
+			err = token.CheckJSON(data)
+		}
+		failed = err
+		return data, err
+	})}
+	provider, err := oidc.NewProvider(oidc.ClientContext(ctx, client), f.issuer)
 	var metadata struct {
-		Issuer  string `json:"issuer"`
 		JWKSURI string `json:"jwks_uri"`
 	}
-	if err := json.Unmarshal(data, &metadata); err != nil {
-		return "", err
+	if err == nil {
+		err = provider.Claims(&metadata)
 	}
-	if metadata.Issuer != f.issuer {
+	_, another := errors.AsType[*oidc.IssuerMismatchError](err)
+	switch {
+	case failed != nil:
+		return "", failed
+	case another:
 		return "", errors.New("metadata is about another issuer")
+	case err != nil:
+		return "", errors.New("metadata is not that of an OpenID Provider")
 	}
 	if err := scopes.CheckURL(metadata.JWKSURI, scopes.WithQuery); err != nil {
 		return "", fmt.Errorf("jwks_uri %w", err)
@@ -89,6 +98,17 @@ func (f *fetcher) discover(ctx context.Context) (string, error) {
 		return "", errors.New("jwks_uri of an https issuer is not https")
 	}
 	return metadata.JWKSURI, nil
+}
+
+// answers is an http.RoundTripper that answers with the bytes of a document.
+type answers func(*http.Request) ([]byte, error)
+
+func (a answers) RoundTrip(r *http.Request) (*http.Response, error) {
+	data, err := a(r)
+	if err != nil {
+		return nil, err
+	}
+	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(bytes.NewReader(data)), Request: r}, nil
 }
 
 func (f *fetcher) get(ctx context.Context, uri string) ([]byte, error) {

@@ -221,9 +221,9 @@ func (r *Ring) publish(now time.Time) *published {
 }
 
 // Verify checks that compact is an access token (RFC 9068 §2.1) that a key published at now signed, and returns its
-// payload. It says nothing of the claims, of time or of revocation. Errors are *token.Error.
+// payload, for token.Parse. It says nothing of the claims, of time or of revocation. Errors are *token.Error.
 func (r *Ring) Verify(compact string, now time.Time) (payload []byte, err error) {
-	header, payload, err := token.Canonical(compact)
+	header, payload, err := token.Split(compact)
 	if err != nil {
 		return nil, err
 	}
