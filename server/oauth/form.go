@@ -1,8 +1,8 @@
 package oauth
 
 import (
+	"bytes"
 	"errors"
-	"io"
 	"mime"
 	"net/http"
 	"net/netip"
@@ -33,8 +33,9 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	if r.Method != http.MethodPost {
 		return nil, fault.New(fault.MethodNotAllowed, "request.method", "Use POST.")
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
-	if err != nil {
+	var body bytes.Buffer
+	body.Grow(int(min(max(r.ContentLength, 0), MaxBody)) + bytes.MinRead)
+	if _, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, MaxBody)); err != nil {
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			return nil, fault.New(fault.TooLarge, "request.too_large", "The body is larger than 64 KiB.")
 		}
@@ -43,7 +44,7 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	if err := checkContentType(r.Header.Values("Content-Type")); err != nil {
 		return nil, err
 	}
-	form, err := parseForm(string(body))
+	form, err := parseForm(body.String())
 	if err != nil {
 		return nil, err
 	}
