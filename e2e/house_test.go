@@ -29,15 +29,16 @@ var rooms = map[string]string{
 	// organs
 	"scopes/policy": "scopes",
 	"clients":       "scopes clients/token server/fault server/ledger",
+	"server/memory": "server/ledger",
 	"server/keys":   "clients/token server/ledger",
 	"server/audit":  "server/fault server/ledger",
 	"server/revoke": "scopes clients/token server/ledger",
 	"server/identity": "scopes clients/token " +
-		"server/dial server/fault server/ledger",
+		"server/dial server/fault server/ledger server/memory",
 	"server/tenant": "scopes scopes/policy clients clients/token " +
 		"server/audit server/fault server/identity server/keys server/ledger server/revoke",
 	"server/exchange": "scopes scopes/policy clients clients/token " +
-		"server/audit server/fault server/identity server/ledger server/revoke server/tenant",
+		"server/audit server/fault server/identity server/ledger server/memory server/revoke server/tenant",
 	"server/admin": "scopes clients clients/token " +
 		"server/audit server/fault server/keys server/ledger server/revoke server/tenant",
 	// surfaces

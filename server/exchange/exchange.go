@@ -10,6 +10,7 @@ package exchange
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"net/netip"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/identity"
 	"github.com/bursar-sts/bursar/server/ledger"
+	"github.com/bursar-sts/bursar/server/memory"
 	"github.com/bursar-sts/bursar/server/revoke"
 	"github.com/bursar-sts/bursar/server/tenant"
 )
@@ -45,10 +47,13 @@ type Config struct {
 // Exchanger decides requests for tokens, and later questions about them. It is safe for concurrent use.
 type Exchanger struct {
 	Config
+	known *memory.Memory[[sha256.Size]byte, known] // tokens of ours, by their exact bytes
 }
 
 // New returns an Exchanger.
-func New(c Config) *Exchanger { return &Exchanger{c} }
+func New(c Config) *Exchanger {
+	return &Exchanger{c, memory.New[[sha256.Size]byte, known](16<<20, time.Minute)}
+}
 
 // Attempt is one request on its way. It is used by one goroutine; its methods are called in the order Begin, Decide,
 // Issue, and none after one of them failed.

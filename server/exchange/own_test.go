@@ -12,6 +12,9 @@ import (
 	"github.com/bursar-sts/bursar/server/audit"
 	"github.com/bursar-sts/bursar/server/exchange"
 	"github.com/bursar-sts/bursar/server/fault"
+	"github.com/bursar-sts/bursar/server/keys"
+	"github.com/bursar-sts/bursar/server/ledger"
+	"github.com/bursar-sts/bursar/server/revoke"
 	"github.com/bursar-sts/bursar/server/servertest"
 	"github.com/bursar-sts/bursar/storage/storagetest"
 )
@@ -338,5 +341,58 @@ func TestAnUnansweredStoreIsNoAnswer(t *testing.T) {
 	}
 	if fmt.Sprint(q) == "" || strings.Contains(fmt.Sprint(q), secret) {
 		t.Error("a question prints its secret")
+	}
+}
+
+// A token that was verified a moment ago is not verified again, but everything else is asked each time.
+func TestATokenThatIsKnownIsJudgedAnew(t *testing.T) {
+	for name, end := range map[string]func(w *servertest.World, compact string){
+		"its key is revoked": func(w *servertest.World, _ string) {
+			v, err := w.Directory.Fresh(w.T.Context(), "acme")
+			if err != nil {
+				w.T.Fatal(err)
+			}
+			signer, err := v.Ring.Signer(keys.ES256, w.Clock.Now())
+			if err != nil {
+				w.T.Fatal(err)
+			}
+			put, gone, err := v.Ring.Revoke(signer.KeyID, w.Clock.Now())
+			if err != nil {
+				w.T.Fatal(err)
+			}
+			w.Commit("acme", ledger.Change{Expect: v.Revision, Put: put, Delete: gone})
+		},
+		"it is revoked": func(w *servertest.World, compact string) {
+			w.Cut("acme", string(revoke.JTI), claimsOf(w.T, compact).ID, false)
+		},
+		"its client is revoked": func(w *servertest.World, compact string) {
+			w.Cut("acme", string(revoke.Client), claimsOf(w.T, compact).ClientID, false)
+		},
+		"it expires": func(w *servertest.World, compact string) {
+			c := claimsOf(w.T, compact)
+			w.Clock.Advance(time.Duration(c.Expiry-c.IssuedAt) * time.Second)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, servertest.Options{})
+			secret := w.Secret("payments-api")
+			compact := issue(t, w, self(w.Workload("ap-bot"))).Token
+			for range 2 {
+				if claims, err := owner(w, secret, compact); claims == nil || err != nil {
+					t.Fatalf("inactive before: %v", err)
+				}
+			}
+			if claims, err := w.Exchanger.Introspect(t.Context(), "acme", exchange.Question{
+				Credentials: servertest.Basic("ledger-api", w.Secret("ledger-api")), Token: compact}); claims != nil || err != nil {
+				t.Errorf("active for a stranger: %v", err)
+			}
+			end(w, compact)
+			if claims, err := owner(w, secret, compact); claims != nil || err != nil {
+				t.Errorf("still active: %v, %v", claims, err)
+			}
+			if claims, err := owner(w, secret, compact+"A"); claims != nil || err != nil {
+				t.Errorf("another text is active: %v, %v", claims, err)
+			}
+		})
 	}
 }

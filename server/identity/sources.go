@@ -14,6 +14,7 @@ import (
 
 	"github.com/bursar-sts/bursar/server/dial"
 	"github.com/bursar-sts/bursar/server/ledger"
+	"github.com/bursar-sts/bursar/server/memory"
 )
 
 // Config configures Sources. The zero value is complete: every field has the default that it names.
@@ -58,7 +59,7 @@ func (c Config) withDefaults() Config {
 type Sources struct {
 	config   Config
 	guard    dial.Guard
-	verified *memory
+	verified *memory.Memory[recollection, verdict]
 
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
@@ -88,7 +89,7 @@ func NewSources(c Config) *Sources {
 	s := &Sources{
 		config:   c,
 		guard:    dial.Guard{Deny: c.Deny, Lookup: c.Lookup, Timeout: c.FetchTimeout},
-		verified: newMemory(c.MaxRemembered, c.Remember),
+		verified: memory.New[recollection, verdict](c.MaxRemembered, c.Remember),
 		keys:     make(map[location]*Keys),
 		sweepAt:  minSweep,
 	}

@@ -73,13 +73,28 @@ func (p *Pool) Verify(ctx context.Context, raw string, tokenType TokenType) (*Pr
 		return nil, err
 	}
 	principal.Hash = base64.RawURLEncoding.EncodeToString(this.sum[:])
-	p.sources.verified.put(p.tenant, this, verdict{principal: principal, entry: e.hash, keys: version}, len(raw), now)
+	p.sources.verified.Put(p.tenant, this, verdict{principal, e.hash, version}, len(raw), principal.Expiry, now)
 	return principal, nil
+}
+
+// recollection names a token by its exact bytes, for one claimed type. That is enough for a positive result; replay and
+// revocation must never be looked up by it, since one token can be spelled in several ways.
+type recollection struct {
+	as  TokenType
+	sum [sha256.Size]byte
+}
+
+// verdict is a success and what it rested on: it counts only while the entry and the keys are still the same. Refusals
+// are not remembered.
+type verdict struct {
+	principal *Principal
+	entry     [sha256.Size]byte
+	keys      [sha256.Size]byte
 }
 
 // recall returns the result of verifying the same bytes a moment ago, if the entry and its keys are still the same.
 func (p *Pool) recall(ctx context.Context, this recollection, now time.Time) *Principal {
-	v, ok := p.sources.verified.get(p.tenant, this, now)
+	v, ok := p.sources.verified.Get(p.tenant, this, now)
 	if !ok {
 		return nil
 	}
