@@ -186,6 +186,9 @@ func TestWhatCannotBeReadAllowsNothing(t *testing.T) {
 		}
 		w.Commit("acme", ledger.Change{Expect: p.Revision,
 			Put: []ledger.Row{{Kind: tenant.KindTool, ID: "payments", Value: good}}})
+		if _, err = w.Directory.View(t.Context(), "acme"); err != nil {
+			t.Errorf("mended, and not looked at again: %v", err)
+		}
 		if v, err = w.Directory.Fresh(t.Context(), "acme"); err != nil {
 			t.Fatalf("mended, and still %v", err)
 		}

@@ -33,14 +33,15 @@ type slot struct {
 }
 
 // View returns the tenant as this process last saw it. It may lack what another process changed since; a caller that
-// records its decision learns of that from the record's position.
+// records its decision learns of that from the record's position. A tenant that could not be used is looked at again:
+// nothing is recorded there by which anybody would learn that it was mended.
 func (d *Directory) View(ctx context.Context, slug string) (*View, error) {
 	s, err := d.find(ctx, slug)
 	if err != nil {
 		return nil, err
 	}
-	if v := s.view.Load(); v != nil {
-		return v.usable()
+	if v := s.view.Load(); v != nil && v.broken == nil {
+		return v, nil
 	}
 	return d.refresh(ctx, s)
 }
