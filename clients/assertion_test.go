@@ -237,6 +237,7 @@ func TestOneAssertionIsAcceptedOnce(t *testing.T) {
 	}
 }
 
+// TestWhatUsesUpAJTI (T-47): an assertion that is accepted, in its tenant, of its client; and nothing else.
 func TestWhatUsesUpAJTI(t *testing.T) {
 	w := newWorld(t)
 	same := object{"jti": "the-same"}

@@ -12,6 +12,7 @@ import (
 	"github.com/bursar-sts/bursar/server/fault"
 )
 
+// TestSecretsAndMethods (T-46): no client is public, and each has one method.
 func TestSecretsAndMethods(t *testing.T) {
 	w := newWorld(t)
 	secret := func(id string) *clients.IDSecret { return &clients.IDSecret{ID: id, Secret: w.secrets[id]} }

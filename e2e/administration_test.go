@@ -66,6 +66,7 @@ func TestAnOperatorOfOneTenantFindsNoOther(t *testing.T) {
 }
 
 // What one of two servers is told, the other heeds on the very next request.
+// TestTwoServersOnOneRedis (T-35): what one of them is told, the other heeds on the next request.
 func TestTwoServersOnOneRedis(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, harness.Start(t, "redis"))

@@ -1,8 +1,10 @@
 package e2e_test
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/hmac"
 	"crypto/rand"
@@ -36,54 +38,57 @@ type forgedKey struct {
 
 // newForge publishes these keys:
 //
-//	es256, rs256, client  for signatures
+//	es256, second, rs256  for signatures
 //	enc, ops              for encryption, by use and by key_ops
+//	svid, ed, x509        in a bundle of its own, for JWT-SVIDs by ECDSA and by EdDSA, and for certificates
 //	twin                  not at all; it has the kid of es256
+//	client, other         not at all; they are registered with clients
 func newForge(t *testing.T) *forge {
 	t.Helper()
 	f := &forge{keys: map[string]*forgedKey{}}
-	var document struct {
-		Keys []json.RawMessage `json:"keys"`
-	}
+	documents := map[string][]json.RawMessage{}
 	for _, k := range []struct {
-		name, id, use string
-		ops           []string
-		rsa, hidden   bool
+		name, id, kind, use, in string
+		ops                     []string
 	}{
-		{name: "es256", id: "es256", use: "sig"},
-		{name: "rs256", id: "rs256", use: "sig", rsa: true},
-		{name: "enc", id: "enc", use: "enc"},
-		{name: "ops", id: "ops", ops: []string{"encrypt"}},
-		{name: "twin", id: "es256", hidden: true},
-		{name: "client", id: "client", use: "sig", hidden: true},
+		{name: "es256", use: "sig", in: "/jwks"},
+		{name: "second", use: "sig", in: "/jwks"},
+		{name: "rs256", kind: "RSA", use: "sig", in: "/jwks"},
+		{name: "enc", use: "enc", in: "/jwks"},
+		{name: "ops", ops: []string{"encrypt"}, in: "/jwks"},
+		{name: "svid", use: "jwt-svid", in: "/bundle"},
+		{name: "ed", kind: "Ed25519", use: "jwt-svid", in: "/bundle"},
+		{name: "x509", use: "x509-svid", in: "/bundle"},
+		{name: "twin", id: "es256"},
+		{name: "client", use: "sig"},
+		{name: "other", id: "client", use: "sig"},
 	} {
-		private := newKey(t, k.rsa)
-		jwk := publicJWK(t, private, map[string]any{"kid": k.id, "use": k.use, "key_ops": k.ops})
-		f.keys[k.name] = &forgedKey{id: k.id, private: private, jwk: jwk}
-		if !k.hidden {
-			document.Keys = append(document.Keys, jwk)
-		}
+		id := cmp.Or(k.id, k.name)
+		private := newKey(t, k.kind)
+		jwk := publicJWK(t, private, map[string]any{"kid": id, "use": k.use, "key_ops": k.ops})
+		f.keys[k.name] = &forgedKey{id: id, private: private, jwk: jwk}
+		documents[k.in] = append(documents[k.in], jwk)
 	}
-	text, err := json.Marshal(document)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.fetches.Add(1)
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(text)
+		_ = json.NewEncoder(w).Encode(map[string]any{"keys": documents[r.URL.Path]})
 	}))
 	t.Cleanup(server.Close)
 	f.URL = server.URL
 	return f
 }
 
-func newKey(t *testing.T, isRSA bool) (private crypto.Signer) {
+// newKey returns a key of a kind: RSA, Ed25519, or P-256 if it is empty.
+func newKey(t *testing.T, kind string) (private crypto.Signer) {
 	t.Helper()
 	var err error
-	if isRSA {
+	switch kind {
+	case "RSA":
 		private, err = rsa.GenerateKey(rand.Reader, 2048)
-	} else {
+	case "Ed25519":
+		_, private, err = ed25519.GenerateKey(rand.Reader)
+	default:
 		private, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	}
 	if err != nil {
@@ -115,7 +120,7 @@ func publicJWK(t *testing.T, private crypto.Signer, more map[string]any) []byte 
 }
 
 // sign returns a compact JWS of a header and payload as they are written. alg says how it is signed, whatever the
-// header says: ES256, ES384 (with a key of another curve), RS256, PS256, none, HS256-PEM or HS256-JWK.
+// header says: ES256, ES384 (with a key of another curve), RS256, PS256, EdDSA, none, HS256-PEM or HS256-JWK.
 func (f *forge) sign(t *testing.T, key, alg, header, payload string) string {
 	t.Helper()
 	encode := base64.RawURLEncoding.EncodeToString
@@ -136,6 +141,9 @@ func (k *forgedKey) signature(alg string, input []byte) ([]byte, error) {
 		return mac(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), input), err
 	case "HS256-JWK":
 		return mac(k.jwk, input), nil
+	}
+	if alg == "EdDSA" {
+		return k.private.Sign(nil, input, crypto.Hash(0))
 	}
 	hash := crypto.SHA256
 	if alg == "ES384" {

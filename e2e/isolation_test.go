@@ -35,6 +35,7 @@ func refused(t *testing.T, c harness.Caller, form map[string][]string, status in
 	})
 }
 
+// TestTwoTenantsThatTrustTheSameIssuer (T-04, T-05, T-06, T-56).
 func TestTwoTenantsThatTrustTheSameIssuer(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		w.withGlobex(t)
@@ -94,7 +95,7 @@ func TestTwoTenantsThatTrustTheSameIssuer(t *testing.T) {
 	})
 }
 
-// The same name at two issuers is two people.
+// TestTwoUsersWithTheSameSubject (T-06): the same name at two issuers is two people.
 func TestTwoUsersWithTheSameSubject(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		partner := harness.StartIssuer(t, "oidc", "-audience", w.Issuer("acme"))

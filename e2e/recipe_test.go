@@ -15,7 +15,15 @@ import (
 // recipe says how a token is made. Strings of claims that begin with @ are dates, in seconds from now: "@-30".
 type recipe struct {
 	// From is who signs: an issuer process by name; "forge", if empty; "client", for an assertion of the client itself;
-	// "own", for an access token of the tenant; or "text", for Text as it is.
+	// "text", for Text as it is; or the server itself, of whose access tokens some are ready:
+	//
+	//	own          issued to ap-bot, for all that it may do at payments
+	//	own-narrow   the same for refunds.read alone
+	//	own-revoked  revoked since
+	//	own-ended    expired
+	//	own-faded    allows an action that has another name now
+	//	own-deep     of somebody for whom ap-bot acts, and three others did before
+	//	own-globex   of another tenant
 	From string `yaml:"from"`
 	Text string `yaml:"text"`
 
@@ -40,8 +48,11 @@ func (x *acceptance) bake(t *testing.T, r recipe) string {
 	switch r.From {
 	case "text":
 		token = x.fill(t, r.Text)
-	case "own":
-		token = x.own
+	case "own", "own-narrow", "own-revoked", "own-ended", "own-faded", "own-deep", "own-globex":
+		token = x.own[r.From]
+		if r.From == "own-ended" {
+			harness.Eventually(t, "the token ends", func() bool { return ended(t, token) })
+		}
 	case "client":
 		token = x.assertion(t, r)
 	case "", "forge":
@@ -61,6 +72,12 @@ func (x *acceptance) bake(t *testing.T, r recipe) string {
 		token = change(token)
 	}
 	return token
+}
+
+// ended reports whether a token has expired.
+func ended(t *testing.T, token string) bool {
+	exp, _ := harness.Claims(t, token)["exp"].(float64)
+	return float64(time.Now().Unix()) >= exp
 }
 
 // forged is a token of the forge: one of ap-bot, but for what the recipe says.
@@ -156,6 +173,8 @@ func (x *acceptance) value(t *testing.T, value any) any {
 			filled[i] = x.value(t, v[i])
 		}
 		return filled
+	case map[string]any:
+		return x.dated(t, v)
 	}
 	return value
 }

@@ -11,8 +11,9 @@ import (
 
 // table is testdata/acceptance.yaml, whose comments say what the fields mean.
 type table struct {
-	Bases map[string]base `yaml:"bases"`
-	Rows  []yaml.Node     `yaml:"rows"`
+	Bases     map[string]base  `yaml:"bases"`
+	Rows      []yaml.Node      `yaml:"rows"`
+	Elsewhere map[string]proof `yaml:"elsewhere"` // by id, what a request to a healthy server cannot show
 }
 
 type base struct {
@@ -27,7 +28,7 @@ type row struct {
 	Name string `yaml:"name"` // of a variant
 
 	Base   string            `yaml:"base"` // self if empty
-	Both   bool              `yaml:"both"` // with the token as subject_token, and again as actor_token
+	Both   bool              `yaml:"both"` // with the token as subject_token, and again in the delegated form of the base
 	Tenant string            `yaml:"tenant"`
 	Method string            `yaml:"method"`
 	Set    map[string]string `yaml:"set"`
@@ -46,13 +47,19 @@ type row struct {
 	Size   int               `yaml:"size"`   // the body is filled up to so many bytes
 	Stream bool              `yaml:"stream"` // without a Content-Length
 	Slow   bool              `yaml:"slow"`   // the body never ends
+	Once   int               `yaml:"once"`   // sent so often at once: one is served, the others are as expected
 	Basic  bool              `yaml:"basic"`  // with the secret of secret-bot
 
 	Mode string `yaml:"mode"` // of the issuer "faulty"
 	Warm bool   `yaml:"warm"` // the request is sent once before, while that issuer is well
 
 	Expect expect `yaml:"expect"`
+
+	actor bool // of the two requests of a row for both, the one with an actor token
 }
+
+// delegatedForm is, of a base, the one in which its token is the actor's.
+var delegatedForm = map[string]string{"": "delegated", "self": "delegated", "alone": "alone-delegated"}
 
 type expect struct {
 	Status   int               `yaml:"status"`
@@ -60,9 +67,11 @@ type expect struct {
 	Reason   string            `yaml:"reason"`   // in the log, with {role} for subject or actor
 	Record   string            `yaml:"record"`   // issued, refused, counted or none; see record
 	Headers  map[string]string `yaml:"headers"`  // "" means absent
+	Closes   bool              `yaml:"closes"`   // the connection is closed
 	NoBody   bool              `yaml:"no_body"`  // the body is empty
 	Audience string            `yaml:"audience"` // aud of the issued token
 	Scope    string            `yaml:"scope"`
+	Actors   []string          `yaml:"actors"`  // sub of each act of the issued token, the current one first
 	Alike    string            `yaml:"alike"`   // the id of an earlier row with the same answer
 	Fetches  *int64            `yaml:"fetches"` // the forge's keys are fetched at most so often
 }
@@ -118,7 +127,7 @@ func (all *table) rows(t *testing.T) []row {
 			}
 			rows = append(rows, r)
 			if r.Both {
-				r.Base = "delegated"
+				r.Base, r.actor = delegatedForm[r.Base], true
 				rows = append(rows, r)
 			}
 		}
@@ -131,7 +140,7 @@ func (r row) title() string {
 	if r.Name != "" {
 		title += " " + r.Name
 	}
-	if r.Base == "delegated" && r.Both {
+	if r.actor {
 		title += " (actor)"
 	}
 	return title

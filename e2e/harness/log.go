@@ -31,7 +31,9 @@ type Body struct {
 		JTI string `json:"jti"`
 	} `json:"token"`
 	Subject struct {
-		Reused bool `json:"reused"`
+		Issuer string `json:"iss"`
+		JTI    string `json:"jti"`
+		Reused bool   `json:"reused"`
 	} `json:"subject_token"`
 }
 

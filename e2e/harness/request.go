@@ -25,6 +25,7 @@ type Answer struct {
 	Header http.Header
 	Body   string
 	JSON   map[string]any
+	Closes bool // the server ends the connection
 	Took   time.Duration
 }
 
@@ -77,7 +78,7 @@ func Do(req *http.Request) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Answer{Status: resp.StatusCode, Header: resp.Header, Body: string(body), Took: time.Since(began)}
+	a := &Answer{Status: resp.StatusCode, Header: resp.Header, Body: string(body), Closes: resp.Close, Took: time.Since(began)}
 	if json.Unmarshal(body, &a.JSON) != nil {
 		a.JSON = nil
 	}

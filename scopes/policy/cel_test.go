@@ -34,6 +34,7 @@ func condition(t testing.TB, expr string) *policy.Condition {
 	return c
 }
 
+// TestConditionsOverClaims (T-34): what is absent or of another type makes a condition false, however it is asked.
 func TestConditionsOverClaims(t *testing.T) {
 	for expr, want := range map[string]bool{
 		`true`:                true,
@@ -85,6 +86,7 @@ func TestConditionsOverClaims(t *testing.T) {
 	}
 }
 
+// TestWhatDoesNotCompileSaysWhy (T-31): there are no regular expressions to anchor wrongly.
 func TestWhatDoesNotCompileSaysWhy(t *testing.T) {
 	for expr, want := range map[string]string{
 		``:                         "is empty",
@@ -95,6 +97,8 @@ func TestWhatDoesNotCompileSaysWhy(t *testing.T) {
 		`claims.admin`:             "yields dyn; it must yield bool",
 		`claims`:                   "yields map",
 		`size(claims.sub)`:         "yields int",
+		`"a".matches(claims.sub)`:  "undeclared reference to 'matches'",
+		`matches(claims.sub, "a")`: "undeclared reference to 'matches'",
 		`claims.sub.matches("^a")`: "undeclared reference to 'matches'",
 		`timestamp("noon") == timestamp(claims.t)`: "invalid timestamp",
 		`1 == "1"`: "no matching overload",
@@ -123,6 +127,7 @@ func TestTheZeroConditionHoldsForNothing(t *testing.T) {
 	}
 }
 
+// TestAConditionThatClaimsMakeTooDearIsFalse (T-34).
 func TestAConditionThatClaimsMakeTooDearIsFalse(t *testing.T) {
 	// In the estimate a claim is small; nothing stops a token from making it large.
 	c := condition(t, `!claims.a.exists(x, claims.b.exists(y, x == y))`)
@@ -165,6 +170,7 @@ func (late) Done() <-chan struct{} {
 	return done
 }
 
+// TestAConditionWhoseCallerGaveUpIsFalse (T-34).
 func TestAConditionWhoseCallerGaveUpIsFalse(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -11,6 +11,8 @@ import (
 	"github.com/bursar-sts/bursar/scopes/policy"
 )
 
+// TestGlobStaysWithinASegment (T-31, T-33): a pattern is anchored at both ends, has no alternatives, and its * crosses
+// neither / nor :.
 func TestGlobStaysWithinASegment(t *testing.T) {
 	for _, row := range []struct {
 		name, pattern, s string
@@ -58,6 +60,11 @@ func TestGlobStaysWithinASegment(t *testing.T) {
 		{"brackets are brackets", "[a]", "a", false},
 		{"a backslash is a backslash", `\*`, `*`, false},
 		{"an alternative is none", "a|b*", "a", false},
+		{"nor at the end of a longer one", "repo:acme/foo:ref:refs/heads/main|repo:acme/bar:ref:refs/heads/main",
+			"repo:acme/bar:ref:refs/heads/main", false},
+		{"nor does it loosen the ends", "repo:acme/foo:ref:refs/heads/main|repo:acme/bar:ref:refs/heads/main",
+			"repo:acme/foo:ref:refs/heads/main-evil", false},
+		{"a bracket does not open a group", "x)|(.*", "anything", false},
 		{"the empty pattern describes nothing", "", "", false},
 		{"** describes nothing", "**", "ab", false},
 		{"** does not cross either", "repo:**", "repo:acme/app", false},

@@ -14,6 +14,7 @@ import (
 	"github.com/bursar-sts/bursar/server/dial"
 )
 
+// TestCheckRefusesWhatIsNotPublic (T-58): in every form that an address can be written in.
 func TestCheckRefusesWhatIsNotPublic(t *testing.T) {
 	for _, addr := range []string{
 		"127.0.0.1", "127.255.0.9", "::1", "10.0.0.1", "172.16.3.4", "172.31.255.255", "192.168.1.1",
@@ -226,7 +227,7 @@ func TestASilentAddressLeavesTimeForTheNext(t *testing.T) {
 	conn.Close()
 }
 
-// TestDialConnectsToWhatWasJudged has a name that changes its answer between two look-ups.
+// TestDialConnectsToWhatWasJudged (T-58) has a name that changes its answer between two look-ups.
 func TestDialConnectsToWhatWasJudged(t *testing.T) {
 	lookups := 0
 	g := dial.Guard{Lookup: func(context.Context, string) ([]netip.Addr, error) {
@@ -276,7 +277,7 @@ func FuzzCheck(f *testing.F) {
 	})
 }
 
-// TestNothingOpensMetadataServices: not even the widest ceiling, in whatever form the address is written.
+// TestNothingOpensMetadataServices (T-58): not even the widest ceiling, in whatever form the address is written.
 func TestNothingOpensMetadataServices(t *testing.T) {
 	guard := &dial.Guard{Allow: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}}
 	for _, addr := range []string{

@@ -19,7 +19,7 @@ import (
 	"github.com/bursar-sts/bursar/storage/storagetest"
 )
 
-// TestWhoMayAskAboutAToken asks with the credentials of everybody about one token.
+// TestWhoMayAskAboutAToken (T-56) asks with the credentials of everybody about one token.
 func TestWhoMayAskAboutAToken(t *testing.T) {
 	w := newWorld(t, servertest.Options{})
 	secrets := map[string]string{}
@@ -133,7 +133,7 @@ func TestAnAssertionForOneUseAsksOnce(t *testing.T) {
 	}
 }
 
-// TestInactiveTokens: every way in which a token can be worth nothing looks the same.
+// TestInactiveTokens (T-57): every way in which a token can be worth nothing looks the same.
 func TestInactiveTokens(t *testing.T) {
 	for _, row := range []struct {
 		name   string
@@ -265,7 +265,8 @@ func TestARevokedTokenStaysRevokedInOtherSpellings(t *testing.T) {
 	}
 }
 
-// TestWhatIsDisabledGetsNothing: T-09, every target that can be disabled, on every path that issues.
+// TestWhatIsDisabledGetsNothing (T-07, T-09): every target that can be disabled, on every path that begins with a token
+// of a trusted issuer.
 func TestWhatIsDisabledGetsNothing(t *testing.T) {
 	w := newWorld(t, servertest.Options{})
 	secret := w.Secret("secret-bot")

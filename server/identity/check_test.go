@@ -39,6 +39,8 @@ func entry(t *testing.T, changes string) identity.Issuer {
 const ecKey = `"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",` +
 	`"y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"`
 
+// TestCheck (T-02, T-32): every mistake is told, an issuer without audiences among them, and one from which anybody can
+// get a token without a condition that says whose are meant.
 func TestCheck(t *testing.T) {
 	for _, r := range []struct {
 		name    string

@@ -28,6 +28,7 @@ func TestBadSignaturesDoNotFetch(t *testing.T) {
 	w.wantFetches(1)
 }
 
+// TestUnknownKeysFetchOnceAWhile (T-59).
 func TestUnknownKeysFetchOnceAWhile(t *testing.T) {
 	w := newWorld(t, identity.OIDC)
 	unknown := func() {
@@ -80,6 +81,7 @@ func TestFirstUsesAtOnceShareOneFetch(t *testing.T) {
 	w.wantFetches(1)
 }
 
+// TestHeadersNeverCauseRequests (T-13).
 func TestHeadersNeverCauseRequests(t *testing.T) {
 	var asked atomic.Int32
 	trap := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
@@ -145,6 +147,7 @@ func TestKeysServeOnWhileTheIssuerIsDown(t *testing.T) {
 	w.refuse(w.mint(demoissuer.Request{}), "issuer.unreachable")
 }
 
+// TestBrokenIssuers (T-58, T-59): whatever an issuer answers, it is given up soon and tells the presenter nothing.
 func TestBrokenIssuers(t *testing.T) {
 	for mode, name := range map[string]string{
 		"500": "an internal error", "slow": "a byte a second", "huge": "100 MB", "html": "a sign-in page",
@@ -177,6 +180,7 @@ func TestBrokenIssuers(t *testing.T) {
 	}
 }
 
+// TestRedirectsStayAtTheirOrigin (T-58).
 func TestRedirectsStayAtTheirOrigin(t *testing.T) {
 	w := newWorld(t, identity.OIDC)
 	elsewhere := httptest.NewServer(w.issuer)

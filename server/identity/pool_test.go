@@ -4,9 +4,12 @@ import (
 	"testing"
 
 	"github.com/bursar-sts/bursar/cmd/demoissuer"
+	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/identity"
 )
 
+// TestOneIssuerTrustedByTwoTenants (T-04, T-06): each tenant has its own conditions, and what one trusts is unknown to
+// another.
 func TestOneIssuerTrustedByTwoTenants(t *testing.T) {
 	w := newWorld(t, identity.OIDC)
 	other := w.entry
@@ -29,6 +32,7 @@ func TestOneIssuerTrustedByTwoTenants(t *testing.T) {
 	wantReason(t, err, "token.issuer_unknown")
 }
 
+// TestPoolTrustsNoEntryWithMistakes (T-02): wherever the entry came from, without an audience it trusts nobody.
 func TestPoolTrustsNoEntryWithMistakes(t *testing.T) {
 	w := newWorld(t, identity.OIDC)
 	compact := w.mint(demoissuer.Request{})
@@ -36,6 +40,8 @@ func TestPoolTrustsNoEntryWithMistakes(t *testing.T) {
 	twin := good
 	twin.Name = "twin"
 	for name, entries := range map[string][]identity.Issuer{
+		"an empty list of audiences":      {changed(good, func(i *identity.Issuer) { i.Audiences = []string{} })},
+		"an empty audience":               {changed(good, func(i *identity.Issuer) { i.Audiences = []string{""} })},
 		"no audience":                     {changed(good, func(i *identity.Issuer) { i.Audiences = nil })},
 		"a condition that is not there":   {changed(good, func(i *identity.Issuer) { i.Condition = "claims.x" })},
 		"two entries for the same tokens": {good, twin},
@@ -43,10 +49,12 @@ func TestPoolTrustsNoEntryWithMistakes(t *testing.T) {
 			func(i *identity.Issuer) { i.Algorithms = []string{"ES256", "HS256"} })},
 	} {
 		pool := w.sources.Pool("acme", loopback, entries, nil)
-		if _, err := pool.Verify(t.Context(), compact, identity.TypeJWT); err == nil {
-			t.Errorf("%s: accepted", name)
-		} else {
-			wantReason(t, err, "token.issuer_unknown")
+		for _, presented := range []string{compact, w.mint(claims("aud", nil)), w.mint(claims("aud", ""))} {
+			if _, err := pool.Verify(t.Context(), presented, identity.TypeJWT); err == nil {
+				t.Errorf("%s: accepted", name)
+			} else if fault.As(err).Reason != "token.audience" { // which it does not even have
+				wantReason(t, err, "token.issuer_unknown")
+			}
 		}
 	}
 }

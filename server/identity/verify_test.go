@@ -109,6 +109,8 @@ func payload(change func(string) string) func(*world, string) string {
 	}
 }
 
+// TestVerifyRefusesSpellings (T-19): of all spellings of a token but the one that nobody can tell from the first; see
+// TestTheOtherSpellingOfAnECDSASignature.
 func TestVerifyRefusesSpellings(t *testing.T) {
 	const canonical = "token.not_canonical"
 	part := func(n int, change func(string) string) func(*world, string) string {
@@ -165,6 +167,8 @@ func TestVerifyRefusesSpellings(t *testing.T) {
 	})
 }
 
+// TestVerifyRefusesHeaders (T-10, T-11, T-13): types that are for something else, algorithms, and keys by the sender's
+// own choice.
 func TestVerifyRefusesHeaders(t *testing.T) {
 	rows := []row{
 		{name: "no typ is accepted", mint: header("typ", nil)},
@@ -221,6 +225,8 @@ func TestVerifyRefusesHeaders(t *testing.T) {
 	run(t, identity.OIDC, rows)
 }
 
+// TestVerifyRefusesClaims (T-01, T-02, T-03, T-15): audiences character by character, as a string or a list; dates and
+// subjects of every wrong kind. The one odd date that is accepted is a fraction, which RFC 7519 §2 allows; it is dropped.
 func TestVerifyRefusesClaims(t *testing.T) {
 	now := time.Now()
 	unix := func(d time.Duration) int64 { return now.Add(d).Unix() }

@@ -37,7 +37,7 @@ func TestAnExchangeIsAnswered(t *testing.T) {
 	}
 }
 
-// Whatever is asked for, and however, no refresh token and no ID token comes out.
+// TestNoOtherTokenComesOut (T-44): whatever is asked for, and however, no refresh token and no ID token comes out.
 func TestNoOtherTokenComesOut(t *testing.T) {
 	s := newSite(t, servertest.Options{})
 	for _, changes := range [][]string{
