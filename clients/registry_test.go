@@ -27,6 +27,7 @@ func keyed(jwks string) string {
 	return `{"id":"bot","kind":"agent","auth":{"method":"private_key_jwt","jwks":` + jwks + `}}`
 }
 
+// TestMistakesOfAClient (T-32): an identity says whose tokens it means.
 func TestMistakesOfAClient(t *testing.T) {
 	es256 := keys()["es256"].public()
 	changed := func(change func(*jose.JSONWebKey)) string {

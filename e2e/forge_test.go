@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"bytes"
 	"cmp"
 	"crypto"
 	"crypto/ecdsa"
@@ -36,7 +37,7 @@ type forgedKey struct {
 	jwk     []byte // the public key
 }
 
-// newForge publishes these keys:
+// newForge publishes these keys, and under /moved, /page and /big metadata that leads nowhere:
 //
 //	es256, second, rs256  for signatures
 //	enc, ops              for encryption, by use and by key_ops
@@ -69,10 +70,20 @@ func newForge(t *testing.T) *forge {
 		f.keys[k.name] = &forgedKey{id: id, private: private, jwk: jwk}
 		documents[k.in] = append(documents[k.in], jwk)
 	}
+	const metadata = "/.well-known/openid-configuration"
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.fetches.Add(1)
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(map[string]any{"keys": documents[r.URL.Path]})
+		switch r.URL.Path {
+		case "/moved" + metadata:
+			http.Redirect(w, r, "http://169.254.169.254/latest", http.StatusFound)
+		case "/page" + metadata:
+			_, _ = w.Write([]byte("<!doctype html><title>Sign in</title>"))
+		case "/big" + metadata:
+			_, _ = w.Write(bytes.Repeat([]byte(" "), 2<<20))
+		default:
+			w.Header().Set("Content-Type", "application/json")
+			_ = json.NewEncoder(w).Encode(map[string]any{"keys": documents[r.URL.Path]})
+		}
 	}))
 	t.Cleanup(server.Close)
 	f.URL = server.URL

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -45,6 +46,9 @@ func ParseMode(s string) (Mode, error) {
 
 // SetMode makes the key document be served so from now on.
 func (i *Issuer) SetMode(m Mode) {
+	if m.Name == ModeGzipBomb {
+		bomb()
+	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.mode = m
@@ -150,10 +154,11 @@ func (spaces) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func bomb() []byte {
+// bomb is packed once, before anybody waits for it.
+var bomb = sync.OnceValue(func() []byte {
 	var packed bytes.Buffer
 	z := gzip.NewWriter(&packed)
 	_, _ = io.CopyN(z, spaces{}, bombSize) // a buffer takes everything
 	_ = z.Close()
 	return packed.Bytes()
-}
+})

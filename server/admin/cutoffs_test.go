@@ -55,6 +55,7 @@ func TestRevokeAndEnable(t *testing.T) {
 }
 
 // TestTokensIssuedAfterEnableAreNotHit asks the state that decides about tokens.
+// TestTokensIssuedAfterEnableAreNotHit (T-54).
 func TestTokensIssuedAfterEnableAreNotHit(t *testing.T) {
 	w := newWorld(t)
 	w.apply("acme", file("acme", "bot"))

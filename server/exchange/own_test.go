@@ -265,8 +265,7 @@ func TestARevokedTokenStaysRevokedInOtherSpellings(t *testing.T) {
 	}
 }
 
-// TestWhatIsDisabledGetsNothing (T-07, T-09): every target that can be disabled, on every path that begins with a token
-// of a trusted issuer.
+// TestWhatIsDisabledGetsNothing: T-09, every target that can be disabled, on every path that issues.
 func TestWhatIsDisabledGetsNothing(t *testing.T) {
 	w := newWorld(t, servertest.Options{})
 	secret := w.Secret("secret-bot")

@@ -92,6 +92,7 @@ func TestHitsByEveryTargetOfAToken(t *testing.T) {
 	}
 }
 
+// TestACutoffHitsWhatWasIssuedUpToItsSecond (T-54): the second of the cutoff itself is hit, the next one is not.
 func TestACutoffHitsWhatWasIssuedUpToItsSecond(t *testing.T) {
 	second := cut.Unix()
 	for _, kind := range revoke.Kinds() {
