@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"net/url"
 	"os"
@@ -216,8 +215,8 @@ func TestWhatIsTakenOutIsGoneAtOnce(t *testing.T) {
 }
 
 // TestRefusalsByPolicyLookAlike (T-61): a caller learns that the policy refuses, and not why. The answers differ in
-// nothing but the code and the decision's id, by which an operator finds the cause in the log, once, with the token that
-// was presented.
+// nothing but the code and the decision's id, by which an operator finds the cause in the log, once, with the token
+// that was presented.
 func TestRefusalsByPolicyLookAlike(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		bot, alice := w.workload(t), w.corp.Mint(t, harness.Mint{})
@@ -247,15 +246,6 @@ func TestRefusalsByPolicyLookAlike(t *testing.T) {
 			t.Errorf("the refusals differ: %v", words)
 		}
 	})
-}
-
-// impersonal is all of an answer but the code, the decision's id, and what HTTP adds.
-func impersonal(a *harness.Answer) string {
-	body := strings.NewReplacer(a.Text("decision_id"), "id", `"`+a.Text("error")+`"`, `"code"`).Replace(a.Body)
-	header := a.Header.Clone()
-	header.Del("Date")
-	header.Del("Content-Length")
-	return fmt.Sprint(a.Status, header, body)
 }
 
 // TestAWorkloadTokenMayComeAgain (T-20): a platform hands out the same token until it expires. Using it again is no

@@ -16,8 +16,8 @@ import (
 	"github.com/bursar-sts/bursar/e2e/harness"
 )
 
-// TestNothingSecretIsWrittenDown (T-61): everything secret that takes part in a busy day is looked for afterwards in everything that is written down: what the
-// server prints, its log, its metrics and its data.
+// TestNothingSecretIsWrittenDown (T-61): everything secret that takes part in a busy day is looked for afterwards in
+// everything that is written down: what the server prints, its log, its metrics and its data.
 func TestNothingSecretIsWrittenDown(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		secrets := w.busyDay(t)

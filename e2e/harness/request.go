@@ -78,7 +78,8 @@ func Do(req *http.Request) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Answer{Status: resp.StatusCode, Header: resp.Header, Body: string(body), Closes: resp.Close, Took: time.Since(began)}
+	a := &Answer{Status: resp.StatusCode, Header: resp.Header, Body: string(body), Closes: resp.Close,
+		Took: time.Since(began)}
 	if json.Unmarshal(body, &a.JSON) != nil {
 		a.JSON = nil
 	}

@@ -164,7 +164,8 @@ func TestATokenThatGetsTooLongIsNotIssued(t *testing.T) {
 	w := newDelegating(t, "use: [subject]", "use: [subject], accept_act: true")
 	chain := func(length int) exchange.Request {
 		name := func(s string) string { return s + strings.Repeat("x", length) }
-		act := map[string]any{"sub": name("1"), "act": map[string]any{"sub": name("2"), "act": map[string]any{"sub": name("3")}}}
+		act := map[string]any{"sub": name("1"), "act": map[string]any{"sub": name("2"),
+			"act": map[string]any{"sub": name("3")}}}
 		return onBehalf(w.Mint(servertest.Corp(), map[string]any{"sub": "alice", "act": act}), w.Workload("ap-bot"))
 	}
 	issue(t, w, chain(1000))

@@ -64,8 +64,8 @@ func plus(extra ...m) func([]m) []m {
 	return func(keys []m) []m { return append(keys, extra...) }
 }
 
-// TestKeysOfADocument (T-14, T-59): a kid names one key or none, no kid means one candidate, and no document is so large
-// that it keeps us busy.
+// TestKeysOfADocument (T-14, T-59): a kid names one key or none, no kid means one candidate, and no document is so
+// large that it keeps us busy.
 func TestKeysOfADocument(t *testing.T) {
 	weak := base64.RawURLEncoding.EncodeToString(slices.Repeat([]byte{0xc1}, 128))
 	huge := base64.RawURLEncoding.EncodeToString(slices.Repeat([]byte{0xc1}, 2048))

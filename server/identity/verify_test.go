@@ -226,7 +226,8 @@ func TestVerifyRefusesHeaders(t *testing.T) {
 }
 
 // TestVerifyRefusesClaims (T-01, T-02, T-03, T-15): audiences character by character, as a string or a list; dates and
-// subjects of every wrong kind. The one odd date that is accepted is a fraction, which RFC 7519 §2 allows; it is dropped.
+// subjects of every wrong kind. The one odd date that is accepted is a fraction, which RFC 7519 §2 allows; it is
+// dropped.
 func TestVerifyRefusesClaims(t *testing.T) {
 	now := time.Now()
 	unix := func(d time.Duration) int64 { return now.Add(d).Unix() }
