@@ -98,7 +98,19 @@ func newLog(t *testing.T, s audit.Store) *audit.Log {
 
 func newLogWithin(t *testing.T, s audit.Store, deadline time.Duration) *audit.Log {
 	t.Helper()
-	l := audit.New(audit.Config{Store: s, Node: "r1", Deadline: deadline, Logger: slog.New(slog.DiscardHandler)})
+	return configured(t, audit.Config{Store: s, Deadline: deadline})
+}
+
+// newClockedLog returns a log like newLog's with a clock of its own.
+func newClockedLog(t *testing.T, s audit.Store, now func() time.Time) *audit.Log {
+	t.Helper()
+	return configured(t, audit.Config{Store: s, Deadline: time.Minute, Now: now})
+}
+
+func configured(t *testing.T, c audit.Config) *audit.Log {
+	t.Helper()
+	c.Node, c.Logger = "r1", slog.New(slog.DiscardHandler)
+	l := audit.New(c)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()

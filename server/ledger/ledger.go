@@ -105,6 +105,15 @@ func NewID(now time.Time) string {
 	return string(text[:])
 }
 
+// IDTime returns when an id was made, in whole milliseconds. It reports false for what NewID cannot have returned.
+func IDTime(id string) (made time.Time, ok bool) {
+	b, err := idEncoding.DecodeString(id)
+	if err != nil || len(b) != 22 || idEncoding.EncodeToString(b) != id { // one spelling
+		return time.Time{}, false
+	}
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(b[:8]) >> 16)), true
+}
+
 // NewTenant returns a fresh tenant id: 130 random bits, as 26 lower-case characters.
 func NewTenant() Tenant {
 	var b [17]byte

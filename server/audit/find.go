@@ -1,0 +1,131 @@
+package audit
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/bursar-sts/bursar/server/fault"
+	"github.com/bursar-sts/bursar/server/ledger"
+)
+
+// Where the records of a decision are looked for: its id tells when it was made, and records are in the order in which
+// they were made durable, each with the time of its writer's clock.
+const (
+	// findBefore is how far the clocks of a tenant's writers may be apart for every record to be found: a minute, as a
+	// token may be dated ahead.
+	findBefore = time.Minute
+	// findAfter allows besides for the time between a decision and its record. No caller is told an id whose record took
+	// longer than a request may.
+	findAfter = 2 * time.Minute
+)
+
+// Find returns the records of a decision, in order: usually one, more if a token that was recorded was withheld. It
+// reads the log from a little before the decision to a little after it. Errors are *fault.Error, InvalidRequest for what
+// is no id of a decision and NotFound for an id that the log does not have, or the store's.
+func (l *Log) Find(ctx context.Context, t ledger.Tenant, decision string) ([]Record, error) {
+	made, ok := ledger.IDTime(decision)
+	if !ok {
+		return nil, fault.New(fault.InvalidRequest, "decision.malformed",
+			"This is no decision_id: those have 36 characters, digits and the letters a to v.")
+	}
+	index, err := l.seek(ctx, t, made.Add(-findBefore).Unix())
+	if err != nil {
+		return nil, err
+	}
+	var found []Record
+	for last := made.Add(findAfter).Unix(); ; {
+		page, err := l.Read(ctx, t, index, MaxPage)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range page {
+			// Most records are passed over without being parsed.
+			if bytes.Contains(r.Claims, []byte(decision)) && r.decision() == decision {
+				found = append(found, r)
+			}
+		}
+		if len(page) < MaxPage || page[len(page)-1].time() > last {
+			break
+		}
+		index += int64(len(page))
+	}
+	if len(found) == 0 {
+		return nil, fault.New(fault.NotFound, "decision.unknown", "The tenant's log has no decision of this id.")
+	}
+	return found, nil
+}
+
+// seek returns an index before which no record was made at or after the given time, Unix seconds, provided that the
+// times of records go up. It reads few records: first ever later ones, since nothing says how many there are, then
+// halfway between.
+func (l *Log) seek(ctx context.Context, t ledger.Tenant, at int64) (int64, error) {
+	from, to := int64(0), int64(1) // all before from are earlier; to is not, or there is none
+	for {
+		earlier, err := l.earlier(ctx, t, to, at)
+		if err != nil {
+			return 0, err
+		}
+		if !earlier {
+			break
+		}
+		from, to = to+1, 2*to+1
+	}
+	for from < to {
+		middle := from + (to-from)/2
+		earlier, err := l.earlier(ctx, t, middle, at)
+		if err != nil {
+			return 0, err
+		}
+		if earlier {
+			from = middle + 1
+		} else {
+			to = middle
+		}
+	}
+	return from, nil
+}
+
+// earlier reports whether there is a record at the index, made before the given time.
+func (l *Log) earlier(ctx context.Context, t ledger.Tenant, index, at int64) (bool, error) {
+	page, err := l.Read(ctx, t, index, 1)
+	return len(page) == 1 && page[0].time() < at, err
+}
+
+// time returns when the record was made by its writer's clock, Unix seconds; 0 if it does not say.
+func (r Record) time() int64 {
+	var c struct {
+		Issued int64 `json:"iat"`
+	}
+	_ = json.Unmarshal(r.Claims, &c)
+	return c.Issued
+}
+
+func (r Record) decision() string {
+	_, b, err := r.Open()
+	if err != nil {
+		return ""
+	}
+	return b.DecisionID
+}
+
+// Open returns the name of the event that was recorded, and what was recorded of it.
+func (r Record) Open() (name string, b Body, err error) {
+	var c struct {
+		Events map[string]Body `json:"events"`
+	}
+	if err := json.Unmarshal(r.Claims, &c); err != nil {
+		return "", b, fmt.Errorf("open record %d: %w", r.Index, err)
+	}
+	if len(c.Events) != 1 {
+		return "", b, fmt.Errorf("open record %d: %w", r.Index, errors.New("it is not of one event"))
+	}
+	for uri, body := range c.Events {
+		name, b = strings.TrimSuffix(strings.TrimPrefix(uri, "urn:bursar:event:"), ":v1"), body
+	}
+	return name, b, nil
+}
