@@ -40,11 +40,11 @@ var rooms = map[string]string{
 	"server/exchange": "scopes scopes/policy clients clients/token " +
 		"server/audit server/fault server/identity server/ledger server/memory server/revoke server/tenant",
 	"server/admin": "scopes clients clients/token " +
-		"server/audit server/fault server/keys server/ledger server/revoke server/tenant",
+		"server/audit server/exchange server/fault server/keys server/ledger server/revoke server/tenant",
 	// surfaces
 	"server/oauth": "clients server/exchange server/fault",
 	"server/adminapi": "clients clients/operator " +
-		"server/admin server/audit server/fault server/ledger server/tenant",
+		"server/admin server/audit server/exchange server/fault server/ledger server/tenant",
 	"web":    "",
 	"server": "clients server/exchange server/fault server/keys server/oauth server/tenant web",
 	// adapters

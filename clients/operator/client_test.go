@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
@@ -46,6 +47,8 @@ func TestCallsSendAndReadWhatTheirCommentsSay(t *testing.T) {
 		revoked  = `{"kind":"client","value":"bot","at":"2026-01-02T03:04:05.678Z","seq":9,"index":41}`
 		operator = `"id":"o_1","role":"editor","created":"2026-01-02T03:04:05Z","expires":"2026-01-03T03:04:05Z"`
 		events   = `{"events":[{"index":4,"claims":{"a":1}}],"next":5}`
+		decision = `{"decision_id":"d_1","outcome":"denied","reason":"policy.action","step":"policy","steps":[
+			{"step":"policy","by":"r","had":["a"],"left":[],"refused":"action"}],"records":[{"index":4,"claims":{"a":1}}]}`
 	)
 	rows := []struct {
 		name, request, body, answer string
@@ -126,6 +129,17 @@ func TestCallsSendAndReadWhatTheirCommentsSay(t *testing.T) {
 		{"platform events", "GET /admin/v1/platform/events?after=0", "", events,
 			func(ctx context.Context, c *admin.Client) (any, error) {
 				return c.PlatformEvents(ctx, admin.EventQuery{})
+			}},
+		{"decision", "GET /admin/v1/t/acme/decisions/d_1", "", decision,
+			func(ctx context.Context, c *admin.Client) (any, error) { return c.Decision(ctx, "acme", "d_1") }},
+		{"explain", "POST /admin/v1/t/acme/explain", `{"client":"bot","agent":{"issuer":"k8s","subject":"b",` +
+			`"claims":{"env":"prod"}},"parent":{"client":"a","tool":"t","scope":"t:x","depth":1},"tool":"t",` +
+			`"at":"2026-01-02T03:04:05Z","ip":"192.0.2.1"}`, decision,
+			func(ctx context.Context, c *admin.Client) (any, error) {
+				return c.Explain(ctx, "acme", admin.Hypothesis{Client: "bot", Tool: "t",
+					Agent:  &admin.Identity{Issuer: "k8s", Subject: "b", Claims: json.RawMessage(`{"env":"prod"}`)},
+					Parent: &admin.Parent{Client: "a", Tool: "t", Scope: "t:x", Depth: 1},
+					At:     time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), IP: netip.MustParseAddr("192.0.2.1")})
 			}},
 		{"version", "GET /admin/v1/version", "", `{"version":"v1.2.3","go":"go1.26.8"}`,
 			func(ctx context.Context, c *admin.Client) (any, error) { return c.Version(ctx) }},

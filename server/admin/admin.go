@@ -13,10 +13,18 @@ import (
 	"time"
 
 	"github.com/bursar-sts/bursar/server/audit"
+	"github.com/bursar-sts/bursar/server/exchange"
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/ledger"
 	"github.com/bursar-sts/bursar/server/tenant"
 )
+
+// Judge judges what nobody asked; *exchange.Exchanger is one.
+type Judge interface {
+	// Suppose returns what the record of the hypothesis would say. It changes and records nothing. Errors are
+	// *fault.Error, Invalid for a hypothesis about what the tenant does not have.
+	Suppose(ctx context.Context, slug string, h exchange.Hypothesis) (audit.Body, error)
+}
 
 // Config is what a Service needs; every field but the last two is required.
 type Config struct {
@@ -25,6 +33,8 @@ type Config struct {
 	Store tenant.Store
 	// Log records every change, in the commit that makes it.
 	Log *audit.Log
+	// Judge reads Directory too.
+	Judge Judge
 	// PlatformTokenHash is HashToken of the token in the server's admin.token file: the first platform admin.
 	PlatformTokenHash string
 	// RotateEvery is the age at which Maintain replaces a signing key; default 30 days.

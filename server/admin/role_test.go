@@ -9,7 +9,9 @@ import (
 
 	"github.com/bursar-sts/bursar/server/admin"
 	"github.com/bursar-sts/bursar/server/audit"
+	"github.com/bursar-sts/bursar/server/exchange"
 	"github.com/bursar-sts/bursar/server/fault"
+	"github.com/bursar-sts/bursar/server/ledger"
 )
 
 // calls are all methods that an operator can call, by what the log calls them.
@@ -40,7 +42,17 @@ func calls(s *admin.Service) map[string]map[string]func(context.Context, admin.O
 			"cutoffs":   func(ctx context.Context, o admin.Operator) error { _, err := s.Cutoffs(ctx, o); return err },
 			"operators": list,
 		},
-		"read_log": {"events": events},
+		"read_log": {
+			"events": events,
+			"decision": func(ctx context.Context, o admin.Operator) error {
+				_, err := s.Decision(ctx, o, ledger.NewID(time.Now()))
+				return err
+			},
+			"suppose": func(ctx context.Context, o admin.Operator) error {
+				_, err := s.Suppose(ctx, o, exchange.Hypothesis{Client: "bot", Tool: "payments"})
+				return err
+			},
+		},
 		"apply_file": {"apply": func(ctx context.Context, o admin.Operator) error {
 			_, err := s.Apply(ctx, o, admin.ApplyRequest{File: []byte(file("acme", "bot"))})
 			return err

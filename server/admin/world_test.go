@@ -15,6 +15,7 @@ import (
 
 	"github.com/bursar-sts/bursar/server/admin"
 	"github.com/bursar-sts/bursar/server/audit"
+	"github.com/bursar-sts/bursar/server/exchange"
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/identity"
 	"github.com/bursar-sts/bursar/server/keys"
@@ -78,8 +79,9 @@ func (w *world) start() *process {
 	})
 	dir := tenant.NewDirectory(tenant.Config{Store: w.store, Master: w.master, Sources: sources, BaseURL: baseURL,
 		Now: w.time})
+	judge := exchange.New(exchange.Config{Directory: dir, Log: log, Claims: w.store})
 	return &process{log: log, dir: dir, svc: admin.New(admin.Config{
-		Directory: dir, Store: w.store, Log: log, PlatformTokenHash: admin.HashToken(w.platform), Sleep: w.sleep,
+		Directory: dir, Store: w.store, Log: log, Judge: judge, PlatformTokenHash: admin.HashToken(w.platform), Sleep: w.sleep,
 	})}
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/bursar-sts/bursar/server/admin"
 	"github.com/bursar-sts/bursar/server/adminapi"
 	"github.com/bursar-sts/bursar/server/audit"
+	"github.com/bursar-sts/bursar/server/exchange"
 	"github.com/bursar-sts/bursar/server/identity"
 	"github.com/bursar-sts/bursar/server/keys"
 	"github.com/bursar-sts/bursar/server/tenant"
@@ -25,9 +26,10 @@ import (
 // world is the API over a real store, behind real HTTP, and a client of the platform's admin.
 type world struct {
 	*operator.Client
-	watch *watch
-	store *storagetest.Faulty
-	url   string
+	watch     *watch
+	store     *storagetest.Faulty
+	exchanger *exchange.Exchanger
+	url       string
 }
 
 func newWorld(t *testing.T) *world {
@@ -48,8 +50,9 @@ func newWorld(t *testing.T) *world {
 	dir := tenant.NewDirectory(tenant.Config{Store: store, Master: master, Sources: sources,
 		BaseURL: "https://sts.example"})
 	token := admin.NewToken("")
-	svc := admin.New(admin.Config{Directory: dir, Store: store, Log: log, PlatformTokenHash: admin.HashToken(token)})
-	w := &world{store: store}
+	w := &world{store: store, exchanger: exchange.New(exchange.Config{Directory: dir, Log: log, Claims: store})}
+	svc := admin.New(admin.Config{Directory: dir, Store: store, Log: log, Judge: w.exchanger,
+		PlatformTokenHash: admin.HashToken(token)})
 	w.watch = newWatch(t, adminapi.New(adminapi.Config{Service: svc, Version: "v1.2.3", Logger: quiet}))
 	server := httptest.NewServer(w.watch)
 	t.Cleanup(func() {
@@ -136,6 +139,7 @@ func TestTheClientAndTheServerAgree(t *testing.T) {
 			t.Errorf("%s is %s", ref.Kind, raw)
 		}
 	}
+	w.explanations(t)
 	w.credentials(t)
 	w.revocations(t)
 	w.logs(t)

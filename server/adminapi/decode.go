@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/bursar-sts/bursar/server/fault"
 )
@@ -35,40 +37,69 @@ func fields(t reflect.Type) []field {
 }
 
 // decode reads a JSON object strictly: names are as written in T and occur once, what T requires is there, and nothing
-// follows. All mistakes come back at once, each with its path.
+// follows. So are the objects within it that T has structs for. All mistakes come back at once, each with its path.
 func decode[T any](body []byte) (T, error) {
 	var value T
-	members, problems, err := readObject(body)
+	problems, err := decodeObject(body, reflect.ValueOf(&value).Elem(), "")
 	if err != nil {
 		return value, fault.Wrap(fault.InvalidRequest, "body.json", "The body must be one JSON object.", err)
 	}
-	known := fields(reflect.TypeFor[T]())
-	for _, f := range known {
-		raw, given := members[f.name]
-		delete(members, f.name)
-		switch {
-		case !given || string(raw) == "null":
-			if f.required {
-				problems = append(problems, f.name+": is required")
-			}
-		case json.Unmarshal(raw, reflect.ValueOf(&value).Elem().FieldByIndex(f.index).Addr().Interface()) != nil:
-			problems = append(problems, f.name+": must be a "+jsonType(f.typ))
-		}
-	}
-	for name := range members {
-		problems = append(problems, quote(name)+": is not a known member")
-	}
 	if len(problems) > 0 {
 		slices.Sort(problems)
-		f := fault.New(fault.Invalid, "body.members", "The body has mistakes; mend all of them and send it again.")
-		f.Problems = problems
-		return value, f
+		return value, invalid(problems...)
 	}
 	return value, nil
 }
 
-// readObject splits an object into its members; those that are given twice are problems.
-func readObject(body []byte) (members map[string]json.RawMessage, problems []string, err error) {
+// invalid is the refusal of a body with mistakes.
+func invalid(problems ...string) error {
+	f := fault.New(fault.Invalid, "body.members", "The body has mistakes; mend all of them and send it again.")
+	f.Problems = problems
+	return f
+}
+
+// decodeObject reads an object into a struct; path is that of the object, with a dot behind it.
+func decodeObject(raw []byte, to reflect.Value, path string) (problems []string, err error) {
+	members, twice, err := readObject(raw)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range twice {
+		problems = append(problems, path+quote(name)+": is given twice")
+	}
+	for _, f := range fields(to.Type()) {
+		raw, given := members[f.name]
+		delete(members, f.name)
+		switch {
+		case given && string(raw) != "null":
+			problems = append(problems, decodeMember(raw, to.FieldByIndex(f.index), path+f.name)...)
+		case f.required:
+			problems = append(problems, path+f.name+": is required")
+		}
+	}
+	for name := range members {
+		problems = append(problems, path+quote(name)+": is not a known member")
+	}
+	return problems, nil
+}
+
+func decodeMember(raw json.RawMessage, to reflect.Value, path string) (problems []string) {
+	if t := to.Type(); t.Kind() == reflect.Pointer {
+		to.Set(reflect.New(t.Elem()))
+		problems, err := decodeObject(raw, to.Elem(), path+".")
+		if err != nil {
+			return []string{path + ": must be an object"}
+		}
+		return problems
+	}
+	if json.Unmarshal(raw, to.Addr().Interface()) != nil {
+		return []string{path + ": must be " + jsonType(to.Type())}
+	}
+	return nil
+}
+
+// readObject splits an object into its members, and names those that are given twice.
+func readObject(body []byte) (members map[string]json.RawMessage, twice []string, err error) {
 	d := json.NewDecoder(bytes.NewReader(body))
 	if open, err := d.Token(); err != nil || open != json.Delim('{') {
 		return nil, nil, fmt.Errorf("read object: no opening brace: %w", err)
@@ -84,8 +115,8 @@ func readObject(body []byte) (members map[string]json.RawMessage, problems []str
 			return nil, nil, fmt.Errorf("read object: %w", err)
 		}
 		key := name.(string) // a decoder gives only strings here
-		if _, twice := members[key]; twice {
-			problems = append(problems, quote(key)+": is given twice")
+		if _, known := members[key]; known {
+			twice = append(twice, key)
 		}
 		members[key] = raw
 	}
@@ -95,7 +126,7 @@ func readObject(body []byte) (members map[string]json.RawMessage, problems []str
 	if d.More() || d.InputOffset() < int64(len(bytes.TrimRight(body, " \t\r\n"))) {
 		return nil, nil, fmt.Errorf("read object: something follows it")
 	}
-	return members, problems, nil
+	return members, twice, nil
 }
 
 // quote makes a name that the caller chose safe to repeat: short, and nothing but what names are made of. It is the one
@@ -110,14 +141,21 @@ func quote(name string) string {
 	return name
 }
 
+// jsonType tells in words what a member must be.
 func jsonType(t reflect.Type) string {
-	switch t.Kind() {
-	case reflect.Bool:
-		return "boolean"
-	case reflect.Int, reflect.Int64:
-		return "number"
+	switch {
+	case t == typ[time.Time]():
+		return "a time such as 2026-01-02T03:04:05Z"
+	case t == typ[netip.Addr]():
+		return "an IP address"
+	case t == typ[map[string]any]():
+		return "an object"
+	case t.Kind() == reflect.Bool:
+		return "a boolean"
+	case t.Kind() == reflect.Int, t.Kind() == reflect.Int64:
+		return "a number"
 	}
-	return "string"
+	return "a string"
 }
 
 // param is a query parameter of a route: a whole number, or true and false.

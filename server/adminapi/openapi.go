@@ -3,6 +3,7 @@ package adminapi
 import (
 	"encoding/json"
 	"net/http"
+	"net/netip"
 	"reflect"
 	"strconv"
 	"strings"
@@ -123,10 +124,18 @@ func (d describer) bodySchema(b body) object {
 		return object{"type": "object", "description": "A tenant file."}
 	}
 	s := d.schema(b.typ)
-	if name, ok := strings.CutPrefix(s["$ref"].(string), schemaPath); ok {
-		d.schemas[name].(object)["additionalProperties"] = false
-	}
+	d.seal(b.typ)
 	return s
+}
+
+// seal says of the schema of a body, and of the objects within it, that it takes nothing else.
+func (d describer) seal(t reflect.Type) {
+	d.schemas[t.Name()].(object)["additionalProperties"] = false
+	for _, f := range fields(t) {
+		if f.typ.Kind() == reflect.Pointer {
+			d.seal(f.typ.Elem())
+		}
+	}
 }
 
 const schemaPath = "#/components/schemas/"
@@ -134,8 +143,12 @@ const schemaPath = "#/components/schemas/"
 // schema describes a wire type. Named structs are put among the schemas and referred to.
 func (d describer) schema(t reflect.Type) object {
 	switch {
+	case t.Kind() == reflect.Pointer:
+		return d.schema(t.Elem())
 	case t == typ[time.Time]():
 		return object{"type": "string", "format": "date-time"}
+	case t == typ[netip.Addr]():
+		return object{"type": "string"}
 	case t == typ[json.RawMessage](), t.Kind() == reflect.Map:
 		return object{"type": "object"}
 	case t.Kind() == reflect.Slice:
@@ -183,6 +196,8 @@ func words(t reflect.Type) []string {
 		return admin.States()
 	case typ[operator.CutoffKind]():
 		return admin.CutoffKinds()
+	case typ[operator.Outcome]():
+		return strs(operator.Outcomes())
 	}
 	return nil
 }

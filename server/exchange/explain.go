@@ -21,6 +21,9 @@ type Line struct {
 // Explain takes the record of an exchange apart into its steps, in order, up to the one that refused. It says nothing
 // that the record does not, so an old decision is explained by what held then.
 func Explain(b audit.Body) []Line {
+	if b.Reason == audit.NotReleased {
+		b.Step = stepRecord // where the log itself says so, it does not know the steps
+	}
 	var lines []Line
 	for _, step := range []struct {
 		name    string

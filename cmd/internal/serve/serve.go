@@ -119,12 +119,12 @@ func (s *Server) assemble() {
 	}
 	s.directory = tenant.NewDirectory(tenant.Config{Store: s.store, Master: s.cfg.Secrets.Master, Sources: s.sources,
 		BaseURL: s.cfg.BaseURL, Ceilings: ceilings})
-	s.admin = admin.New(admin.Config{Directory: s.directory, Store: s.store, Log: s.log,
+	exchanger := exchange.New(exchange.Config{Directory: s.directory, Log: s.log, Claims: s.store})
+	s.admin = admin.New(admin.Config{Directory: s.directory, Store: s.store, Log: s.log, Judge: exchanger,
 		PlatformTokenHash: admin.HashToken(s.cfg.Secrets.AdminToken), RotateEvery: s.cfg.Keys.RotateEvery})
 	api := adminapi.New(adminapi.Config{Service: s.admin, Version: s.cfg.Version, Logger: s.cfg.Logger})
 	public := server.Config{
-		BaseURL: s.cfg.BaseURL, Directory: s.directory, Admin: api,
-		Exchanger: exchange.New(exchange.Config{Directory: s.directory, Log: s.log, Claims: s.store}),
+		BaseURL: s.cfg.BaseURL, Directory: s.directory, Admin: api, Exchanger: exchanger,
 		Ready: func(ctx context.Context) error {
 			_, err := s.store.Position(ctx, ledger.Platform)
 			return err
