@@ -69,6 +69,7 @@ type demo struct {
 	issuers string // base URL
 	cluster *demoissuer.Issuer
 	sso     *demoissuer.Issuer
+	said    string // what the story's last step printed
 	ended   chan error
 }
 

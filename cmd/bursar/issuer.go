@@ -166,7 +166,7 @@ func oauthFailure(status int, body []byte) *failure {
 		f.text += ": " + clause(refusal.Description)
 	}
 	if refusal.DecisionID != "" {
-		f.hints = append(f.hints, "the tenant's log has the cause, under the decision "+refusal.DecisionID)
+		f.hints = append(f.hints, "an operator learns the cause with: bursar explain TENANT "+refusal.DecisionID)
 	}
 	return f
 }

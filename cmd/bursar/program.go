@@ -45,7 +45,8 @@ func (p *program) root() *cobra.Command {
 		p.objectCommand("client", p.clientSecretCommand()), p.objectCommand("tool"), p.objectCommand("issuer"),
 		p.objectCommand("policy"),
 		p.tokenCommand(), p.revokeCommand(), p.enableCommand(),
-		p.keysCommand(), p.operatorCommand(), p.auditCommand(), p.healthCommand(), p.versionCommand(),
+		p.explainCommand(), p.auditCommand(),
+		p.keysCommand(), p.operatorCommand(), p.healthCommand(), p.versionCommand(),
 	)
 	root.Long = root.Short + `.
 

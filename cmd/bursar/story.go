@@ -3,11 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
 
 	"github.com/bursar-sts/bursar/clients/token"
+	"github.com/bursar-sts/bursar/server/ledger"
 )
 
 // step is one command of the story. It is run as it is printed, except that this process plays the program.
@@ -42,6 +44,13 @@ func (p *program) tell(ctx context.Context, d *demo) error {
 	if err := run(d.opening()...); err != nil {
 		return err
 	}
+	decision, err := d.refusal()
+	if err != nil {
+		return err
+	}
+	if err := run(d.checking(decision)...); err != nil {
+		return err
+	}
 	jti, err := d.jti()
 	if err != nil {
 		return err
@@ -55,11 +64,9 @@ func (p *program) tell(ctx context.Context, d *demo) error {
 
 const devResource = "https://payments.acme.example"
 
-// opening is the story up to the first use of a token.
+// opening is the story up to the first refusal.
 func (d *demo) opening() []step {
 	exchange := []string{"token", "exchange", "--issuer", d.tenant(), "--resource", devResource}
-	introspect := []string{"token", "inspect", "--issuer", d.tenant(), "--introspect", "--client-id", "payments-api",
-		"--client-secret-file", d.path("payments-api.secret"), d.path("token.jwt")}
 	return []step{
 		{says: "The operator says who is trusted, who the agents are, and what they may do.",
 			args: []string{"apply", "-f", d.path("acme.yaml")}},
@@ -78,6 +85,16 @@ func (d *demo) opening() []step {
 		{says: "What no policy allows is refused. The caller learns no reason, only under which id to ask for it.",
 			args: append(exchange, "--subject-token-file", d.path("agent.jwt"), "--scope", "payments:refunds.delete"),
 			code: exitRefused},
+	}
+}
+
+// checking is the story from the explanation of a refusal to the first use of a token.
+func (d *demo) checking(decision string) []step {
+	introspect := []string{"token", "inspect", "--issuer", d.tenant(), "--introspect", "--client-id", "payments-api",
+		"--client-secret-file", d.path("payments-api.secret"), d.path("token.jwt")}
+	return []step{
+		{says: "The operator asks, and sees every step: what there was, what it left, and which rule or check refused.",
+			args: []string{"explain", "acme", decision}},
 		{says: "The payments API asks whether the token is active.", args: introspect, show: 1},
 		{says: "Or it asks nobody and verifies the signature with the tenant's public keys.",
 			args: []string{"token", "inspect", "--issuer", d.tenant(), "--audience", devResource, d.path("token.jwt")}, show: 1},
@@ -104,6 +121,16 @@ func (d *demo) ending(jti string) []step {
 		{says: "Everything is on record, allowed or refused. The reason that the agent was not told is here.",
 			args: []string{"audit", "tail", "acme"}},
 	}
+}
+
+// refusal is the id of the decision that refused the last step's caller, as that caller was told it.
+func (d *demo) refusal() (decision string, err error) {
+	for _, word := range strings.Fields(d.said) {
+		if _, ok := ledger.IDTime(word); ok {
+			return word, nil
+		}
+	}
+	return "", errors.New("the refused caller was told no decision's id")
 }
 
 // jti reads the id of the agent's token.
@@ -134,6 +161,7 @@ func (p *program) perform(ctx context.Context, d *demo, number int, s step) erro
 	var out bytes.Buffer
 	actor := &program{in: strings.NewReader(""), out: &out, err: &out, env: d.env(p.env)}
 	code := actor.run(ctx, s.args)
+	d.said = out.String()
 	if code != s.code {
 		return fmt.Errorf("exit code %d instead of %d: %s", code, s.code, strings.TrimSpace(out.String()))
 	}

@@ -81,7 +81,8 @@ func (w *world) start() *process {
 		Now: w.time})
 	judge := exchange.New(exchange.Config{Directory: dir, Log: log, Claims: w.store})
 	return &process{log: log, dir: dir, svc: admin.New(admin.Config{
-		Directory: dir, Store: w.store, Log: log, Judge: judge, PlatformTokenHash: admin.HashToken(w.platform), Sleep: w.sleep,
+		Directory: dir, Store: w.store, Log: log, Judge: judge, PlatformTokenHash: admin.HashToken(w.platform),
+		Sleep: w.sleep,
 	})}
 }
 

@@ -37,8 +37,8 @@ func (w *world) explanations(t *testing.T) {
 	id := w.refusal(t)
 	e := ok[*operator.Explanation](t)(w.Decision(ctx, "acme", id))
 	last := e.Steps[len(e.Steps)-1]
-	if e.DecisionID != id || e.Outcome != operator.OutcomeDenied || e.Reason != "policy.no_default" || e.Step != "policy" ||
-		last.Refused != e.Reason || last.Had == nil || last.Left == nil || len(e.Records) != 1 ||
+	if e.DecisionID != id || e.Outcome != operator.OutcomeDenied || e.Reason != "policy.no_default" ||
+		e.Step != "policy" || last.Refused != e.Reason || last.Had == nil || last.Left == nil || len(e.Records) != 1 ||
 		!strings.Contains(string(e.Records[0].Claims), id) {
 		t.Errorf("explained as %+v", e)
 	}

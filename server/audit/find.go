@@ -25,8 +25,8 @@ const (
 )
 
 // Find returns the records of a decision, in order: usually one, more if a token that was recorded was withheld. It
-// reads the log from a little before the decision to a little after it. Errors are *fault.Error, InvalidRequest for what
-// is no id of a decision and NotFound for an id that the log does not have, or the store's.
+// reads the log from a little before the decision to a little after it. Errors are *fault.Error, InvalidRequest for
+// what is no id of a decision and NotFound for an id that the log does not have, or the store's.
 func (l *Log) Find(ctx context.Context, t ledger.Tenant, decision string) ([]Record, error) {
 	made, ok := ledger.IDTime(decision)
 	if !ok {

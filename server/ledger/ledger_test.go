@@ -9,8 +9,8 @@ import (
 )
 
 func TestAnIDTellsWhenItWasMade(t *testing.T) {
-	for _, made := range []time.Time{time.UnixMilli(0), time.UnixMilli(1), time.Date(2026, 11, 25, 1, 2, 3, 456e6, time.UTC),
-		time.UnixMilli(1<<48 - 1)} {
+	for _, made := range []time.Time{time.UnixMilli(0), time.UnixMilli(1), time.UnixMilli(1<<48 - 1),
+		time.Date(2026, 11, 25, 1, 2, 3, 456e6, time.UTC)} {
 		got, ok := ledger.IDTime(ledger.NewID(made))
 		if !ok || !got.Equal(made) {
 			t.Errorf("an id of %s is of %s, %t", made, got, ok)

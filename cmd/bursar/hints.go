@@ -1,0 +1,158 @@
+package main
+
+import "strings"
+
+// hintFor tells what an operator can do about the reason of a refusal; empty for a reason of a newer server. What is
+// wrong with a token is the same whether it was presented as subject, actor or assertion.
+func hintFor(reason string) string {
+	if hint, ok := hints[reason]; ok {
+		return hint
+	}
+	for _, role := range []string{"subject.", "actor."} {
+		if rest, ok := strings.CutPrefix(reason, role); ok {
+			return hints["token."+rest]
+		}
+	}
+	return ""
+}
+
+// Hints that several reasons share.
+const (
+	fixRequest  = "The request is malformed; mend the agent's code."
+	fixLibrary  = "The agent's code or library made the assertion wrongly; docs/http.md has what it must hold."
+	fixPlatform = "The platform's token is not what it should be; look at it with: bursar token inspect FILE"
+	newToken    = "The agent must get a new token from its platform, and use it before it expires."
+	tryAgain    = "Nothing was decided and nothing issued; the agent may ask again. If it stays so, look at the store."
+	isBug       = "This should not happen; the server's own log has the cause. Report it."
+	ourToken    = "The agent must get a new token of ours, from the start of its task."
+	fixIdentity = "Add the identity in the token to the identities of one client of the tenant file, if it is right."
+)
+
+// hints has every reason that a decision can end with.
+var hints = map[string]string{
+	"policy.no_rule":      "No policy is about this client at this tool; add one, if it is to be allowed.",
+	"policy.presenter":    "The client may not trade in this token; name its owner in delegates of a policy, if it may.",
+	"policy.from":         "No policy leads here from the tool and scope of the traded token; add them to its from, if one may.",
+	"policy.on_behalf_of": "No policy lets the client act for this subject, or as itself; see on_behalf_of of the rules above.",
+	"policy.action":       "No policy lists all of these actions for the client; add what is missing, or ask for less.",
+	"policy.no_default":   "The request names no scope, and no policy has default_actions; ask by name, or add defaults.",
+	"policy.condition":    "The conditions of the rules above do not hold; bursar policy show TENANT/RULE prints them.",
+	"policy.narrower":     isBug,
+
+	"revoked.jti":     "The token was revoked, for good; " + lower(ourToken),
+	"revoked.lineage": "The tree of tokens that it descends from was revoked, for good; " + lower(ourToken),
+	"revoked.run":     "The run was revoked, for good; the agent must begin another.",
+	"revoked.client":  "The client was revoked; when its cause is mended: bursar enable TENANT --client ID",
+	"revoked.tool":    "The tool was revoked; when its cause is mended: bursar enable TENANT --tool NAME",
+	"revoked.tenant":  "The tenant was revoked; when its cause is mended: bursar enable TENANT --all",
+	"revoked.issuer":  "The trusted issuer was revoked; when its cause is mended: bursar enable TENANT --issuer NAME",
+	"revoked.subject": "The subject was revoked; when its cause is mended: bursar enable TENANT --subject ISSUER:SUB",
+
+	"target.missing": "The request names no tool; the agent must send resource or audience.",
+	"target.several": "The request names several tools; the agent must ask for a token for each.",
+	"target.unknown": "The tenant has no such tool, or it is disabled; compare with: bursar tool list TENANT",
+
+	"scope.malformed":      fixRequest,
+	"scope.unknown":        "The tool has no such action; compare with: bursar tool show TENANT/TOOL",
+	"scope.parent":         "The traded token allows less than this; the agent must ask for a part of what it has.",
+	"scope.parent_unknown": "The tool has none of the actions of the traded token any more; " + lower(ourToken),
+
+	"delegation.depth": "Four actors are the most; let an earlier agent call the tool, or begin a new run.",
+	"delegation.hops":  "Eight exchanges are the most; begin a new run from the platform's token.",
+	"delegation.size":  "Its subject and chain of actors make the token too long; shorten the chain.",
+
+	"subject.own":        "It is no valid token of this tenant; " + lower(ourToken),
+	"subject.target":     "The tool of the traded token is gone or disabled; compare with: bursar tool list TENANT",
+	"subject.expired":    newToken,
+	"subject.run":        "The tokens of the request are of different runs; the agent must not mix its tasks.",
+	"subject.is_actor":   "The agent sent its own token twice; to act as itself it must leave actor_token out.",
+	"subject.use":        "Add subject to use of the trusted issuer, if agents may act for its subjects.",
+	"subject.may_act":    "The subject's token lets somebody else act (may_act); its issuer must name this agent.",
+	"subject.act_ours":   "The issuer names an actor of ours, which it may not; look whether it forges chains.",
+	"subject.replayed":   "The token was used before, and replay of its issuer is once; get a new one for each exchange.",
+	"subject.unbound":    fixIdentity,
+	"actor.unbound":      fixIdentity,
+	"subject.ambiguous":  "Several clients have this identity; remove it from all but one.",
+	"actor.ambiguous":    "Several clients have this identity; remove it from all but one.",
+	"subject.act":        "The token already has an actor; set accept_act on its issuer, if its chains are to be believed.",
+	"actor.act":          "The agent's own token has an actor; it must prove itself by a token that has none.",
+	"issuer.unreachable": "The issuer's keys could not be fetched; look whether its jwks_uri answers this server.",
+
+	"token.type_identifier": "The agent must send jwt or id_token as the type of its platform's token.",
+	"token.not_canonical":   fixPlatform,
+	"token.malformed":       fixPlatform,
+	"token.critical":        fixPlatform,
+	"token.type":            fixPlatform,
+	"token.header":          fixPlatform,
+	"token.algorithm":       "Add the token's alg to algorithms of the trusted issuer, if its platform is to sign so.",
+	"token.key_unknown":     "The issuer does not publish the key; the token is old, or jwks_uri is another issuer's.",
+	"token.key_unfit":       "The issuer publishes the key for another use or alg; mend its JWKS.",
+	"token.signature":       "Somebody else made the token, or it was changed on its way; find out who.",
+	"token.issuer_missing":  fixPlatform,
+	"token.issuer_unknown":  "Compare iss of the token with issuer of the trusted issuers, character by character.",
+	"token.audience":        "The platform must make the token for an audience that the trusted issuer lists in audiences.",
+	"token.expired":         newToken,
+	"token.not_yet_valid":   "The clock of the issuer is ahead by more than a minute, or this server's is behind.",
+	"token.date":            fixPlatform,
+	"token.lifetime":        "Ask the platform for a shorter token, or raise max_lifetime of the trusted issuer.",
+	"token.subject":         fixPlatform,
+	"token.jti":             "The issuer's tokens need a jti where replay is once.",
+	"token.event":           fixPlatform,
+	"token.bound":           "Tokens that are bound to a key (cnf) are not accepted; ask the platform for one that is not.",
+	"token.act":             "The token already has an actor; set accept_act on its issuer, if its chains are to be believed.",
+	"token.act_form":        fixPlatform,
+	"token.may_act":         fixPlatform,
+	"token.kubernetes":      "Use a projected service-account token.",
+	"token.github":          fixPlatform,
+	"token.spiffe":          "The token is not a JWT-SVID of a workload with one audience; look at the SPIRE entry.",
+	"token.condition":       "The condition of the trusted issuer does not hold; bursar issuer show TENANT/ISSUER prints it.",
+
+	"client.grant":                  "A resource server may only trade in tokens of ours; register an agent for the rest.",
+	"client.contradiction":          "The agent mixes credentials of two clients; it must use its own alone.",
+	"client.none":                   "The request has no credentials; the client must authenticate as it is registered.",
+	"client.methods":                "The client must authenticate by one method alone.",
+	"client.unknown":                "There is no such client; compare with: bursar client list TENANT",
+	"client.secret":                 "The secret is wrong; make another: bursar client secret TENANT/CLIENT",
+	"client.method":                 "The client must use auth.method of its entry; see: bursar client show TENANT/CLIENT",
+	"client.id":                     "client_id contradicts the credentials; the client must leave it out or correct it.",
+	"client.disabled":               "The client was revoked; when its cause is mended: bursar enable TENANT --client ID",
+	"client.unbound":                fixIdentity,
+	"client.ambiguous":              "Several clients have this identity; remove it from all but one.",
+	"client.assertion.type":         fixLibrary,
+	"client.assertion.malformed":    fixLibrary,
+	"client.assertion.header":       fixLibrary,
+	"client.assertion.audience":     "aud of the assertion must be the tenant's issuer URL and nothing else.",
+	"client.assertion.expired":      "The client must sign a new assertion for each request.",
+	"client.assertion.lifetime":     fixLibrary,
+	"client.assertion.future":       "The client's clock is ahead; set it right.",
+	"client.assertion.jti":          fixLibrary,
+	"client.assertion.signature":    "The client's key is not the one in its entry; register the key that it signs with.",
+	"client.assertion.replayed":     "The client must make a new assertion for each request.",
+	"client.assertion.workload":     fixPlatform,
+	"client.assertion.issuer":       "Add workload to use of the trusted issuer, and use the assertion type of its kind.",
+	"client.assertion.act":          "The agent's own token has an actor; it must prove itself by a token that has none.",
+	"request.subject_token":         fixRequest,
+	"request.subject_token_type":    fixRequest,
+	"request.actor_token":           fixRequest,
+	"request.actor_token_type":      fixRequest,
+	"request.grant_type":            fixRequest,
+	"request.as_itself":             fixRequest,
+	"request.token":                 fixRequest,
+	"request.dpop":                  "DPoP is not available in this version; the agent must leave it out.",
+	"request.requested_token_type":  "Only access tokens are issued; the agent must ask for that type, or none.",
+	"request.authorization_details": "authorization_details is not available in this version; the agent must ask by scope.",
+
+	"key.unavailable":   "The tenant has no key of the tool's signing_alg yet; look at: bursar keys list TENANT",
+	"tenant.changing":   tryAgain,
+	"tenant.behind":     tryAgain,
+	"tenant.read":       tryAgain,
+	"tenant.unreadable": "This server cannot read the tenant, perhaps for lack of the right master key; see its own log.",
+	"tenant.unknown":    "The tenant was deleted meanwhile.",
+	"store.unavailable": tryAgain,
+	"store.conflict":    tryAgain,
+	"not_released":      "The token never left the server, because its record took too long or the tenant changed; it may ask again.",
+	"internal":          isBug,
+}
+
+// lower makes a sentence the end of another.
+func lower(sentence string) string { return strings.ToLower(sentence[:1]) + sentence[1:] }
