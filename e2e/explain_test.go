@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -140,6 +141,25 @@ func TestAHypothesisIsJudgedByWhatIsThere(t *testing.T) {
 			t.Errorf("%d events were recorded", after-before)
 		}
 	})
+}
+
+// TestTheDocumentedTestOfAPolicyHolds applies the tenant file of the page about policies and runs its test of them.
+func TestTheDocumentedTestOfAPolicyHolds(t *testing.T) {
+	page := readPage(t, "../docs/policies.md")
+	section, _, _ := strings.Cut(after(t, page.text, "\n## Testing a policy\n"), "\n## ")
+	script := regexp.MustCompile(`(?m)^! (.*)$`).ReplaceAllString(fences(section)[0].text, "if $1\nthen exit 9; fi")
+	if strings.Count(script, "exit 9") != 2 {
+		t.Fatalf("the page has another test:\n%s", script)
+	}
+	s := harness.Start(t, "bolt")
+	s.Apply(t, page.fences[0].text)
+	cmd := exec.Command("bash", "-euo", "pipefail", "-c", script)
+	cmd.Dir = t.TempDir()
+	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(harness.Program(t))+":"+os.Getenv("PATH"),
+		"BURSAR_SERVER="+s.URL, "BURSAR_TOKEN_FILE="+filepath.Join(s.Dir, "admin.token"))
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "refused: policy.condition") {
+		t.Errorf("%v\n%s", err, out)
+	}
 }
 
 func TestAnotherTenantsOperatorExplainsNothing(t *testing.T) {

@@ -39,6 +39,7 @@
 // A tenant's operators have one Role: admin (everything in the tenant), editor (apply, client secrets, read the
 // configuration), responder (revoke, enable, read the configuration), auditor (read the configuration and the log).
 // Platform operators act on every tenant: as admin they do everything, as auditor they read the configuration and
-// every log. Reading the configuration means every GET except events. The operator of the server's admin.token file
+// every log. Reading the configuration means every GET except events and decisions, which are of the log, as is what
+// Explain tells. The operator of the server's admin.token file
 // is a platform admin; it has no id and is not listed.
 package operator
