@@ -40,6 +40,5 @@
 // configuration), responder (revoke, enable, read the configuration), auditor (read the configuration and the log).
 // Platform operators act on every tenant: as admin they do everything, as auditor they read the configuration and
 // every log. Reading the configuration means every GET except events and decisions, which are of the log, as is what
-// Explain tells. The operator of the server's admin.token file
-// is a platform admin; it has no id and is not listed.
+// Explain tells. The operator of the server's admin.token file is a platform admin; it has no id and is not listed.
 package operator
