@@ -43,7 +43,7 @@ var rooms = map[string]string{
 		"server/audit server/exchange server/fault server/keys server/ledger server/revoke server/tenant",
 	// surfaces
 	"server/oauth": "clients server/exchange server/fault",
-	"server/adminapi": "clients clients/operator " +
+	"server/adminapi": "clients clients/operator clients/token " +
 		"server/admin server/audit server/exchange server/fault server/ledger server/tenant",
 	"web":    "",
 	"server": "clients server/exchange server/fault server/keys server/oauth server/tenant web",

@@ -1,11 +1,11 @@
 package adminapi
 
 import (
-	"bytes"
 	"encoding/json"
 	"time"
 
 	"github.com/bursar-sts/bursar/clients/operator"
+	"github.com/bursar-sts/bursar/clients/token"
 	"github.com/bursar-sts/bursar/server/admin"
 	"github.com/bursar-sts/bursar/server/exchange"
 )
@@ -62,7 +62,7 @@ func hypothesis(w operator.Hypothesis) (h exchange.Hypothesis, problems []string
 		}
 		claims, ok := readClaims(who.from.Claims)
 		if !ok {
-			problems = append(problems, who.name+".claims: must be an object")
+			problems = append(problems, who.name+".claims: must be an object as a token could hold it")
 		}
 		if who.from.Issuer == "" || who.from.Subject == "" {
 			problems = append(problems, who.name+": needs an issuer and a subject that are not empty")
@@ -87,39 +87,11 @@ func hypothesis(w operator.Hypothesis) (h exchange.Hypothesis, problems []string
 // maxDepth is more than any token's depth can be.
 const maxDepth = 16
 
-// readClaims reads claims as those of a token are read: whole numbers are int64, others float64, so that two ids which
-// differ in their last digit stay two.
+// readClaims reads claims as those of a presented token are read.
 func readClaims(raw json.RawMessage) (claims map[string]any, ok bool) {
 	if len(raw) == 0 {
 		return nil, true
 	}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.UseNumber()
-	if d.Decode(&claims) != nil {
-		return nil, false
-	}
-	for name, value := range claims {
-		claims[name] = exact(value)
-	}
-	return claims, true
-}
-
-func exact(value any) any {
-	switch v := value.(type) {
-	case json.Number:
-		if whole, err := v.Int64(); err == nil {
-			return whole
-		}
-		f, _ := v.Float64() // too large for one is infinite, and equal to nothing that a token holds
-		return f
-	case []any:
-		for i := range v {
-			v[i] = exact(v[i])
-		}
-	case map[string]any:
-		for name := range v {
-			v[name] = exact(v[name])
-		}
-	}
-	return value
+	claims, err := token.Object(raw)
+	return claims, err == nil
 }

@@ -71,6 +71,7 @@ func TestAHypothesisIsReadStrictlyAllTheWayDown(t *testing.T) {
 	w := newWorld(t)
 	ok[*operator.Applied](t)(w.Apply(t.Context(), "acme", []byte(file), operator.ApplyOptions{}))
 	const parent = `"parent":{"client":"bot","tool":"payments","scope":"",`
+	const notClaims = "agent.claims: must be an object as a token could hold it"
 	for members, want := range map[string]string{
 		`"action":"x"`:                          "action: is not a known member",
 		`"at":"noon"`:                           "at: must be a time such as 2026-01-02T03:04:05Z",
@@ -81,11 +82,13 @@ func TestAHypothesisIsReadStrictlyAllTheWayDown(t *testing.T) {
 		`"agent":{"sub":1}`:                     "agent.sub: is not a known member",
 		`"agent":{"issuer":1,"issuer":""}`:      "agent.issuer: is given twice",
 		`"subject":{"issuer":"","subject":"x"}`: "subject: needs an issuer and a subject that are not empty",
-		`"agent":{"issuer":"sso","subject":"x","claims":[]}`: "agent.claims: must be an object",
-		`"subject":{"issuer":"elsewhere","subject":"x"}`:     "issuer: is not a trusted issuer of this tenant, by name",
-		`"parent":{"client":"bot"}`:                          "parent.tool: is required",
-		parent + `"depth":"1"}`:                              "parent.depth: must be a number",
-		parent + `"depth":1000}`:                             "parent.depth: must be 0 to 16",
+		`"agent":{"issuer":"sso","subject":"x","claims":[]}`:            notClaims,
+		`"agent":{"issuer":"sso","subject":"x","claims":{"a":1,"a":2}}`: notClaims,
+
+		`"subject":{"issuer":"elsewhere","subject":"x"}`: "issuer: is not a trusted issuer of this tenant, by name",
+		`"parent":{"client":"bot"}`:                      "parent.tool: is required",
+		parent + `"depth":"1"}`:                          "parent.depth: must be a number",
+		parent + `"depth":1000}`:                         "parent.depth: must be 0 to 16",
 	} {
 		body := `{"client":"ci","tool":"payments",` + members + `}`
 		resp, p := w.send(t, http.MethodPost, "/admin/v1/t/acme/explain", body, "Content-Type", "application/json")
