@@ -31,7 +31,7 @@ const (
 // hints has every reason that a decision can end with.
 var hints = map[string]string{
 	"policy.no_rule":      "No policy is about this client at this tool; add one, if it is to be allowed.",
-	"policy.presenter":    "The client may not trade this in; name it in delegates of a policy of the token's client, if it may.",
+	"policy.presenter":    "Name it in delegates of a policy of the token's client, if it may trade this token in.",
 	"policy.from":         "No policy leads here from the traded token's tool and scope; add them to from, if one may.",
 	"policy.on_behalf_of": "No policy lets the client act so; see on_behalf_of of the rules above.",
 	"policy.action":       "No policy lists all of these actions for the client; add what is missing, or ask for less.",
