@@ -27,6 +27,7 @@ const (
 	CodeInvalid          = "invalid"
 	CodeInternal         = "internal"
 	CodeUnavailable      = "unavailable"
+	CodeTooMany          = "too_many_requests"
 )
 
 // Problem is a refusal by the admin API (RFC 9457).

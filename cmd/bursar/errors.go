@@ -86,6 +86,9 @@ func explainProblem(p *operator.Problem) *failure {
 		f.hints = []string{`ask for a token with another role: "bursar operator token" makes one`}
 	case operator.CodeConflict:
 		f.hints = []string{"look at what is there now, then try again if it is still wanted"}
+	case operator.CodeTooMany:
+		f.code = exitUnknown
+		f.hints = []string{fmt.Sprintf("check the token, and try again in %s", p.RetryAfter)}
 	case operator.CodeUnavailable:
 		f.code = exitUnknown
 		if p.RetryAfter > 0 {

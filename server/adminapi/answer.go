@@ -97,6 +97,8 @@ func surfaceOf(k fault.Kind) (surface, bool) {
 		return surface{status: http.StatusUnprocessableEntity, code: operator.CodeInvalid}, true
 	case fault.Unavailable:
 		return surface{http.StatusServiceUnavailable, operator.CodeUnavailable, time.Second}, true
+	case fault.TooMany:
+		return surface{http.StatusTooManyRequests, operator.CodeTooMany, time.Second}, true
 	case fault.Internal, fault.InvalidClient, fault.UnauthorizedClient, fault.UnsupportedGrant, fault.InvalidGrant,
 		fault.InvalidTarget, fault.InvalidScope:
 		return surface{status: http.StatusInternalServerError, code: operator.CodeInternal}, true
@@ -111,6 +113,9 @@ func newProblem(err error) answer {
 	detail, problems := f.Public, f.Problems
 	if s.code == operator.CodeInternal {
 		detail, problems = "Internal error.", nil
+	}
+	if s.retryAfter > 0 {
+		s.retryAfter = max(s.retryAfter, time.Duration(f.RetrySeconds())*time.Second)
 	}
 	return answer{status: s.status, media: problemMedia, retryAfter: s.retryAfter,
 		body: operator.NewProblem(s.code, s.status, detail, problems...)}

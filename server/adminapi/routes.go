@@ -45,7 +45,8 @@ func (r route) codes() []string {
 	codes := []string{operator.CodeInvalidRequest, operator.CodeMethodNotAllowed, operator.CodeInternal,
 		operator.CodeUnavailable}
 	if r.scope() != forAll {
-		codes = append(codes, operator.CodeUnauthenticated, operator.CodeForbidden, operator.CodeNotFound)
+		codes = append(codes, operator.CodeUnauthenticated, operator.CodeForbidden, operator.CodeNotFound,
+			operator.CodeTooMany)
 	}
 	if r.method != http.MethodGet {
 		codes = append(codes, operator.CodeConflict)

@@ -249,7 +249,7 @@ func TestTheDescriptionIsWhole(t *testing.T) {
 	}
 	for _, code := range strings.Fields("invalid_request unauthenticated forbidden not_found method_not_allowed " +
 		"conflict " +
-		"too_large invalid internal unavailable") {
+		"too_large too_many_requests invalid internal unavailable") {
 		if !codes[code] {
 			t.Errorf("no operation documents the code %s", code)
 		}

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Kind says what went wrong, in bursar's own terms. New kinds are appended.
@@ -48,6 +49,9 @@ const (
 	Invalid
 	// Unavailable is a dependency that did not answer: the store, the log, a trusted issuer. Nothing was released.
 	Unavailable
+	// TooMany is a caller who asks more often than its limit allows; RetryAfter says when it may again. Nothing of the
+	// request was judged.
+	TooMany
 
 	kinds
 )
@@ -55,7 +59,7 @@ const (
 var names = [kinds]string{
 	"internal", "invalid_request", "invalid_client", "unauthorized_client", "unsupported_grant", "invalid_grant",
 	"invalid_target", "invalid_scope", "method_not_allowed", "too_large", "unauthenticated", "forbidden",
-	"not_found", "conflict", "invalid", "unavailable",
+	"not_found", "conflict", "invalid", "unavailable", "too_many",
 }
 
 // String returns the kind's stable name.
@@ -88,6 +92,8 @@ type Error struct {
 	Problems []string
 	// DecisionID names the record of the decision, for refusals that were recorded (design: `explain`).
 	DecisionID string
+	// RetryAfter is how long a caller of kind TooMany has to wait.
+	RetryAfter time.Duration
 	// Err is the cause, for the operator's log only.
 	Err error
 }
@@ -111,6 +117,11 @@ func (e *Error) Error() string {
 		return fmt.Sprintf("%s (%s): %s", e.Reason, e.Kind, e.Public)
 	}
 	return fmt.Sprintf("%s (%s)", e.Reason, e.Kind)
+}
+
+// RetrySeconds returns RetryAfter as the header of that name has it: whole seconds, at least one (RFC 9110 §10.2.3).
+func (e *Error) RetrySeconds() int {
+	return max(int((e.RetryAfter+time.Second-1)/time.Second), 1)
 }
 
 // Unwrap returns the cause.

@@ -3,6 +3,7 @@ package oauth
 import (
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/bursar-sts/bursar/server/fault"
@@ -32,6 +33,7 @@ var table = map[fault.Kind]wire{
 	fault.Conflict:           {http.StatusServiceUnavailable, "temporarily_unavailable"},
 	fault.Invalid:            {http.StatusBadRequest, "invalid_request"},
 	fault.Unavailable:        {http.StatusServiceUnavailable, "temporarily_unavailable"},
+	fault.TooMany:            {http.StatusTooManyRequests, "temporarily_unavailable"}, // RFC 9126 §2.3
 }
 
 // body is an error response. decision_id lets an operator look the decision up; it says nothing by itself.
@@ -57,6 +59,8 @@ func writeError(w http.ResponseWriter, f *fault.Error, challenge string) {
 		h.Set("Connection", "close")
 	case http.StatusServiceUnavailable:
 		h.Set("Retry-After", "1")
+	case http.StatusTooManyRequests:
+		h.Set("Retry-After", strconv.Itoa(f.RetrySeconds()))
 	case http.StatusNotFound: // as every path that does not exist: without words
 		writeJSON(w, to.status, body{Error: to.code})
 		return

@@ -100,7 +100,7 @@ func refusal(t testing.TB, a answer, status int, code string) {
 		t.Errorf("headers %v", a.header)
 	}
 	if (a.header.Get("WWW-Authenticate") != "") != (status == 401) ||
-		(a.header.Get("Retry-After") != "") != (status == 503) {
+		(a.header.Get("Retry-After") != "") != (status == 503 || status == 429) {
 		t.Errorf("a %d with headers %v", status, a.header)
 	}
 	for name := range maps.Keys(a.json) {
