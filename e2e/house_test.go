@@ -23,6 +23,7 @@ var rooms = map[string]string{
 	"server/fault":  "",
 	"server/ledger": "",
 	"server/dial":   "",
+	"server/limit":  "server/fault server/ledger",
 	// formats and libraries, for people outside
 	"clients/token":    "scopes",
 	"clients/operator": "scopes",
@@ -49,10 +50,10 @@ var rooms = map[string]string{
 	"server": "clients server/exchange server/fault server/keys server/oauth server/tenant web",
 	// adapters
 	"storage/internal/accept": "server/ledger",
-	"storage/bolt":            "server/fault server/ledger storage/internal/accept",
-	"storage/redis":           "server/fault server/ledger storage/internal/accept",
-	"storage":                 "server/ledger storage/bolt storage/redis",
-	"storage/storagetest":     "server/fault server/ledger storage",
+	"storage/bolt":            "server/fault server/ledger server/limit storage/internal/accept",
+	"storage/redis":           "server/fault server/ledger server/limit storage/internal/accept",
+	"storage":                 "server/ledger server/limit storage/bolt storage/redis",
+	"storage/storagetest":     "server/fault server/ledger server/limit storage",
 	"server/servertest":       "*", // for tests only
 	// programs
 	"cmd/bursar":             "*",

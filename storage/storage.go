@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/bursar-sts/bursar/server/ledger"
+	"github.com/bursar-sts/bursar/server/limit"
 	"github.com/bursar-sts/bursar/storage/bolt"
 	"github.com/bursar-sts/bursar/storage/redis"
 )
@@ -37,6 +38,9 @@ type Store interface {
 	// one is fresh. The claim is kept until then, and up to a minute more. An error (fault.ErrUnavailable) leaves open
 	// whether the key is taken.
 	Claim(ctx context.Context, t ledger.Tenant, key string, until time.Time) (fresh bool, err error)
+	// Spend takes from budgets of rate limits, and returns for each how long it takes until it is full again. It is the
+	// one thing here that need not be durable.
+	Spend(ctx context.Context, all []limit.Spent) ([]time.Duration, error)
 	// Durability says in one sentence what an acknowledged write survives.
 	Durability() string
 	// Addresses returns where the store is in the network, as far as can be found out; none for an embedded one. Beside

@@ -64,6 +64,7 @@ type DB struct {
 
 	last   atomic.Int64 // the newest store time that anybody was told, in Unix milliseconds
 	broken atomic.Bool  // a write to the file failed
+	spent  spent        // of budgets
 
 	close   sync.Once
 	closing chan struct{} // Close was called

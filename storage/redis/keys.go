@@ -48,3 +48,6 @@ func (k keys) claim(key string) string {
 	sum := sha256.Sum256([]byte(key))
 	return k.name("once:" + hex.EncodeToString(sum[:]))
 }
+
+// budget is the string that holds when a budget is full again, in Unix microseconds.
+func (k keys) budget(name string) string { return k.name("lim:" + name) }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/ledger"
+	"github.com/bursar-sts/bursar/server/limit"
 	"github.com/bursar-sts/bursar/storage"
 	"github.com/bursar-sts/bursar/storage/redis"
 	"github.com/bursar-sts/bursar/storage/storagetest"
@@ -62,10 +63,13 @@ func TestEveryKeyOfATenantIsUnderItsHashTag(t *testing.T) {
 	if _, err := db.Claim(ctx, "acme", "k", time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := db.Spend(ctx, []limit.Spent{{Tenant: "acme", Budget: "address:1", Worth: time.Hour}}); err != nil {
+		t.Fatal(err)
+	}
 	raw := goredis.NewClient(&goredis.Options{Addr: server.Addr})
 	defer func() { _ = raw.Close() }()
 	keys, err := raw.Keys(ctx, "*").Result()
-	if err != nil || len(keys) != 11 {
+	if err != nil || len(keys) != 12 {
 		t.Fatalf("%d keys: %v (%v)", len(keys), keys, err)
 	}
 	for _, key := range keys {
@@ -98,6 +102,27 @@ func TestAClaimIsKeptUntilAMinuteAfterItsTime(t *testing.T) {
 	ttl, err := raw.PTTL(ctx, keys[0]).Result()
 	if want := time.Hour + time.Minute; err != nil || ttl > want || ttl < want-time.Minute {
 		t.Fatalf("kept for %v (%v)", ttl, err)
+	}
+}
+
+// TestABudgetIsKeptUntilItIsFull: what says nothing takes no memory, and a Redis that has lost its scripts gets them
+// again.
+func TestABudgetIsKeptUntilItIsFull(t *testing.T) {
+	server := storagetest.StartRedis(t)
+	db := open(t, redis.Config{URL: server.URL()})
+	raw := goredis.NewClient(&goredis.Options{Addr: server.Addr})
+	defer func() { _ = raw.Close() }()
+	for n := time.Duration(1); n <= 2; n++ {
+		if _, err := db.Spend(ctx, []limit.Spent{{Tenant: "acme", Budget: "address:1", Worth: time.Hour}}); err != nil {
+			t.Fatal(err)
+		}
+		ttl, err := raw.PTTL(ctx, "{acme}:lim:address:1").Result()
+		if err != nil || ttl > n*time.Hour || ttl < n*time.Hour-time.Minute {
+			t.Fatalf("kept for %v (%v)", ttl, err)
+		}
+		if err := raw.ScriptFlush(ctx).Err(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

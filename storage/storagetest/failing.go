@@ -9,6 +9,7 @@ import (
 
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/ledger"
+	"github.com/bursar-sts/bursar/server/limit"
 	"github.com/bursar-sts/bursar/storage"
 )
 
@@ -22,6 +23,7 @@ const (
 	Position Op = "Position"
 	Rows     Op = "Rows"
 	Cutoffs  Op = "Cutoffs"
+	Spend    Op = "Spend"
 )
 
 // Mode is how a call fails.
@@ -110,4 +112,12 @@ func (f *Faulty) Cutoffs(ctx context.Context, t ledger.Tenant, after int64) (
 		return nil, ledger.Position{}, err
 	}
 	return cutoffs, p, nil
+}
+
+// Spend is the store's, or fails.
+func (f *Faulty) Spend(ctx context.Context, all []limit.Spent) (left []time.Duration, err error) {
+	if err := f.fail(Spend, func() error { left, err = f.Store.Spend(ctx, all); return err }); err != nil {
+		return nil, err
+	}
+	return left, nil
 }

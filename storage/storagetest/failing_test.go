@@ -9,6 +9,7 @@ import (
 
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/ledger"
+	"github.com/bursar-sts/bursar/server/limit"
 	"github.com/bursar-sts/bursar/storage"
 	"github.com/bursar-sts/bursar/storage/bolt"
 	"github.com/bursar-sts/bursar/storage/storagetest"
@@ -27,7 +28,11 @@ func TestFailingStoreFailsBeforeOrAfterItsEffect(t *testing.T) {
 		storagetest.Claim:    func() error { _, err := s.Claim(ctx, "t", "k", time.Now()); return err },
 		storagetest.Position: func() error { _, err := s.Position(ctx, "t"); return err },
 		storagetest.Rows:     func() error { _, _, err := s.Rows(ctx, "t"); return err },
-		storagetest.Cutoffs:  func() error { _, _, err := s.Cutoffs(ctx, "t", 0); return err },
+		storagetest.Spend: func() error {
+			_, err := s.Spend(ctx, []limit.Spent{{Tenant: "t", Budget: "address:1"}})
+			return err
+		},
+		storagetest.Cutoffs: func() error { _, _, err := s.Cutoffs(ctx, "t", 0); return err },
 	}
 	for _, mode := range []storagetest.Mode{storagetest.NotApplied, storagetest.Applied} {
 		for op, call := range calls {

@@ -108,3 +108,17 @@ func key(k ledger.Key) error {
 	}
 	return Kinds(k.Kind)
 }
+
+// maxBudget is in bytes.
+const maxBudget = 128
+
+// Budget refuses the name of a budget that could leave its part of the key space, and what would give to it.
+func Budget(name string, worth time.Duration) error {
+	if name == "" || len(name) > maxBudget || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789_:") != "" {
+		return errors.New("a budget has no short name of lower-case letters, digits, underscores and colons")
+	}
+	if worth < 0 || worth > maxKeep {
+		return errors.New("less than nothing, or more than ten years, is taken from a budget")
+	}
+	return nil
+}
