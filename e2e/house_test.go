@@ -24,6 +24,7 @@ var rooms = map[string]string{
 	"server/ledger": "",
 	"server/dial":   "",
 	"server/limit":  "server/fault server/ledger",
+	"server/peer":   "",
 	// formats and libraries, for people outside
 	"clients/token":    "scopes",
 	"clients/operator": "scopes",
@@ -43,9 +44,9 @@ var rooms = map[string]string{
 	"server/admin": "scopes clients clients/token " +
 		"server/audit server/exchange server/fault server/keys server/ledger server/revoke server/tenant",
 	// surfaces
-	"server/oauth": "clients server/exchange server/fault",
+	"server/oauth": "clients server/exchange server/fault server/peer",
 	"server/adminapi": "clients clients/operator clients/token " +
-		"server/admin server/audit server/exchange server/fault server/ledger server/tenant",
+		"server/admin server/audit server/exchange server/fault server/ledger server/peer server/tenant",
 	"web":    "",
 	"server": "clients server/exchange server/fault server/keys server/oauth server/tenant web",
 	// adapters

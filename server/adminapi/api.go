@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"path"
 	"runtime/debug"
 	"slices"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/bursar-sts/bursar/server/admin"
 	"github.com/bursar-sts/bursar/server/fault"
+	"github.com/bursar-sts/bursar/server/peer"
 )
 
 // Prefix begins every path of the admin API.
@@ -55,12 +55,6 @@ func New(cfg Config) *API {
 	}
 	a.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { a.fail(w, r, errPath) })
 	return a
-}
-
-// peer returns the address of the connection's other end, for the log. Forwarding headers are not believed.
-func peer(r *http.Request) netip.Addr {
-	address, _ := netip.ParseAddrPort(r.RemoteAddr) // net/http's own, or the zero address
-	return address.Addr().Unmap()
 }
 
 var (
@@ -154,7 +148,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, rt route) (answer, e
 }
 
 func (a *API) authenticate(w http.ResponseWriter, r *http.Request, s scope) (admin.Operator, error) {
-	c := admin.Credentials{Token: bearer(r.Header), IP: peer(r)}
+	c := admin.Credentials{Token: bearer(r.Header), IP: peer.Of(r)}
 	if s == forTenant {
 		c.Tenant = r.PathValue("tenant")
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"mime"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -109,13 +108,4 @@ func checkQuery(raw string) error {
 		return nil
 	}
 	return fault.New(fault.InvalidRequest, "request.query", "Send the parameters in the body; the URL must have no query.")
-}
-
-// peer returns the address of the connection's other end. Forwarding headers are not believed.
-func peer(r *http.Request) netip.Addr {
-	ap, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return ap.Addr().Unmap()
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/bursar-sts/bursar/server/exchange"
 	"github.com/bursar-sts/bursar/server/fault"
+	"github.com/bursar-sts/bursar/server/peer"
 	"github.com/ory/fosite"
 )
 
@@ -88,7 +89,7 @@ func (t *told) first(failure string, now time.Time) bool {
 
 // reject refuses a request that could not even be read.
 func (e *Endpoints) reject(w http.ResponseWriter, r *http.Request, endpoint string, err error) {
-	if known := e.cfg.Exchanger.Reject(r.Context(), e.cfg.Slug(r), fault.As(err).Reason, peer(r)); known != nil {
+	if known := e.cfg.Exchanger.Reject(r.Context(), e.cfg.Slug(r), fault.As(err).Reason, peer.Of(r)); known != nil {
 		err = known
 	}
 	e.refuse(w, r, endpoint, err)
@@ -106,7 +107,7 @@ func (e *Endpoints) question(w http.ResponseWriter, r *http.Request, endpoint st
 		e.reject(w, r, endpoint, err)
 		return exchange.Question{}, false
 	}
-	return exchange.Question{Credentials: credentials, Token: form.Get("token"), IP: peer(r)}, true
+	return exchange.Question{Credentials: credentials, Token: form.Get("token"), IP: peer.Of(r)}, true
 }
 
 // trace returns the trace id of a W3C traceparent header, "" without a valid one.

@@ -13,6 +13,7 @@ import (
 	"github.com/bursar-sts/bursar/clients"
 	"github.com/bursar-sts/bursar/server/exchange"
 	"github.com/bursar-sts/bursar/server/fault"
+	"github.com/bursar-sts/bursar/server/peer"
 	"github.com/ory/fosite"
 )
 
@@ -65,7 +66,7 @@ func readRequest(r *http.Request, form url.Values, credentials clients.Credentia
 		Resources:          form["resource"], Audiences: form["audience"],
 		Scope:                form.Get("scope"),
 		AuthorizationDetails: form.Has("authorization_details"), Proof: len(r.Header.Values("DPoP")) > 0,
-		IP: peer(r), Trace: trace(r),
+		IP: peer.Of(r), Trace: trace(r),
 	}
 }
 
