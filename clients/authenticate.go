@@ -90,6 +90,15 @@ type Claims interface {
 	Claim(ctx context.Context, t ledger.Tenant, key string, until time.Time) (fresh bool, err error)
 }
 
+// Guard keeps strangers from guessing secrets.
+type Guard interface {
+	// Try is asked before a secret is compared, whether there is such a client or not. Its error, a *fault.Error of kind
+	// TooMany, is the answer; nothing is compared then, so that guessing on tells nobody anything.
+	Try(id, secret string) error
+	// Tried is told what became of a comparison that Try allowed.
+	Tried(id, secret string, right bool)
+}
+
 // Authenticator authenticates the clients of one tenant. Every field is required.
 type Authenticator[P any] struct {
 	// Issuer is our issuer URL, the only audience of a client's own assertions.
@@ -99,6 +108,7 @@ type Authenticator[P any] struct {
 	Keys     KeySource
 	Workload Workload[P]
 	Claims   Claims
+	Guard    Guard // against whoever sends the request
 	// Disabled reports whether a client was disabled by a revocation.
 	Disabled func(id string) bool
 	Now      func() time.Time
@@ -108,8 +118,8 @@ type Authenticator[P any] struct {
 // for; whatever else the request presents is a failure, not an alternative.
 //
 // Errors are *fault.Error: InvalidClient with one of the Reasons; InvalidRequest for two secrets at once (RFC 6749
-// §2.3; where an assertion is one of several methods it is InvalidClient, RFC 7521 §4.2.1); Unavailable where an
-// answer that is needed could not be had. Without credentials the error is also ErrNone.
+// §2.3; where an assertion is one of several methods it is InvalidClient, RFC 7521 §4.2.1); TooMany where the Guard
+// refuses; Unavailable where an answer that is needed could not be had. Without credentials the error is also ErrNone.
 func (a Authenticator[P]) Authenticate(ctx context.Context, c Credentials) (*Client, Proof[P], error) {
 	assertion := c.Assertion != "" || c.AssertionType != ""
 	switch {
@@ -138,7 +148,12 @@ func (a Authenticator[P]) secret(c Credentials, presented IDSecret, method Metho
 	if known {
 		secrets = e.secrets
 	}
-	switch right := secrets.match(presented.Secret); {
+	if err := a.Guard.Try(presented.ID, presented.Secret); err != nil {
+		return none[P](err)
+	}
+	right := secrets.match(presented.Secret)
+	a.Guard.Tried(presented.ID, presented.Secret, right)
+	switch {
 	case !known:
 		return none[P](refuse(ReasonUnknown, nil))
 	case !right:

@@ -126,3 +126,44 @@ func FuzzSecret(f *testing.F) {
 		}
 	})
 }
+
+// TestTheGuardIsAskedBeforeASecretIsCompared, and told what came of it, in the same way whether there is such a client
+// or not. Who does not present a secret is none of its business.
+func TestTheGuardIsAskedBeforeASecretIsCompared(t *testing.T) {
+	w := newWorld(t)
+	basic := func(id, secret string) clients.Credentials {
+		return clients.Credentials{Basic: &clients.IDSecret{ID: id, Secret: secret}}
+	}
+	wrong, _ := clients.NewSecret(now)
+	calls := []struct {
+		credentials clients.Credentials
+		told        string
+	}{
+		{basic("basic", w.secrets["basic"]), "basic right"},
+		{basic("basic", wrong), "basic wrong"},
+		{basic("basic", "not even formed"), "basic wrong"},
+		{basic("basic", ""), "basic wrong"},
+		{basic("nobody", wrong), "nobody wrong"},
+		{basic("post", w.secrets["post"]), "post right"}, // by the wrong method, which only its owner is told
+		{basic("own", wrong), "own wrong"},               // which has no secrets
+		{own("es256", nil, nil), ""},
+		{clients.Credentials{ClientID: "basic"}, ""},
+	}
+	for _, call := range calls {
+		w.guard.told = nil
+		w.outcome(t.Context(), call.credentials)
+		if told := strings.Join(w.guard.told, ", "); told != call.told {
+			t.Errorf("told %q, want %q", told, call.told)
+		}
+	}
+	w.guard.shut, w.guard.told = true, nil
+	for _, call := range calls {
+		got := w.outcome(t.Context(), call.credentials)
+		if (got == "too_many limit.secret") != (call.told != "") {
+			t.Errorf("%q: %s", call.told, got)
+		}
+	}
+	if len(w.guard.told) > 0 {
+		t.Errorf("compared although the guard refused: %q", w.guard.told)
+	}
+}

@@ -227,11 +227,29 @@ func (p *published) VerifySignature(_ context.Context, uri string, allowPrivate 
 	return nil
 }
 
+// guard notes what it is told, as "id right" or "id wrong", and refuses everything when it is shut.
+type guard struct {
+	shut bool
+	told []string
+}
+
+func (g *guard) Try(string, string) error {
+	if g.shut {
+		return fault.New(fault.TooMany, "limit.secret", "Wait.")
+	}
+	return nil
+}
+
+func (g *guard) Tried(id, _ string, right bool) {
+	g.told = append(g.told, id+map[bool]string{true: " right", false: " wrong"}[right])
+}
+
 // world is a tenant with clients of every kind, on a real store.
 type world struct {
 	clients.Authenticator[*principal]
 	trust     *trust
 	published *published
+	guard     *guard
 	db        *bolt.DB
 	secrets   map[string]string // by client
 	disabled  map[string]bool
@@ -274,7 +292,7 @@ func config(all ...clients.Client) clients.Config {
 func newWorld(tb testing.TB) *world {
 	tb.Helper()
 	w := &world{
-		trust: new(trust), published: new(published),
+		trust: new(trust), published: new(published), guard: new(guard),
 		secrets: map[string]string{}, disabled: map[string]bool{"off": true},
 	}
 	c := config(registered()...)
@@ -295,6 +313,7 @@ func newWorld(tb testing.TB) *world {
 	w.db = db
 	w.Authenticator = clients.Authenticator[*principal]{
 		Issuer: issuer, Tenant: ledger.NewTenant(), Registry: registry, Keys: w.published, Workload: w.trust, Claims: db,
+		Guard:    w.guard,
 		Disabled: func(id string) bool { return w.disabled[id] },
 		Now:      func() time.Time { return now },
 	}

@@ -40,9 +40,9 @@ var rooms = map[string]string{
 	"server/tenant": "scopes scopes/policy clients clients/token " +
 		"server/audit server/fault server/identity server/keys server/ledger server/revoke",
 	"server/exchange": "scopes scopes/policy clients clients/token " +
-		"server/audit server/fault server/identity server/ledger server/memory server/revoke server/tenant",
+		"server/audit server/fault server/identity server/ledger server/limit server/memory server/revoke server/tenant",
 	"server/admin": "scopes clients clients/token " +
-		"server/audit server/exchange server/fault server/keys server/ledger server/revoke server/tenant",
+		"server/audit server/exchange server/fault server/keys server/ledger server/limit server/revoke server/tenant",
 	// surfaces
 	"server/oauth": "clients server/exchange server/fault server/peer",
 	"server/adminapi": "clients clients/operator clients/token " +
@@ -82,8 +82,8 @@ var heavy = map[string]string{
 
 // noHTTP are the rooms that must not know net/http: what they decide does not depend on how it is asked.
 var noHTTP = strings.Fields("scopes scopes/policy clients clients/token " +
-	"server/admin server/audit server/dial server/exchange server/fault server/keys server/ledger server/revoke " +
-	"server/tenant storage storage/bolt storage/redis")
+	"server/admin server/audit server/dial server/exchange server/fault server/keys server/ledger server/limit " +
+	"server/revoke server/tenant storage storage/bolt storage/redis")
 
 // TestTheHouse holds every source file against the rules. It parses the files in this process, so that the test cache
 // sees a change of any of them.

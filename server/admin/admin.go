@@ -16,6 +16,7 @@ import (
 	"github.com/bursar-sts/bursar/server/exchange"
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/ledger"
+	"github.com/bursar-sts/bursar/server/limit"
 	"github.com/bursar-sts/bursar/server/tenant"
 )
 
@@ -26,7 +27,7 @@ type Judge interface {
 	Suppose(ctx context.Context, slug string, h exchange.Hypothesis) (audit.Body, error)
 }
 
-// Config is what a Service needs; every field but the last two is required.
+// Config is what a Service needs; every field but the last three is required.
 type Config struct {
 	Directory *tenant.Directory
 	// Store is the one that Directory reads.
@@ -37,6 +38,8 @@ type Config struct {
 	Judge Judge
 	// PlatformTokenHash is HashToken of the token in the server's admin.token file: the first platform admin.
 	PlatformTokenHash string
+	// Limits bound how many wrong tokens one address can try; without any, the defaults, counted by this process alone.
+	Limits *limit.Limiter
 	// RotateEvery is the age at which Maintain replaces a signing key; default 30 days.
 	RotateEvery time.Duration
 	// Sleep waits for d, or until ctx ends, whose error it returns then; default is a timer.
@@ -60,6 +63,9 @@ type Service struct {
 func New(cfg Config) *Service {
 	if cfg.RotateEvery == 0 {
 		cfg.RotateEvery = 30 * 24 * time.Hour
+	}
+	if cfg.Limits == nil {
+		cfg.Limits = limit.New(limit.Config{})
 	}
 	if cfg.Sleep == nil {
 		cfg.Sleep = sleep

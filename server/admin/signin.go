@@ -18,6 +18,7 @@ import (
 	"github.com/bursar-sts/bursar/server/audit"
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/ledger"
+	"github.com/bursar-sts/bursar/server/limit"
 	"github.com/bursar-sts/bursar/server/tenant"
 )
 
@@ -103,8 +104,29 @@ func IsPlatformToken(s string) bool {
 // nothing, so that nobody learns which other tenants exist. A token of the platform is good everywhere.
 //
 // It refuses with Unauthenticated, or with NotFound for another tenant's token; refusals are counted in the log of the
-// tenant, or of the platform if there is no such tenant.
+// tenant, or of the platform if there is no such tenant. Whoever is at an address from which too many wrong tokens came
+// is refused with TooMany, whatever the token.
 func (s *Service) Authenticate(ctx context.Context, c Credentials) (Operator, error) {
+	if c.Token == "" { // which is no guess
+		return s.authenticate(ctx, c)
+	}
+	guard := s.cfg.Limits.Guard(limit.Tenant{ID: ledger.Platform}, c.IP)
+	if err := guard.Try(anyOperator, c.Token); err != nil {
+		s.cfg.Log.Refuse(s.cfg.Directory.PlatformOrigin(), fault.As(err).Reason, c.IP)
+		return Operator{}, err
+	}
+	op, err := s.authenticate(ctx, c)
+	if kind := fault.As(err).Kind; err == nil || kind == fault.Unauthenticated || kind == fault.NotFound {
+		guard.Tried(anyOperator, c.Token, err == nil)
+	}
+	return op, err
+}
+
+// anyOperator stands for all operators where tokens are counted that are nobody's. No client has that id, and clients
+// are not of the platform.
+const anyOperator = "operator"
+
+func (s *Service) authenticate(ctx context.Context, c Credentials) (Operator, error) {
 	op := Operator{slug: c.Tenant, ip: c.IP, origin: s.cfg.Directory.PlatformOrigin()}
 	hash := HashToken(c.Token)
 	first := sameHash(hash, s.cfg.PlatformTokenHash)

@@ -10,6 +10,7 @@ import (
 	"github.com/bursar-sts/bursar/server/audit"
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/ledger"
+	"github.com/bursar-sts/bursar/server/limit"
 	"github.com/bursar-sts/bursar/storage/storagetest"
 )
 
@@ -228,4 +229,60 @@ func TestAStoreThatIsAwayLetsNobodyIn(t *testing.T) {
 	w.store.Set(storagetest.Rows, storagetest.NotApplied)
 	_, err = w.svc.Authenticate(t.Context(), admin.Credentials{Tenant: "acme", Token: admin.NewToken("")})
 	wantKind(t, err, fault.Unavailable)
+}
+
+// TestWrongTokensAreLimited: whoever guesses is refused without a look at the token, also at other tenants, and with a
+// right one; those elsewhere are not, nor is a token that is merely old the end of its neighbours.
+func TestWrongTokensAreLimited(t *testing.T) {
+	w := newWorld(t)
+	w.limits = limit.Rules{SecretFailures: limit.Rate{Count: 10, Per: time.Minute}}
+	w.process = w.start()
+	w.apply("acme", file("acme", "bot"))
+	right, old := w.token("acme", admin.Auditor), w.token("acme", admin.Auditor)
+	signIn := func(from, slug, token string) error {
+		_, err := w.svc.Authenticate(t.Context(), admin.Credentials{Tenant: slug, Token: token,
+			IP: netip.MustParseAddr(from)})
+		return err
+	}
+	const guesser, office = "192.0.2.9", "192.0.2.10"
+	for i := range 30 {
+		err := signIn(guesser, []string{"acme", "nowhere", ""}[i%3], admin.NewToken([]string{"acme", "", "nowhere"}[i%3]))
+		if limited := fault.As(err).Kind == fault.TooMany; limited != (i >= 10) {
+			t.Errorf("guess %d: %v", i, err)
+		}
+	}
+	err := signIn(guesser, "acme", right)
+	wantKind(t, err, fault.TooMany)
+	if after := fault.As(err).RetryAfter; after <= 0 || after > 6*time.Second {
+		t.Errorf("wait %v", after)
+	}
+	wantKind(t, signIn(guesser, "acme", ""), fault.Unauthenticated) // no token is no guess
+	if err := signIn(office, "acme", right); err != nil {
+		t.Error(err)
+	}
+	w.pass(time.Hour + time.Minute) // both tokens have expired
+	limited := 0
+	for range 100 {
+		if fault.As(signIn(office, "acme", old)).Kind == fault.TooMany {
+			limited++
+		}
+		if err := signIn(office, "acme", w.platform); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if limited != 90 {
+		t.Errorf("an old token was refused unseen %d times of 100", limited)
+	}
+	if err := w.log.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	counts := map[string]int64{}
+	for _, r := range w.records(ledger.Platform) {
+		if r.Name == audit.DenyFlood {
+			counts[r.Body.Reason] += r.Body.Count
+		}
+	}
+	if counts["limit.secret"] != 21+90 {
+		t.Errorf("the platform's log counts %v", counts)
+	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/bursar-sts/bursar/server/identity"
 	"github.com/bursar-sts/bursar/server/keys"
 	"github.com/bursar-sts/bursar/server/ledger"
+	"github.com/bursar-sts/bursar/server/limit"
 	"github.com/bursar-sts/bursar/server/tenant"
 	"github.com/bursar-sts/bursar/storage/bolt"
 	"github.com/bursar-sts/bursar/storage/storagetest"
@@ -35,6 +36,7 @@ type world struct {
 	platform string        // the token of admin.token
 	*process               // the first one
 	deadline time.Duration // of the logs of further processes
+	limits   limit.Rules   // of further processes
 
 	mu    sync.Mutex
 	now   time.Time
@@ -50,7 +52,7 @@ type process struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, platform: admin.NewToken(""), deadline: time.Minute,
+	w := &world{t: t, platform: admin.NewToken(""), deadline: time.Minute, limits: limit.Unlimited(),
 		now: time.Date(2030, 1, 2, 3, 4, 5, 600e6, time.UTC)}
 	db, err := bolt.Open(bolt.Config{Path: filepath.Join(t.TempDir(), "bursar.db"), Now: w.time})
 	if err != nil {
@@ -82,7 +84,7 @@ func (w *world) start() *process {
 	judge := exchange.New(exchange.Config{Directory: dir, Log: log, Claims: w.store})
 	return &process{log: log, dir: dir, svc: admin.New(admin.Config{
 		Directory: dir, Store: w.store, Log: log, Judge: judge, PlatformTokenHash: admin.HashToken(w.platform),
-		Sleep: w.sleep,
+		Sleep: w.sleep, Limits: limit.New(limit.Config{Rules: w.limits, Now: w.time}),
 	})}
 }
 

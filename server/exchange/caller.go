@@ -3,6 +3,7 @@ package exchange
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -31,7 +32,7 @@ type caller struct {
 func (a *Attempt) identify(ctx context.Context) error {
 	a.at(stepClient)
 	a.caller = caller{}
-	authenticator := a.x.authenticator(a.view)
+	authenticator := a.x.authenticator(a.view, a.req.IP)
 	if a.claimed {
 		authenticator.Claims = claimed{}
 	}
@@ -257,10 +258,11 @@ func otherClient() error {
 		"The credentials and tokens of the request name different clients.")
 }
 
-// authenticator authenticates the clients of the view's tenant.
-func (x *Exchanger) authenticator(v *tenant.View) clients.Authenticator[*identity.Principal] {
+// authenticator authenticates the clients of the view's tenant, for who is at that address.
+func (x *Exchanger) authenticator(v *tenant.View, from netip.Addr) clients.Authenticator[*identity.Principal] {
 	return clients.Authenticator[*identity.Principal]{
 		Issuer: v.Issuer, Tenant: v.ID, Registry: v.Clients, Keys: v.ClientKeys, Workload: workload{v}, Claims: x.Claims,
+		Guard: x.Limits.Guard(budgets(v), from),
 		Disabled: func(id string) bool {
 			_, hit := v.Cutoffs.Disabled(target(revoke.Client, id), target(revoke.Tenant, ""))
 			return hit

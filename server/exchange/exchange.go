@@ -21,6 +21,7 @@ import (
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/identity"
 	"github.com/bursar-sts/bursar/server/ledger"
+	"github.com/bursar-sts/bursar/server/limit"
 	"github.com/bursar-sts/bursar/server/memory"
 	"github.com/bursar-sts/bursar/server/revoke"
 	"github.com/bursar-sts/bursar/server/tenant"
@@ -34,12 +35,14 @@ type Log interface {
 	Refuse(o audit.Origin, reason string, ip netip.Addr)
 }
 
-// Config is what an Exchanger needs; every field but Watch is required. Its time is the directory's, which all
+// Config is what an Exchanger needs; every field but the last two is required. Its time is the directory's, which all
 // processes share.
 type Config struct {
 	Directory *tenant.Directory
 	Log       Log
 	Claims    clients.Claims
+	// Limits are how often callers may ask; without any, the defaults, counted by this process alone.
+	Limits *limit.Limiter
 	// Watch is told of every attempt when it has ended, with the context of the call that ended it. It must not block.
 	Watch func(context.Context, Decided)
 }
@@ -52,6 +55,9 @@ type Exchanger struct {
 
 // New returns an Exchanger.
 func New(c Config) *Exchanger {
+	if c.Limits == nil {
+		c.Limits = limit.New(limit.Config{})
+	}
 	return &Exchanger{c, memory.New[[sha256.Size]byte, known](16<<20, time.Minute)}
 }
 
@@ -81,7 +87,7 @@ type Attempt struct {
 const maxTurns = 4
 
 // Begin finds out who asks. Errors are *fault.Error: InvalidClient for a client that did not authenticate,
-// InvalidRequest for a token that identifies nobody, NotFound for an unknown tenant, Unavailable.
+// InvalidRequest for a token that identifies nobody, NotFound for an unknown tenant, TooMany, Unavailable.
 func (x *Exchanger) Begin(ctx context.Context, slug string, r Request) (*Attempt, error) {
 	view, err := x.Directory.View(ctx, slug)
 	if err != nil {
@@ -91,7 +97,11 @@ func (x *Exchanger) Begin(ctx context.Context, slug string, r Request) (*Attempt
 	a := &Attempt{x: x, req: r, view: view, id: ledger.NewID(now), run: ledger.NewID(now),
 		used: map[string]bool{}, reused: map[string]bool{}}
 	a.txn = a.run
-	return a, a.watch(ctx, a.settle(ctx, a.identify(ctx), a.identify))
+	err = a.identify(ctx)
+	if limited := x.admitClient(view, a.caller.client, r.IP); limited != nil {
+		return a, a.watch(ctx, limited)
+	}
+	return a, a.watch(ctx, a.settle(ctx, err, a.identify))
 }
 
 // ClientID returns the client that asks.
@@ -137,7 +147,7 @@ func (a *Attempt) again(ctx context.Context) error {
 // that is out of date, so it counts only once the newest view gives it too; then it is recorded, and returned.
 func (a *Attempt) settle(ctx context.Context, err error, retry func(context.Context) error) error {
 	for range maxTurns {
-		if err == nil || fault.As(err).Kind == fault.Internal {
+		if err == nil || fault.As(err).Kind == fault.Internal || fault.As(err).Kind == fault.TooMany {
 			break
 		}
 		newest, freshErr := a.x.Directory.Fresh(ctx, a.view.Slug)

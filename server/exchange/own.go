@@ -89,7 +89,10 @@ func (x *Exchanger) ask(ctx context.Context, slug string, q Question) (*tenant.V
 	if err != nil {
 		return nil, nil, err
 	}
-	client, proof, err := x.authenticator(view).Authenticate(ctx, q.Credentials)
+	client, proof, err := x.authenticator(view, q.IP).Authenticate(ctx, q.Credentials)
+	if limited := x.admitClient(view, client, q.IP); limited != nil {
+		return nil, nil, limited
+	}
 	switch {
 	case err != nil:
 	case q.Token == "":

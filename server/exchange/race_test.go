@@ -65,7 +65,8 @@ func TestARevocationOfSomethingElseDoesNotStopAToken(t *testing.T) {
 		} {
 			m := &meddler{Log: w.Log}
 			m.before = first(func() { w.Cut("acme", key.Kind, key.ID, true) })
-			x := exchange.New(exchange.Config{Directory: w.Directory, Log: m, Claims: w.Store})
+			x := exchange.New(exchange.Config{Directory: w.Directory, Log: m, Claims: w.Store,
+				Limits: w.Limits})
 			before := len(w.Records("acme"))
 			if _, err := run(t.Context(), x, "acme", onBehalf(w.User("alice"), w.Workload("ap-bot"))); err != nil {
 				t.Errorf("a cutoff of %v: %v", key, err)

@@ -87,6 +87,11 @@ func (t *told) first(failure string, now time.Time) bool {
 	return true
 }
 
+// admit refuses who asks too often, before anything of the request is read.
+func (e *Endpoints) admit(r *http.Request) error {
+	return e.cfg.Exchanger.Admit(r.Context(), e.cfg.Slug(r), peer.Of(r))
+}
+
 // reject refuses a request that could not even be read.
 func (e *Endpoints) reject(w http.ResponseWriter, r *http.Request, endpoint string, err error) {
 	if known := e.cfg.Exchanger.Reject(r.Context(), e.cfg.Slug(r), fault.As(err).Reason, peer.Of(r)); known != nil {
@@ -97,6 +102,10 @@ func (e *Endpoints) reject(w http.ResponseWriter, r *http.Request, endpoint stri
 
 // question reads a request of introspection or revocation.
 func (e *Endpoints) question(w http.ResponseWriter, r *http.Request, endpoint string) (exchange.Question, bool) {
+	if err := e.admit(r); err != nil {
+		e.refuse(w, r, endpoint, err)
+		return exchange.Question{}, false
+	}
 	form, err := readForm(w, r)
 	if err != nil {
 		e.reject(w, r, endpoint, err)

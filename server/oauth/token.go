@@ -32,6 +32,10 @@ func Grants() []string { return []string{grantTokenExchange, grantClientCredenti
 //	    of client_credentials without issued_token_type (RFC 6749 §5.1)
 //	4xx, 5xx {"error","error_description","decision_id"} (RFC 8693 §2.2.2)
 func (e *Endpoints) Token(w http.ResponseWriter, r *http.Request) {
+	if err := e.admit(r); err != nil {
+		e.refuse(w, r, "token", err)
+		return
+	}
 	form, err := readForm(w, r)
 	if err != nil {
 		e.reject(w, r, "token", err)

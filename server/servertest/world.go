@@ -22,6 +22,7 @@ import (
 	"github.com/bursar-sts/bursar/server/identity"
 	"github.com/bursar-sts/bursar/server/keys"
 	"github.com/bursar-sts/bursar/server/ledger"
+	"github.com/bursar-sts/bursar/server/limit"
 	"github.com/bursar-sts/bursar/server/revoke"
 	"github.com/bursar-sts/bursar/server/tenant"
 	"github.com/bursar-sts/bursar/storage"
@@ -42,6 +43,7 @@ type Options struct {
 	NoCeiling  bool                     // the platform allows nothing private
 	WrapLog    func(*audit.Log) LogWrap // between exchanger and log, of the first process
 	WrapTenant func(tenant.Store) tenant.Store
+	Limits     limit.Rules // of every process; nothing is limited if zero
 }
 
 // LogWrap is what an exchanger needs of a log.
@@ -63,6 +65,7 @@ type World struct {
 // Process is what one bursar process has of its own.
 type Process struct {
 	Log       *audit.Log
+	Limits    *limit.Limiter
 	Directory *tenant.Directory
 	Exchanger *exchange.Exchanger
 	Server    *server.Server
@@ -110,7 +113,8 @@ func New(t testing.TB, o Options) *World {
 	w.operator = w.log(0)
 	w.Process = w.Start()
 	if o.WrapLog != nil {
-		w.Exchanger = exchange.New(exchange.Config{Directory: w.Directory, Log: o.WrapLog(w.Log), Claims: w.Store})
+		w.Exchanger = exchange.New(exchange.Config{Directory: w.Directory, Log: o.WrapLog(w.Log), Claims: w.Store,
+			Limits: w.Limits})
 	}
 	return w
 }
@@ -135,7 +139,13 @@ func (w *World) Start() *Process {
 	}
 	p.Directory = tenant.NewDirectory(tenant.Config{Store: store, Master: w.Master, Sources: sources, BaseURL: BaseURL,
 		Ceilings: ceilings, Now: w.Clock.Now})
-	p.Exchanger = exchange.New(exchange.Config{Directory: p.Directory, Log: p.Log, Claims: w.Store})
+	rules := w.options.Limits
+	if rules == (limit.Rules{}) {
+		rules = limit.Unlimited()
+	}
+	p.Limits = limit.New(limit.Config{Rules: rules, Store: w.Store, Now: w.Clock.Now})
+	w.T.Cleanup(p.Limits.Close)
+	p.Exchanger = exchange.New(exchange.Config{Directory: p.Directory, Log: p.Log, Claims: w.Store, Limits: p.Limits})
 	p.Server = server.New(server.Config{BaseURL: BaseURL, Directory: p.Directory, Exchanger: p.Exchanger,
 		Ready:   func(ctx context.Context) error { _, err := w.Store.Position(ctx, ledger.Platform); return err },
 		Metrics: p.Registry, Logger: logger, Now: w.Clock.Now})
