@@ -59,7 +59,7 @@ var rooms = map[string]string{
 	// programs
 	"cmd/bursar":             "*",
 	"cmd/demoissuer":         "",
-	"cmd/internal/config":    "scopes server/admin server/keys",
+	"cmd/internal/config":    "scopes server/admin server/keys server/limit",
 	"cmd/internal/configdoc": "",
 	"cmd/internal/serve":     "*",
 	// the house seen from the street

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/bursar-sts/bursar/server/limit"
 )
 
 // DefaultFile is the name of the configuration file.
@@ -55,6 +57,13 @@ type Config struct {
 	Metrics Metrics `yaml:"metrics"`
 	// How signing keys live.
 	Keys Keys `yaml:"keys"`
+	// The proxies in front of the server whose word is taken for whom they ask, such as `10.1.0.0/24`: the caller's
+	// address is then the last one in their `X-Forwarded-For` or `Forwarded` header that is no such proxy. That address is
+	// what limits count by, what the log holds and what conditions see. Absent: nobody's; every caller's address is that
+	// of the connection, and behind a proxy all are one.
+	TrustedProxies []netip.Prefix `yaml:"trusted_proxies"`
+	// How often callers may ask, in every tenant that has no limits of its own.
+	Limits Limits `yaml:"limits"`
 	// What the platform allows single tenants, by tenant. It creates no tenant: `bursar apply` does.
 	Tenants map[string]Tenant `yaml:"tenants"`
 }
@@ -90,11 +99,51 @@ type Keys struct {
 	RotateEvery time.Duration `yaml:"rotate_every"`
 }
 
+// Limits bound how often callers may ask. Who asks more often is answered with 429 and `Retry-After`.
+type Limits struct {
+	// Requests from one address (of IPv6, one /64) to the token, introspection and revocation endpoints of one tenant,
+	// such as `200/s`, `10/m` or `1000/h`: that many at once, and then as many as time passes. `off` is no limit; `2000/s`
+	// if absent.
+	Address limit.Rate `yaml:"address"`
+	// Requests of one client that has proven who it is; `2000/s` if absent.
+	Client limit.Rate `yaml:"client"`
+	// Requests to one tenant; `10000/s` if absent.
+	Tenant limit.Rate `yaml:"tenant"`
+	// Wrong secrets for one client from one address; `10/m` if absent. Ten times as many are allowed from one address for
+	// all clients, and a hundred times as many for one client from all addresses. The same goes for wrong operator tokens
+	// at the admin API, whatever single tenants have.
+	SecretFailures limit.Rate `yaml:"secret_failures"`
+	// How often servers that share a Redis tell each other what was asked, from `10ms` to `10s`; `100ms` if absent.
+	Share time.Duration `yaml:"share"`
+}
+
+// Rules are the limits as the server counts them.
+func (l Limits) Rules() limit.Rules {
+	return limit.Rules{Address: l.Address, Client: l.Client, Tenant: l.Tenant, SecretFailures: l.SecretFailures}
+}
+
+// TenantLimits are the limits of one tenant. What is absent is as for every tenant.
+type TenantLimits struct {
+	// Requests from one address.
+	Address limit.Rate `yaml:"address"`
+	// Requests of one client that has proven who it is.
+	Client limit.Rate `yaml:"client"`
+	// Requests to the tenant.
+	Tenant limit.Rate `yaml:"tenant"`
+	// Wrong secrets for one client from one address.
+	SecretFailures limit.Rate `yaml:"secret_failures"`
+}
+
+// Rules are the limits as the server counts them.
+func (l TenantLimits) Rules() limit.Rules { return limit.Rules(l) }
+
 // Tenant is what the platform allows one tenant.
 type Tenant struct {
 	// The private address ranges that the tenant's trusted issuers and upstreams may be in, such as `10.2.0.0/16`.
 	// Absent: public addresses only. Cloud metadata services and the server's own listeners and store stay closed.
 	PrivateCIDRs []netip.Prefix `yaml:"private_cidrs"`
+	// Limits of the tenant's own.
+	Limits TenantLimits `yaml:"limits"`
 }
 
 // later are fields of later versions. They are refused by name, so that nobody believes that they work.
@@ -148,6 +197,9 @@ func (c *Config) resolve(dir string) {
 	}
 	if path, ok := strings.CutPrefix(c.Store, "bolt:"); ok {
 		c.Store = "bolt:" + under(dir, path)
+	}
+	if c.Limits.Share == 0 {
+		c.Limits.Share = limit.DefaultInterval
 	}
 	if c.Keys.RotateEvery == 0 {
 		c.Keys.RotateEvery = DefaultRotation

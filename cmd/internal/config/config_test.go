@@ -11,6 +11,7 @@ import (
 
 	"github.com/bursar-sts/bursar/cmd/internal/config"
 	"github.com/bursar-sts/bursar/server/admin"
+	"github.com/bursar-sts/bursar/server/limit"
 )
 
 const whole = `
@@ -25,8 +26,10 @@ master_key: env:BURSAR_MASTER_KEY
 admin: {token_file: admin.token, listen: "127.0.0.1:8081"}
 metrics: {listen: ":9090"}
 keys: {rotate_every: 48h}
+trusted_proxies: [10.1.0.0/24, "fd00:2::/64"]
+limits: {address: 200/s, client: off, tenant: 1000/h, secret_failures: 5/m, share: 250ms}
 tenants:
-  acme: {private_cidrs: [10.2.0.0/16, "fd00:1::/32"]}
+  acme: {private_cidrs: [10.2.0.0/16, "fd00:1::/32"], limits: {client: 7/s}}
   globex: {}
 `
 
@@ -50,6 +53,11 @@ func TestEveryFieldIsRead(t *testing.T) {
 		{"admin", c.Admin, config.Admin{TokenFile: "/srv/admin.token", Listen: "127.0.0.1:8081"}},
 		{"metrics", c.Metrics.Listen, ":9090"},
 		{"keys", c.Keys.RotateEvery, 48 * time.Hour},
+		{"limits", c.Limits, config.Limits{Address: limit.Rate{Count: 200, Per: time.Second}, Client: limit.Rate{Off: true},
+			Tenant: limit.Rate{Count: 1000, Per: time.Hour}, SecretFailures: limit.Rate{Count: 5, Per: time.Minute},
+			Share: 250 * time.Millisecond}},
+		{"limits of a tenant", c.Tenants["acme"].Limits,
+			config.TenantLimits{Client: limit.Rate{Count: 7, Per: time.Second}}},
 		{"the number of tenants", len(c.Tenants), 2},
 	}
 	for _, row := range rows {
@@ -60,6 +68,10 @@ func TestEveryFieldIsRead(t *testing.T) {
 	want := []netip.Prefix{netip.MustParsePrefix("10.2.0.0/16"), netip.MustParsePrefix("fd00:1::/32")}
 	if got := c.Tenants["acme"].PrivateCIDRs; !slices.Equal(got, want) {
 		t.Errorf("private_cidrs %v", got)
+	}
+	want = []netip.Prefix{netip.MustParsePrefix("10.1.0.0/24"), netip.MustParsePrefix("fd00:2::/64")}
+	if got := c.TrustedProxies; !slices.Equal(got, want) {
+		t.Errorf("trusted_proxies %v", got)
 	}
 }
 
@@ -77,7 +89,8 @@ func TestWhatIsAbsentHasItsDefault(t *testing.T) {
 		t.Fatal(found)
 	}
 	if c.Store != "bolt:/srv/data/bursar.db" || c.MasterKey.Name != "/srv/master.key" ||
-		c.Keys.RotateEvery != config.DefaultRotation || c.Tenants != nil || c.Metrics.Listen != "" {
+		c.Keys.RotateEvery != config.DefaultRotation || c.Limits != (config.Limits{Share: 100 * time.Millisecond}) ||
+		c.TrustedProxies != nil || c.Tenants != nil || c.Metrics.Listen != "" {
 		t.Errorf("%+v", c)
 	}
 }
@@ -172,6 +185,18 @@ func TestRefusedValues(t *testing.T) {
 		{"a master key without a name", "master_key: 'env:'", "master_key"},
 		{"rotation all the time", "keys: {rotate_every: 1m}", "keys.rotate_every"},
 		{"rotation backwards", "keys: {rotate_every: -1h}", "keys.rotate_every"},
+		{"a rate without a time", "limits: {address: 200}", "limits.address"},
+		{"a rate of a day", "limits: {client: 200/d}", "limits.client"},
+		{"a rate of none", "limits: {tenant: 0/s}", "limits.tenant"},
+		{"a rate of a tenant that is none", "tenants: {acme: {limits: {secret_failures: never}}}",
+			"tenants.acme.limits.secret_failures"},
+		{"sharing that a tenant decides", "tenants: {acme: {limits: {share: 1s}}}", "tenants.acme.limits.share"},
+		{"sharing all the time", "limits: {share: 1ms}", "limits.share"},
+		{"sharing hardly ever", "limits: {share: 1h}", "limits.share"},
+		{"an unknown limit", "limits: {agent: 1/s}", "limits.agent"},
+		{"trusting everybody", "trusted_proxies: [0.0.0.0/0]", "trusted_proxies[0]"},
+		{"a proxy without its range", "trusted_proxies: [10.0.0.1]", "trusted_proxies[0]"},
+		{"a proxy with bits beyond its range", "trusted_proxies: [10.0.0.1/24]", "trusted_proxies[0]"},
 		{"a range that is an address", "tenants: {acme: {private_cidrs: [10.0.0.1]}}", "tenants.acme.private_cidrs[0]"},
 		{"a mapped range", "tenants: {acme: {private_cidrs: ['::ffff:10.0.0.0/104']}}", "tenants.acme.private_cidrs[0]"},
 		{"a list that is none", "tenants: {acme: {private_cidrs: 10.0.0.0/8}}", "tenants.acme.private_cidrs"},

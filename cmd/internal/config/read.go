@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/bursar-sts/bursar/server/limit"
 )
 
 // reader fills a struct from YAML and gathers every mistake on the way.
@@ -135,6 +137,8 @@ func want(v reflect.Value) string {
 		return "an address range such as 10.2.0.0/16"
 	case time.Duration:
 		return "a duration such as 720h"
+	case limit.Rate:
+		return "a rate such as 200/s, 10/m or off"
 	case Source:
 		return "file:PATH, env:NAME or credential:NAME"
 	}

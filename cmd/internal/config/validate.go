@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -45,6 +46,12 @@ func (c *Config) Validate() []Mistake {
 	v.distinct(c)
 	if every := c.Keys.RotateEvery; every != 0 && every < time.Hour {
 		v.add("keys.rotate_every", "must be at least 1h")
+	}
+	for i, prefix := range c.TrustedProxies {
+		v.check(fmt.Sprintf("trusted_proxies[%d]", i), addressRange(prefix, "name the proxies"))
+	}
+	if share := c.Limits.Share; share != 0 && (share < 10*time.Millisecond || share > 10*time.Second) {
+		v.add("limits.share", "must be from 10ms to 10s")
 	}
 	v.tenants(c.Tenants)
 	return v
@@ -90,19 +97,24 @@ func (v *validator) tenants(tenants map[string]Tenant) {
 		path := "tenants." + slug
 		v.check(path, scopes.CheckSlug(slug))
 		for i, prefix := range tenants[slug].PrivateCIDRs {
-			at := fmt.Sprintf("%s.private_cidrs[%d]", path, i)
-			switch {
-			case !prefix.IsValid():
-				v.add(at, "must be an address range such as 10.2.0.0/16")
-			case prefix.Addr().Is4In6():
-				v.add(at, "must be written as an IPv4 range")
-			case prefix.Bits() == 0:
-				v.add(at, "allows every address; name the ranges that the tenant needs")
-			case prefix != prefix.Masked():
-				v.add(at, "has bits beyond its length; did you mean "+prefix.Masked().String()+"?")
-			}
+			v.check(fmt.Sprintf("%s.private_cidrs[%d]", path, i), addressRange(prefix, "name the ranges that the tenant needs"))
 		}
 	}
+}
+
+// addressRange checks a range of addresses; instead says what to do about one that holds all of them.
+func addressRange(prefix netip.Prefix, instead string) error {
+	switch {
+	case !prefix.IsValid():
+		return fmt.Errorf("must be an address range such as 10.2.0.0/16")
+	case prefix.Addr().Is4In6():
+		return fmt.Errorf("must be written as an IPv4 range")
+	case prefix.Bits() == 0:
+		return fmt.Errorf("allows every address; %s", instead)
+	case prefix != prefix.Masked():
+		return fmt.Errorf("has bits beyond its length; did you mean %s?", prefix.Masked())
+	}
+	return nil
 }
 
 // baseURL checks that s is an origin in the one spelling that issuers are compared with (RFC 8414 §3.3 compares them

@@ -175,6 +175,8 @@ func (l *loader) named(r *room, name string) (form, error) {
 		return form{text: "number"}, nil
 	case "Duration":
 		return form{text: "duration"}, nil
+	case "Rate":
+		return form{text: "rate"}, nil
 	case "Source":
 		return form{text: "place of a secret"}, nil
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/bursar-sts/bursar/server/audit"
+	"github.com/bursar-sts/bursar/server/limit"
 )
 
 // newRegistry returns a registry with what a process shows of itself.
@@ -62,4 +63,40 @@ func (c logCollector) Collect(to chan<- prometheus.Metric) {
 	for _, m := range figures(c.stats()) {
 		to <- m
 	}
+}
+
+// limitCollector shows what a limiter counts.
+type limitCollector struct {
+	stats func() limit.Stats
+}
+
+var (
+	limited = prometheus.NewDesc("bursar_limited_total",
+		"Requests refused with 429 by what was asked too often: address, client, tenant, or secret for wrong secrets.",
+		[]string{"kind"}, nil)
+	limitsForgotten = prometheus.NewDesc("bursar_limit_forgotten_total",
+		"Counts that were dropped early because there were too many others; some callers could ask more often.", nil, nil)
+	limitsUnshared = prometheus.NewDesc("bursar_limit_share_failures_total",
+		"Rounds in which the servers could not tell each other what was asked; each kept to its own count.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (c limitCollector) Describe(to chan<- *prometheus.Desc) {
+	to <- limited
+	to <- limitsForgotten
+	to <- limitsUnshared
+}
+
+// Collect implements prometheus.Collector.
+func (c limitCollector) Collect(to chan<- prometheus.Metric) {
+	s := c.stats()
+	count := func(desc *prometheus.Desc, value int64, labels ...string) {
+		to <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(value), labels...)
+	}
+	count(limited, s.Address, "address")
+	count(limited, s.Client, "client")
+	count(limited, s.Tenant, "tenant")
+	count(limited, s.Secret, "secret")
+	count(limitsForgotten, s.Forgotten)
+	count(limitsUnshared, s.Unshared)
 }

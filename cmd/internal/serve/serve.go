@@ -21,6 +21,8 @@ import (
 	"github.com/bursar-sts/bursar/server/exchange"
 	"github.com/bursar-sts/bursar/server/identity"
 	"github.com/bursar-sts/bursar/server/ledger"
+	"github.com/bursar-sts/bursar/server/limit"
+	"github.com/bursar-sts/bursar/server/peer"
 	"github.com/bursar-sts/bursar/server/tenant"
 	"github.com/bursar-sts/bursar/storage"
 	"github.com/prometheus/client_golang/prometheus"
@@ -42,6 +44,7 @@ type Server struct {
 	log       *audit.Log
 	sources   *identity.Sources
 	directory *tenant.Directory
+	limits    *limit.Limiter
 	admin     *admin.Service
 	registry  *prometheus.Registry
 	ports     []*port
@@ -114,14 +117,19 @@ func (s *Server) assemble() {
 	s.registry.MustRegister(logCollector{s.log.Stats})
 	s.sources = identity.NewSources(identity.Config{Deny: func() []netip.AddrPort { return *s.own.Load() }})
 	ceilings := make(map[string][]netip.Prefix, len(s.cfg.Tenants))
+	limits := make(map[string]limit.Rules, len(s.cfg.Tenants))
 	for slug, t := range s.cfg.Tenants {
-		ceilings[slug] = t.PrivateCIDRs
+		ceilings[slug], limits[slug] = t.PrivateCIDRs, t.Limits.Rules()
 	}
+	s.limits = limit.New(limit.Config{Rules: s.cfg.Limits.Rules(), Tenants: limits, Store: s.store,
+		Interval: s.cfg.Limits.Share})
+	s.registry.MustRegister(limitCollector{s.limits.Stats})
 	s.directory = tenant.NewDirectory(tenant.Config{Store: s.store, Master: s.cfg.Secrets.Master, Sources: s.sources,
 		BaseURL: s.cfg.BaseURL, Ceilings: ceilings})
-	exchanger := exchange.New(exchange.Config{Directory: s.directory, Log: s.log, Claims: s.store})
+	exchanger := exchange.New(exchange.Config{Directory: s.directory, Log: s.log, Claims: s.store, Limits: s.limits})
 	s.admin = admin.New(admin.Config{Directory: s.directory, Store: s.store, Log: s.log, Judge: exchanger,
-		PlatformTokenHash: admin.HashToken(s.cfg.Secrets.AdminToken), RotateEvery: s.cfg.Keys.RotateEvery})
+		PlatformTokenHash: admin.HashToken(s.cfg.Secrets.AdminToken), RotateEvery: s.cfg.Keys.RotateEvery,
+		Limits: s.limits})
 	api := adminapi.New(adminapi.Config{Service: s.admin, Version: s.cfg.Version, Logger: s.cfg.Logger})
 	public := server.Config{
 		BaseURL: s.cfg.BaseURL, Directory: s.directory, Admin: api, Exchanger: exchanger,
@@ -131,15 +139,16 @@ func (s *Server) assemble() {
 		},
 		Metrics: s.registry, Logger: s.cfg.Logger,
 	}
+	proxies := peer.Proxies(s.cfg.TrustedProxies)
 	for _, p := range s.ports {
 		switch p.name {
 		case "admin":
-			p.handler, public.Admin = api, nil
+			p.handler, public.Admin = proxies.Believe(api), nil
 		case "metrics":
 			p.handler = promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{})
 		}
 	}
-	s.ports[0].handler = server.New(public)
+	s.ports[0].handler = proxies.Believe(server.New(public))
 }
 
 // lookAround finds out anew what is never dialled for a tenant: the server's listeners, and its store wherever that is
@@ -193,6 +202,9 @@ func (s *Server) close(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, flush)
 		errs = append(errs, s.log.Close(ctx))
 		cancel()
+	}
+	if s.limits != nil {
+		s.limits.Close()
 	}
 	if s.directory != nil {
 		s.directory.Close()
