@@ -30,6 +30,9 @@ type Body struct {
 	Token      struct {
 		JTI string `json:"jti"`
 	} `json:"token"`
+	Request struct {
+		IP string `json:"ip"`
+	} `json:"request"`
 	Subject struct {
 		Issuer string `json:"iss"`
 		JTI    string `json:"jti"`

@@ -44,6 +44,7 @@ type Caller struct {
 	Tenant string
 	ID     string // with Secret: HTTP Basic authentication (RFC 6749 §2.3.1)
 	Secret string
+	From   string // the address that a trusted proxy would say it asks for, if any
 }
 
 // At returns a caller without credentials.
@@ -60,6 +61,9 @@ func (c Caller) Send(ctx context.Context, endpoint string, form url.Values) (*An
 		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if c.From != "" {
+		req.Header.Set("X-Forwarded-For", c.From)
+	}
 	if c.Secret != "" {
 		req.SetBasicAuth(url.QueryEscape(c.ID), url.QueryEscape(c.Secret))
 	}

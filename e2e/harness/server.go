@@ -60,12 +60,34 @@ func Start(t testing.TB, store string) *Server {
 	}
 	metrics := freeAddress(t)
 	s.Metrics = "http://" + metrics + "/metrics"
-	s.extend(t, fmt.Sprintf("metrics: {listen: %q}\ntenants:\n  acme: {private_cidrs: [127.0.0.0/8]}\n"+
+	s.extend(t, fmt.Sprintf(noLimits+"metrics: {listen: %q}\ntenants:\n  acme: {private_cidrs: [127.0.0.0/8]}\n"+
 		"  globex: {private_cidrs: [127.0.0.0/8]}\n  frozen: {private_cidrs: [127.0.0.0/8]}\n", metrics))
 	s.Operator = s.operator(t, filepath.Join(s.Dir, "admin.token"))
 	s.Restart(t)
 	t.Cleanup(func() { s.finish(t) })
 	return s
+}
+
+// noLimits lets a test ask as much as it can, and guess.
+const noLimits = "limits: {address: 1000000/s, client: 1000000/s, tenant: 1000000/s, secret_failures: 1000/s}\n"
+
+// Limit serves with other limits, given as lines of bursar.yaml, in which there may be trusted_proxies too, and with
+// limits of single tenants.
+func (s *Server) Limit(t testing.TB, lines string, tenants map[string]string) {
+	t.Helper()
+	text, err := os.ReadFile(s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := strings.Replace(string(text), noLimits, lines, 1)
+	for slug, limits := range tenants {
+		changed = strings.Replace(changed, slug+": {", slug+": {limits: "+limits+", ", 1)
+	}
+	if err := os.WriteFile(s.config, []byte(changed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.Stop()
+	s.Restart(t)
 }
 
 func freeAddress(t testing.TB) string {
