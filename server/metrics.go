@@ -8,7 +8,7 @@ import (
 )
 
 // metrics counts what the server does. No label holds a tenant, client or token: their number is unbounded, and the log
-// has them.
+// has them. What is counted of a request that is traced leads to its trace, by an exemplar (OpenMetrics 1.0, Exemplars).
 type metrics struct {
 	decisions *prometheus.CounterVec
 	requests  *prometheus.HistogramVec
@@ -30,10 +30,24 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	return m
 }
 
-func (m *metrics) decided(endpoint, outcome string) {
-	m.decisions.WithLabelValues(endpoint, outcome).Inc()
+// decided counts a decision; span is nil if its request is not traced.
+func (m *metrics) decided(endpoint, outcome string, span Span) {
+	c := m.decisions.WithLabelValues(endpoint, outcome)
+	if adder, ok := c.(prometheus.ExemplarAdder); ok && span != nil {
+		adder.AddWithExemplar(1, exemplar(span))
+		return
+	}
+	c.Inc()
 }
 
-func (m *metrics) served(route string, status int, took time.Duration) {
-	m.requests.WithLabelValues(route, strconv.Itoa(status)).Observe(took.Seconds())
+// served observes a request; span is nil if it is not traced.
+func (m *metrics) served(route string, status int, took time.Duration, span Span) {
+	o := m.requests.WithLabelValues(route, strconv.Itoa(status))
+	if observer, ok := o.(prometheus.ExemplarObserver); ok && span != nil {
+		observer.ObserveWithExemplar(took.Seconds(), exemplar(span))
+		return
+	}
+	o.Observe(took.Seconds())
 }
+
+func exemplar(span Span) prometheus.Labels { return prometheus.Labels{"trace_id": span.Trace()} }

@@ -8,11 +8,12 @@ import (
 	"strings"
 )
 
-// wrap gives a route what all of them have: headers, methods, a count, and an answer when the handler panics.
+// wrap gives a route what all of them have: headers, methods, a count, a span, and an answer when the handler panics.
 func (s *Server) wrap(route route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := s.cfg.Now()
 		rec := &recorder{ResponseWriter: w}
+		r, span := s.start(r, &route, began)
 		defer func() {
 			if p := recover(); p != nil {
 				if p == http.ErrAbortHandler {
@@ -24,7 +25,9 @@ func (s *Server) wrap(route route) http.Handler {
 					writeJSON(rec, http.StatusInternalServerError, "no-store", []byte(`{"error":"server_error"}`))
 				}
 			}
-			s.metrics.served(route.name, cmp.Or(rec.status, http.StatusOK), s.cfg.Now().Sub(began))
+			status, now := cmp.Or(rec.status, http.StatusOK), s.cfg.Now()
+			s.metrics.served(route.name, status, now.Sub(began), span)
+			s.ended(r, span, status, now)
 		}()
 		h := rec.Header()
 		h.Set("X-Content-Type-Options", "nosniff")

@@ -16,7 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Config is what the server needs. Every field but Now is required.
+// Config is what the server needs. Every field but Tracer and Now is required.
 type Config struct {
 	BaseURL   string // an origin, without a trailing slash
 	Directory *tenant.Directory
@@ -26,6 +26,7 @@ type Config struct {
 	Ready   func(context.Context) error
 	Metrics prometheus.Registerer
 	Logger  *slog.Logger
+	Tracer  Tracer           // nil traces nothing
 	Now     func() time.Time // default time.Now
 }
 
@@ -45,7 +46,7 @@ func New(cfg Config) *Server {
 	}
 	s := &Server{cfg: cfg, metrics: newMetrics(cfg.Metrics)}
 	s.oauth = oauth.New(oauth.Config{Exchanger: cfg.Exchanger, Slug: slug, Logger: cfg.Logger,
-		Observe: s.metrics.decided, Now: cfg.Now})
+		Trace: s.trace, Observe: s.decided, Now: cfg.Now})
 	s.routes = s.table()
 	s.handler = s.mount()
 	return s

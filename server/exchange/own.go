@@ -22,6 +22,7 @@ type Question struct {
 	Credentials clients.Credentials
 	Token       string
 	IP          netip.Addr
+	Trace       string // W3C trace id, hexadecimal; optional
 }
 
 // Introspect returns the claims of a token that is active and addressed to one of the caller's tools (RFC 7662), and
@@ -169,6 +170,6 @@ func questionEvent(name string, outcome audit.Outcome, reason string, q Question
 	return audit.Event{Name: name, Txn: c.Txn, Agent: token.ClientSubject(c.ClientID), Body: audit.Body{
 		Outcome: outcome, Reason: reason, ClientID: client.ID, Resource: c.Audience,
 		Token:   audit.Token{JTI: c.ID, Expiry: c.Expiry},
-		Request: audit.Request{IP: q.IP},
+		Request: audit.Request{IP: q.IP, Trace: q.Trace},
 	}}
 }

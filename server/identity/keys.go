@@ -218,6 +218,7 @@ func (k *Keys) run(f *flight) {
 	ctx, cancel := context.WithTimeout(k.sources.ctx, k.sources.config.FetchTimeout)
 	defer cancel()
 	f.snap, f.err = k.load(ctx)
+	k.sources.config.Fetched(f.err)
 
 	k.mu.Lock()
 	defer k.mu.Unlock()

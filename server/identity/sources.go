@@ -34,6 +34,8 @@ type Config struct {
 	RefetchFloor time.Duration
 	// FetchTimeout bounds one fetch of keys with everything that belongs to it; 2 seconds.
 	FetchTimeout time.Duration
+	// Fetched is told of each fetch of keys that has ended, and why it failed. It may be called concurrently; nobody.
+	Fetched func(error)
 	// Remember is how long a verified token need not be verified again; 60 seconds.
 	Remember time.Duration
 	// MaxRemembered bounds the tokens that are remembered, in bytes; 16 MiB. One tenant can have a quarter of it.
@@ -43,6 +45,9 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Fetched == nil {
+		c.Fetched = func(error) {}
 	}
 	c.MaxAge = cmp.Or(c.MaxAge, 5*time.Minute)
 	c.MaxStale = cmp.Or(c.MaxStale, time.Hour)

@@ -20,7 +20,7 @@ func (e *Endpoints) Introspect(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case errors.Is(err, clients.ErrNone):
 		// A caller that presents nothing gets 400, one that fails 401 (RFC 9701 §5, RFC 7662 §2.3).
-		e.cfg.Observe("introspect", clients.ReasonNone)
+		e.cfg.Observe(r, "introspect", clients.ReasonNone)
 		writeJSON(w, http.StatusBadRequest, body{
 			Error: table[fault.InvalidClient].code, Description: legible(fault.As(err).Public)})
 		return
@@ -28,11 +28,11 @@ func (e *Endpoints) Introspect(w http.ResponseWriter, r *http.Request) {
 		e.refuse(w, r, "introspect", err)
 		return
 	case claims == nil:
-		e.cfg.Observe("introspect", "inactive")
+		e.cfg.Observe(r, "introspect", "inactive")
 		writeJSON(w, http.StatusOK, inactive{})
 		return
 	}
-	e.cfg.Observe("introspect", "ok")
+	e.cfg.Observe(r, "introspect", "ok")
 	writeActive(w, claims.Marshal())
 }
 

@@ -11,7 +11,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -27,8 +26,10 @@ type Config struct {
 	// Slug returns the tenant that the request's URL names.
 	Slug   func(*http.Request) string
 	Logger *slog.Logger
+	// Trace returns the id of the W3C trace that the request belongs to, in hexadecimal digits, or "".
+	Trace func(*http.Request) string
 	// Observe is told the outcome of each request: the endpoint, and "ok" or the reason of the refusal.
-	Observe func(endpoint, outcome string)
+	Observe func(r *http.Request, endpoint, outcome string)
 	Now     func() time.Time
 }
 
@@ -47,7 +48,7 @@ func New(cfg Config) *Endpoints {
 // refuse answers with an error.
 func (e *Endpoints) refuse(w http.ResponseWriter, r *http.Request, endpoint string, err error) {
 	f := fault.As(err)
-	e.cfg.Observe(endpoint, f.Reason)
+	e.cfg.Observe(r, endpoint, f.Reason)
 	left := errors.Is(r.Context().Err(), context.Canceled) // the caller; that is no failure of ours
 	if !left && (f.Kind == fault.Internal || f.Kind == fault.Unavailable) && e.told.first(f.Error(), e.cfg.Now()) {
 		e.cfg.Logger.ErrorContext(r.Context(), "request failed",
@@ -116,14 +117,6 @@ func (e *Endpoints) question(w http.ResponseWriter, r *http.Request, endpoint st
 		e.reject(w, r, endpoint, err)
 		return exchange.Question{}, false
 	}
-	return exchange.Question{Credentials: credentials, Token: form.Get("token"), IP: peer.Of(r)}, true
-}
-
-// trace returns the trace id of a W3C traceparent header, "" without a valid one.
-func trace(r *http.Request) string {
-	parts := strings.Split(r.Header.Get("Traceparent"), "-")
-	if len(parts) < 4 || len(parts[1]) != 32 || strings.Trim(parts[1], "0123456789abcdef") != "" {
-		return ""
-	}
-	return parts[1]
+	return exchange.Question{Credentials: credentials, Token: form.Get("token"), IP: peer.Of(r),
+		Trace: e.cfg.Trace(r)}, true
 }

@@ -15,7 +15,7 @@ func (e *Endpoints) Revoke(w http.ResponseWriter, r *http.Request) {
 		e.refuse(w, r, "revoke", err)
 		return
 	}
-	e.cfg.Observe("revoke", "ok")
+	e.cfg.Observe(r, "revoke", "ok")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusOK)
 }

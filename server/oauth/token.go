@@ -53,15 +53,15 @@ func (e *Endpoints) Token(w http.ResponseWriter, r *http.Request) {
 	}
 	r, cancel := hurry(r)
 	defer cancel()
-	p := &pending{exchanger: e.cfg.Exchanger, slug: e.cfg.Slug(r), request: readRequest(r, form, credentials)}
+	p := &pending{exchanger: e.cfg.Exchanger, slug: e.cfg.Slug(r), request: e.readRequest(r, form, credentials)}
 	if err := e.exchange(w, r, form, p); err != nil {
 		e.refuse(w, r, "token", err)
 		return
 	}
-	e.cfg.Observe("token", "ok")
+	e.cfg.Observe(r, "token", "ok")
 }
 
-func readRequest(r *http.Request, form url.Values, credentials clients.Credentials) exchange.Request {
+func (e *Endpoints) readRequest(r *http.Request, form url.Values, credentials clients.Credentials) exchange.Request {
 	return exchange.Request{
 		Credentials: credentials, AsItself: form.Get("grant_type") == grantClientCredentials,
 		SubjectToken: form.Get("subject_token"), SubjectTokenType: form.Get("subject_token_type"),
@@ -70,7 +70,7 @@ func readRequest(r *http.Request, form url.Values, credentials clients.Credentia
 		Resources:          form["resource"], Audiences: form["audience"],
 		Scope:                form.Get("scope"),
 		AuthorizationDetails: form.Has("authorization_details"), Proof: len(r.Header.Values("DPoP")) > 0,
-		IP: peer.Of(r), Trace: trace(r),
+		IP: peer.Of(r), Trace: e.cfg.Trace(r),
 	}
 }
 

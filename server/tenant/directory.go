@@ -222,6 +222,9 @@ func (d *Directory) Entry(ctx context.Context, slug string) (Entry, error) {
 	return s.entry, nil
 }
 
+// Knows reports whether slug is a tenant's, as far as this process has found out. It asks nobody.
+func (d *Directory) Knows(slug string) bool { return d.slot(slug) != nil }
+
 // Loaded returns the slugs of the tenants that this process holds in memory.
 func (d *Directory) Loaded() []string {
 	d.mu.RLock()
@@ -233,6 +236,19 @@ func (d *Directory) Loaded() []string {
 		}
 	}
 	return slugs
+}
+
+// Held returns the tenants that this process holds in memory, as it last saw them. It asks nobody.
+func (d *Directory) Held() []*View {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	var held []*View
+	for _, s := range d.slots {
+		if v := s.view.Load(); v != nil {
+			held = append(held, v)
+		}
+	}
+	return held
 }
 
 // Forget drops from memory what nobody has asked for since the given time. It is read again when somebody does.

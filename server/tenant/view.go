@@ -99,6 +99,10 @@ func (d *Directory) reread(ctx context.Context, s *slot) (*View, error) {
 	return v, nil
 }
 
+// Readable reports whether the tenant's configuration can be used. If it cannot, nothing but rows, origin and cutoffs
+// may be.
+func (v *View) Readable() bool { return v.broken == nil }
+
 // usable refuses a configuration that cannot be used: it allows nothing.
 func (v *View) usable() (*View, error) {
 	if v.broken != nil {
