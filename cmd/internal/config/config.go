@@ -55,6 +55,8 @@ type Config struct {
 	Admin Admin `yaml:"admin"`
 	// Where metrics are served.
 	Metrics Metrics `yaml:"metrics"`
+	// Which requests are traced, and where their traces go. Absent: none are.
+	Traces Traces `yaml:"traces"`
 	// How signing keys live.
 	Keys Keys `yaml:"keys"`
 	// The proxies in front of the server whose word is taken for whom they ask, such as `10.1.0.0/24`: the caller's
@@ -91,6 +93,20 @@ type Metrics struct {
 	// The address, host:port, on which `/metrics` is served, over plain HTTP and to everybody who reaches it. Absent:
 	// there are no metrics.
 	Listen string `yaml:"listen"`
+}
+
+// Traces is the export of OpenTelemetry traces.
+type Traces struct {
+	// The collector, which takes OTLP over HTTP at this URL and `/v1/traces`: https, or http on loopback. Required.
+	OTLP string `yaml:"otlp"`
+	// The share of requests that are traced, above 0 and at most 1. Required. Chance alone picks them; a caller cannot
+	// ask for it.
+	Sample float64 `yaml:"sample"`
+	// Headers that the collector wants, each with the place of its value, as for `master_key`:
+	// `{authorization: "file:otlp.auth"}`.
+	Headers map[string]Source `yaml:"headers"`
+	// The file of the authorities by which the collector's certificate is trusted, PEM. Absent: the system's.
+	CA string `yaml:"ca"`
 }
 
 // Keys is how signing keys live.
@@ -187,12 +203,18 @@ func Parse(data []byte, dir string) (*Config, []Mistake) {
 
 // resolve makes paths absolute and fills defaults.
 func (c *Config) resolve(dir string) {
-	for _, path := range []*string{&c.TLS.Cert, &c.TLS.Key, &c.Admin.TokenFile} {
+	for _, path := range []*string{&c.TLS.Cert, &c.TLS.Key, &c.Admin.TokenFile, &c.Traces.CA} {
 		*path = under(dir, *path)
 	}
 	for _, source := range []*Source{&c.MasterKey, &c.StorePassword} {
 		if source.Kind == SourceFile {
 			source.Name = under(dir, source.Name)
+		}
+	}
+	for name, source := range c.Traces.Headers {
+		if source.Kind == SourceFile {
+			source.Name = under(dir, source.Name)
+			c.Traces.Headers[name] = source
 		}
 	}
 	if path, ok := strings.CutPrefix(c.Store, "bolt:"); ok {

@@ -25,6 +25,7 @@ replicate_issuance: true
 master_key: env:BURSAR_MASTER_KEY
 admin: {token_file: admin.token, listen: "127.0.0.1:8081"}
 metrics: {listen: ":9090"}
+traces: {otlp: "https://otel.example/otlp", sample: 0.05, headers: {authorization: "file:otlp.auth"}, ca: ca.pem}
 keys: {rotate_every: 48h}
 trusted_proxies: [10.1.0.0/24, "fd00:2::/64"]
 limits: {address: 200/s, client: off, tenant: 1000/h, secret_failures: 5/m, share: 250ms}
@@ -52,6 +53,11 @@ func TestEveryFieldIsRead(t *testing.T) {
 		{"master_key", c.MasterKey, config.Source{Kind: "env", Name: "BURSAR_MASTER_KEY"}},
 		{"admin", c.Admin, config.Admin{TokenFile: "/srv/admin.token", Listen: "127.0.0.1:8081"}},
 		{"metrics", c.Metrics.Listen, ":9090"},
+		{"traces.otlp", c.Traces.OTLP, "https://otel.example/otlp"},
+		{"traces.sample", c.Traces.Sample, 0.05},
+		{"traces.headers are relative to the file", c.Traces.Headers["authorization"],
+			config.Source{Kind: "file", Name: "/srv/otlp.auth"}},
+		{"traces.ca is relative to the file", c.Traces.CA, "/srv/ca.pem"},
 		{"keys", c.Keys.RotateEvery, 48 * time.Hour},
 		{"limits", c.Limits, config.Limits{Address: limit.Rate{Count: 200, Per: time.Second}, Client: limit.Rate{Off: true},
 			Tenant: limit.Rate{Count: 1000, Per: time.Hour}, SecretFailures: limit.Rate{Count: 5, Per: time.Minute},
@@ -105,6 +111,7 @@ master_key: master.key
 admin:
   token_fil: x
 metrics: 9090
+traces: {sample: much, headers: {Host: "env:X", "x y": "env:Y"}}
 keys: {rotate_every: 720}
 keys: {rotate_every: 1h}
 volatile_store: yes
@@ -125,15 +132,19 @@ tenants:
 		"admin.token_file: is required; bursar init makes one (line 7)",
 		"admin.token_fil: is not a known field (line 8)",
 		"metrics: must be a mapping (line 9)",
-		"keys.rotate_every: must be a duration such as 720h (line 10)",
-		"keys: is given twice (line 11)",
-		"volatile_store: must be accept, or absent (line 12)",
-		"replicate_issuance: must be true or false (line 13)",
-		"tenants.Acme: may hold only a-z, 0-9 and inner hyphens (line 15)",
-		"tenants.Acme.private_cidrs[0]: has bits beyond its length; did you mean 10.2.0.0/16? (line 15)",
-		"tenants.globex.private_cidrs[1]: must be an address range such as 10.2.0.0/16 (line 16)",
-		"tenants.globex.private_cidrs[2]: allows every address; name the ranges that the tenant needs (line 16)",
-		"tenants.initech: must be a mapping (line 17)",
+		"traces.sample: must be a number such as 0.05 (line 10)",
+		"traces.otlp: is required; it is the collector's URL, such as http://127.0.0.1:4318 (line 10)",
+		"traces.headers.Host: is not the name of a header that an exporter may set (line 10)",
+		"traces.headers.x y: is not the name of a header that an exporter may set (line 10)",
+		"keys.rotate_every: must be a duration such as 720h (line 11)",
+		"keys: is given twice (line 12)",
+		"volatile_store: must be accept, or absent (line 13)",
+		"replicate_issuance: must be true or false (line 14)",
+		"tenants.Acme: may hold only a-z, 0-9 and inner hyphens (line 16)",
+		"tenants.Acme.private_cidrs[0]: has bits beyond its length; did you mean 10.2.0.0/16? (line 16)",
+		"tenants.globex.private_cidrs[1]: must be an address range such as 10.2.0.0/16 (line 17)",
+		"tenants.globex.private_cidrs[2]: allows every address; name the ranges that the tenant needs (line 17)",
+		"tenants.initech: must be a mapping (line 18)",
 	}
 	_, found := config.Parse([]byte(text), "/srv")
 	for i := range max(len(want), len(found)) {
@@ -159,6 +170,13 @@ func TestRefusedValues(t *testing.T) {
 		{"a base URL with port zero", "base_url: https://sts.example:0", "base_url"},
 		{"a base URL with an empty port", "base_url: 'https://sts.example:'", "base_url"},
 		{"a base URL with leading zeros", "base_url: https://sts.example:08443", "base_url"},
+		{"traces without a collector", "traces: {sample: 0.05}", "traces.otlp"},
+		{"traces over plain http", `traces: {otlp: "http://otel.example:4318", sample: 0.05}`, "traces.otlp"},
+		{"traces with a password in the URL", `traces: {otlp: "https://a:b@otel.example", sample: 1}`, "traces.otlp"},
+		{"traces of no request", `traces: {otlp: "http://127.0.0.1:4318", sample: 0}`, "traces.sample"},
+		{"traces of no stated share", `traces: {otlp: "http://127.0.0.1:4318"}`, "traces.sample"},
+		{"traces of more than all", `traces: {otlp: "http://127.0.0.1:4318", sample: 5}`, "traces.sample"},
+		{"traces of a share that is no number", `traces: {otlp: "http://127.0.0.1:4318", sample: .nan}`, "traces.sample"},
 		{"a base URL in capitals", "base_url: https://STS.example", "base_url"},
 		{"a base URL of plain http", "base_url: http://sts.example", "base_url"},
 		{"a base URL of plain http to a name like loopback", "base_url: http://127.0.0.1.sts.example", "base_url"},
@@ -394,5 +412,29 @@ func TestSecretsComeFromWhereTheyAreNamed(t *testing.T) {
 		if _, found := c.Secrets(); len(found) != 2 || found[1].Path != "admin.token_file" {
 			t.Errorf("%s is taken for a platform token: %v", token, found)
 		}
+	}
+}
+
+func TestWhatTheCollectorWantsIsRead(t *testing.T) {
+	dir := t.TempDir()
+	path, err := config.Init(dir, config.Initial{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TEST_OTLP", "Basic abc\n")
+	c.Traces.Headers = map[string]config.Source{"authorization": {Kind: "env", Name: "TEST_OTLP"}}
+	s, found := c.Secrets()
+	if len(found) > 0 || s.TraceHeaders["authorization"] != "Basic abc" || s.TraceRoots != nil {
+		t.Errorf("headers %v, roots %v, %v", s.TraceHeaders, s.TraceRoots, found)
+	}
+	t.Setenv("TEST_OTLP", "Basic abc\r\nx-more: y")
+	c.Traces.CA = filepath.Join(dir, "master.key")
+	if _, found := c.Secrets(); len(found) != 2 || found[0].Path != "traces.headers.authorization" ||
+		found[1].Path != "traces.ca" {
+		t.Errorf("two lines, and authorities that are none: %v", found)
 	}
 }

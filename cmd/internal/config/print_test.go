@@ -14,7 +14,8 @@ import (
 // Whatever prints secrets, what is inside does not come out.
 func TestSecretsDoNotPrint(t *testing.T) {
 	const canary = "canary-of-the-test"
-	s := config.Secrets{AdminToken: canary, StoreURL: "redis://:" + canary + "@127.0.0.1"}
+	s := config.Secrets{AdminToken: canary, StoreURL: "redis://:" + canary + "@127.0.0.1",
+		TraceHeaders: map[string]string{"authorization": canary}}
 	var log bytes.Buffer
 	slog.New(slog.NewJSONHandler(&log, nil)).Info("m", "s", s, "p", &s, "inside", struct{ S any }{s})
 	slog.New(slog.NewTextHandler(&log, nil)).Info("m", "s", s, "p", &s)

@@ -149,6 +149,8 @@ func want(v reflect.Value) string {
 		return "a list"
 	case reflect.Bool:
 		return "true or false"
+	case reflect.Float64:
+		return "a number such as 0.05"
 	}
 	return "a text"
 }

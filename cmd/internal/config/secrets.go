@@ -2,14 +2,18 @@ package config
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/bursar-sts/bursar/server/admin"
 	"github.com/bursar-sts/bursar/server/keys"
@@ -111,6 +115,10 @@ type Secrets struct {
 	StoreURL string `json:"-"`
 	// Certificate is that of TLS; nil without TLS.
 	Certificate *tls.Certificate `json:"-"`
+	// TraceHeaders are Traces.Headers with their values.
+	TraceHeaders map[string]string `json:"-"`
+	// TraceRoots are whom the collector's certificate is trusted by; nil for the system's.
+	TraceRoots *x509.CertPool `json:"-"`
 }
 
 const redacted = "[secrets]"
@@ -143,10 +151,34 @@ func (c *Config) Secrets() (*Secrets, []Mistake) {
 		s.Certificate, err = c.TLS.Load()
 		v.check("tls", err)
 	}
+	s.TraceHeaders, s.TraceRoots = v.readTraces(c.Traces)
 	if len(v) > 0 {
 		return nil, v
 	}
 	return s, nil
+}
+
+// readTraces reads what is needed to reach the collector.
+func (v *validator) readTraces(t Traces) (headers map[string]string, roots *x509.CertPool) {
+	headers = make(map[string]string, len(t.Headers))
+	for _, name := range slices.Sorted(maps.Keys(t.Headers)) {
+		data, err := t.Headers[name].read()
+		value := strings.TrimRight(string(data), "\r\n")
+		if err == nil && (value == "" || strings.ContainsFunc(value, unicode.IsControl)) {
+			err = errors.New("does not hold the value of a header: one line of text")
+		}
+		v.check("traces.headers."+name, err)
+		headers[name] = value
+	}
+	if t.CA != "" {
+		data, err := os.ReadFile(t.CA)
+		roots = x509.NewCertPool()
+		if err == nil && !roots.AppendCertsFromPEM(data) {
+			err = fmt.Errorf("%s holds no certificate in PEM", t.CA)
+		}
+		v.check("traces.ca", err)
+	}
+	return headers, roots
 }
 
 // Load reads the certificate and its key.

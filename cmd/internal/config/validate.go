@@ -43,6 +43,7 @@ func (c *Config) Validate() []Mistake {
 		_, err := hostPort(c.Metrics.Listen)
 		v.check("metrics.listen", err)
 	}
+	v.traces(c.Traces)
 	v.distinct(c)
 	if every := c.Keys.RotateEvery; every != 0 && every < time.Hour {
 		v.add("keys.rotate_every", "must be at least 1h")
@@ -74,6 +75,33 @@ func (v *validator) tls(t TLS) {
 	if t.Key == "" && t.Cert != "" {
 		v.add("tls.key", "is required beside tls.cert")
 	}
+}
+
+func (v *validator) traces(t Traces) {
+	if t.OTLP == "" && t.Sample == 0 && t.Headers == nil && t.CA == "" {
+		return
+	}
+	if t.OTLP == "" {
+		v.add("traces.otlp", "is required; it is the collector's URL, such as http://127.0.0.1:4318")
+	} else {
+		v.check("traces.otlp", scopes.CheckURL(t.OTLP, scopes.WithPath))
+	}
+	if !(t.Sample > 0 && t.Sample <= 1) {
+		v.add("traces.sample", "must be above 0 and at most 1, such as 0.05; without traces, leave out all of them")
+	}
+	for _, name := range slices.Sorted(maps.Keys(t.Headers)) {
+		if !isHeader(name) {
+			v.add("traces.headers."+name, "is not the name of a header that an exporter may set")
+		}
+	}
+}
+
+// isHeader reports whether name can stand for a header (RFC 9110 §5.1) that is not the exporter's own.
+func isHeader(name string) bool {
+	const letters = "abcdefghijklmnopqrstuvwxyz0123456789-_"
+	low := strings.ToLower(name)
+	return low != "" && strings.Trim(low, letters) == "" && !strings.HasPrefix(low, "content-") &&
+		!slices.Contains([]string{"host", "user-agent", "connection", "transfer-encoding"}, low)
 }
 
 // distinct reports listeners on one address. Port 0 is a free port, never the same twice.

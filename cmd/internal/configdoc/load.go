@@ -171,7 +171,7 @@ func (l *loader) named(r *room, name string) (form, error) {
 		return form{text: "text"}, nil
 	case "bool":
 		return form{text: "true or false"}, nil
-	case "int", "int64":
+	case "int", "int64", "float64":
 		return form{text: "number"}, nil
 	case "Duration":
 		return form{text: "duration"}, nil
