@@ -62,6 +62,7 @@ var rooms = map[string]string{
 	"cmd/internal/config":    "scopes server/admin server/keys server/limit",
 	"cmd/internal/configdoc": "",
 	"cmd/internal/serve":     "*",
+	"cmd/internal/telemetry": "server",
 	// the house seen from the street
 	"e2e":         "clients/operator clients/token",
 	"e2e/harness": "clients/operator storage/storagetest",
@@ -78,6 +79,7 @@ var heavy = map[string]string{
 	"github.com/coreos/go-oidc": "server/identity",
 	"cel.dev/":                  "scopes/policy",
 	"github.com/spf13/cobra":    "cmd/bursar",
+	"go.opentelemetry.io/":      "cmd/internal/telemetry",
 }
 
 // noHTTP are the rooms that must not know net/http: what they decide does not depend on how it is asked.

@@ -41,6 +41,13 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return c.current, nil
 }
 
+// expiry returns when the certificate that is served expires.
+func (c *certificate) expiry() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.current.Leaf.NotAfter // tls.X509KeyPair parses it
+}
+
 func (c *certificate) renew() {
 	written := newest(c.files)
 	if written.Equal(c.written) {

@@ -24,6 +24,23 @@ func newRegistry(version string) *prometheus.Registry {
 	return r
 }
 
+// fetches returns what counts the fetches of trusted issuers' keys.
+func fetches(r prometheus.Registerer) func(error) {
+	all := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "bursar_issuer_fetches_total",
+		Help: "Fetches of the keys of trusted issuers and of clients, by outcome: ok or failed.",
+	}, []string{"outcome"})
+	r.MustRegister(all)
+	ok, failed := all.WithLabelValues("ok"), all.WithLabelValues("failed")
+	return func(err error) {
+		if err != nil {
+			failed.Inc()
+			return
+		}
+		ok.Inc()
+	}
+}
+
 // logCollector shows what a log counts. It has no label: the tenants of a server are without bound.
 type logCollector struct {
 	stats func() audit.Stats

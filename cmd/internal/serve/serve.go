@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/bursar-sts/bursar/cmd/internal/config"
+	"github.com/bursar-sts/bursar/cmd/internal/telemetry"
 	"github.com/bursar-sts/bursar/server"
 	"github.com/bursar-sts/bursar/server/admin"
 	"github.com/bursar-sts/bursar/server/adminapi"
@@ -47,6 +48,8 @@ type Server struct {
 	limits    *limit.Limiter
 	admin     *admin.Service
 	registry  *prometheus.Registry
+	tracer    *telemetry.Tracer  // nil traces nothing
+	unkept    prometheus.Counter // rounds of maintenance in which a key could not be looked after
 	ports     []*port
 	failed    chan error
 	own       atomic.Pointer[[]netip.AddrPort] // what is never dialled for a tenant
@@ -67,11 +70,15 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 			err = errors.Join(err, s.close(context.WithoutCancel(ctx)))
 		}
 	}()
-	s.store, err = storage.Open(ctx, storage.Config{URL: cfg.Secrets.StoreURL,
+	if err := s.trace(); err != nil {
+		return nil, err
+	}
+	store, err := storage.Open(ctx, storage.Config{URL: cfg.Secrets.StoreURL,
 		AcceptVolatile: cfg.VolatileStore == "accept", ReplicateAppends: cfg.ReplicateIssuance})
 	if err != nil {
 		return nil, err
 	}
+	s.store = newTimedStore(store, s.registry)
 	cfg.Logger.InfoContext(ctx, "store opened", "durability", s.store.Durability())
 	if err := s.listen(); err != nil {
 		return nil, err
@@ -89,6 +96,28 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	return s, nil
 }
 
+// trace begins to trace, if that is configured. Lines of the server's log then name the trace that they belong to.
+func (s *Server) trace() (err error) {
+	t := s.cfg.Traces
+	if t.OTLP == "" {
+		return nil
+	}
+	s.tracer, err = telemetry.New(telemetry.Config{Endpoint: t.OTLP, Headers: s.cfg.Secrets.TraceHeaders,
+		RootCAs: s.cfg.Secrets.TraceRoots, Sample: t.Sample, Version: s.cfg.Version, Node: node(), Logger: s.cfg.Logger})
+	if err != nil {
+		return err
+	}
+	s.registry.MustRegister(spanCollector{s.tracer.Stats})
+	s.cfg.Logger = slog.New(telemetry.Handler(s.cfg.Logger.Handler()))
+	return nil
+}
+
+// node is the name of this process, for records and traces; informative only, and empty if there is none.
+func node() string {
+	name, _ := os.Hostname()
+	return name
+}
+
 // listen opens the sockets before anything is assembled, because the dial guard must know their addresses.
 func (s *Server) listen() error {
 	for _, l := range []struct {
@@ -104,6 +133,9 @@ func (s *Server) listen() error {
 		}
 		if first := s.cfg.Secrets.Certificate; first != nil && !l.plain {
 			p.certificate = newCertificate(s.cfg.TLS, first, s.cfg.Logger, time.Now)
+			if len(s.ports) == 0 { // each listener has the same
+				showExpiry(s.registry, p.certificate)
+			}
 		}
 		s.ports = append(s.ports, p)
 	}
@@ -112,10 +144,10 @@ func (s *Server) listen() error {
 
 // assemble builds the handlers of the open ports.
 func (s *Server) assemble() {
-	node, _ := os.Hostname() // informative only; without one the records carry none
-	s.log = audit.New(audit.Config{Store: s.store, Node: node, Logger: s.cfg.Logger})
+	s.log = audit.New(audit.Config{Store: s.store, Node: node(), Logger: s.cfg.Logger})
 	s.registry.MustRegister(logCollector{s.log.Stats})
-	s.sources = identity.NewSources(identity.Config{Deny: func() []netip.AddrPort { return *s.own.Load() }})
+	s.sources = identity.NewSources(identity.Config{Deny: func() []netip.AddrPort { return *s.own.Load() },
+		Fetched: fetches(s.registry)})
 	ceilings := make(map[string][]netip.Prefix, len(s.cfg.Tenants))
 	limits := make(map[string]limit.Rules, len(s.cfg.Tenants))
 	for slug, t := range s.cfg.Tenants {
@@ -126,6 +158,10 @@ func (s *Server) assemble() {
 	s.registry.MustRegister(limitCollector{s.limits.Stats})
 	s.directory = tenant.NewDirectory(tenant.Config{Store: s.store, Master: s.cfg.Secrets.Master, Sources: s.sources,
 		BaseURL: s.cfg.BaseURL, Ceilings: ceilings})
+	s.registry.MustRegister(tenantCollector{s.directory.Held, s.cfg.Keys.RotateEvery, s.directory.Now})
+	s.unkept = prometheus.NewCounter(prometheus.CounterOpts{Name: "bursar_key_maintenance_failures_total",
+		Help: "Rounds of maintenance in which the keys of some tenant could not be looked after."})
+	s.registry.MustRegister(s.unkept)
 	exchanger := exchange.New(exchange.Config{Directory: s.directory, Log: s.log, Claims: s.store, Limits: s.limits})
 	s.admin = admin.New(admin.Config{Directory: s.directory, Store: s.store, Log: s.log, Judge: exchanger,
 		PlatformTokenHash: admin.HashToken(s.cfg.Secrets.AdminToken), RotateEvery: s.cfg.Keys.RotateEvery,
@@ -140,12 +176,15 @@ func (s *Server) assemble() {
 		Metrics: s.registry, Logger: s.cfg.Logger,
 	}
 	proxies := peer.Proxies(s.cfg.TrustedProxies)
+	if s.tracer != nil { // a nil *telemetry.Tracer in a server.Tracer would not be nil
+		public.Tracer = s.tracer
+	}
 	for _, p := range s.ports {
 		switch p.name {
 		case "admin":
 			p.handler, public.Admin = proxies.Believe(api), nil
 		case "metrics":
-			p.handler = promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{})
+			p.handler = promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
 		}
 	}
 	s.ports[0].handler = proxies.Believe(server.New(public))
@@ -176,6 +215,7 @@ func (s *Server) Run(ctx context.Context) error {
 			return errors.Join(err, s.close(context.WithoutCancel(ctx)))
 		case <-ticker.C:
 			if err := s.admin.Maintain(ctx); err != nil {
+				s.unkept.Inc()
 				s.cfg.Logger.WarnContext(ctx, "maintain keys", "error", err)
 			}
 			if err := s.lookAround(ctx); err != nil {
@@ -186,10 +226,12 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 }
 
-// Bounds of the end: what requests under way may take to finish, and then what the log may take to record them.
+// Bounds of the end: what requests under way may take to finish, then what the log may take to record them, and what
+// the last traces may take to be sent.
 const (
-	drain = 10 * time.Second
-	flush = 5 * time.Second
+	drain    = 10 * time.Second
+	flush    = 5 * time.Second
+	farewell = 3 * time.Second
 )
 
 // close ends everything that was opened: first who asks, then what they ask for.
@@ -206,6 +248,7 @@ func (s *Server) close(ctx context.Context) error {
 	if s.limits != nil {
 		s.limits.Close()
 	}
+	s.endTraces(ctx)
 	if s.directory != nil {
 		s.directory.Close()
 		s.sources.Close()
@@ -214,6 +257,18 @@ func (s *Server) close(ctx context.Context) error {
 		errs = append(errs, s.store.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// endTraces sends what is left of the traces. That a collector is away is no failure of ours.
+func (s *Server) endTraces(ctx context.Context) {
+	if s.tracer == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, farewell)
+	defer cancel()
+	if err := s.tracer.Close(ctx); err != nil {
+		s.cfg.Logger.WarnContext(ctx, "end of traces", "error", err)
+	}
 }
 
 // drain closes all ports and lets the requests under way finish.
