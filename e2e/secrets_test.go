@@ -17,9 +17,10 @@ import (
 )
 
 // TestNothingSecretIsWrittenDown (T-61): everything secret that takes part in a busy day is looked for afterwards in
-// everything that is written down: what the server prints, its log, its metrics and its data.
+// everything that is written down: what the server prints, its log, its metrics, its traces and its data.
 func TestNothingSecretIsWrittenDown(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
+		collector := traced(t, w.Server)
 		secrets := w.busyDay(t)
 		places := map[string][]byte{
 			"the metrics": []byte(harness.Get(t, w.Metrics).Body),
@@ -31,6 +32,10 @@ func TestNothingSecretIsWrittenDown(t *testing.T) {
 			}),
 		}
 		w.Stop()
+		places["the traces"] = collector.received()
+		if len(collector.all()) < 100 {
+			t.Errorf("only %d spans of a busy day", len(collector.all()))
+		}
 		for _, dir := range w.folders() {
 			collect(t, dir, places)
 		}

@@ -159,6 +159,14 @@ func (s *Server) Restart(t testing.TB) {
 	})
 }
 
+// Reconfigure stops the server, adds to its configuration, and serves again.
+func (s *Server) Reconfigure(t testing.TB, more string) {
+	t.Helper()
+	s.Stop()
+	s.extend(t, more)
+	s.Restart(t)
+}
+
 // Kill ends the server as kill -9 does.
 func (s *Server) Kill() {
 	s.process.end(syscall.SIGKILL)

@@ -35,7 +35,7 @@ type Log interface {
 	Refuse(o audit.Origin, reason string, ip netip.Addr)
 }
 
-// Config is what an Exchanger needs; every field but the last two is required. Its time is the directory's, which all
+// Config is what an Exchanger needs; every field but the last three is required. Its time is the directory's, which all
 // processes share.
 type Config struct {
 	Directory *tenant.Directory
@@ -45,6 +45,8 @@ type Config struct {
 	Limits *limit.Limiter
 	// Watch is told of every attempt when it has ended, with the context of the call that ended it. It must not block.
 	Watch func(context.Context, Decided)
+	// Watches reports whether Watch is to be told of the attempt that begins with a context; nil: of every one.
+	Watches func(context.Context) bool
 }
 
 // Exchanger decides requests for tokens, and later questions about them. It is safe for concurrent use.
@@ -81,6 +83,7 @@ type Attempt struct {
 	reused  map[string]bool // by hash, whether a token had been seen before this attempt
 	step    string          // the one that it is at
 	steps   []Step          // with their times; kept only for Watch
+	watches bool            // Watch is to be told
 }
 
 // maxTurns bounds how often a decision is made again because the tenant changed meanwhile.
@@ -97,6 +100,7 @@ func (x *Exchanger) Begin(ctx context.Context, slug string, r Request) (*Attempt
 	a := &Attempt{x: x, req: r, view: view, id: ledger.NewID(now), run: ledger.NewID(now),
 		used: map[string]bool{}, reused: map[string]bool{}}
 	a.txn = a.run
+	a.watches = x.Watch != nil && (x.Watches == nil || x.Watches(ctx))
 	err = a.identify(ctx)
 	if limited := x.admitClient(view, a.caller.client, r.IP); limited != nil {
 		return a, a.watch(ctx, limited)

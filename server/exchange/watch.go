@@ -40,11 +40,14 @@ type Decided struct {
 // at begins a step, and ends the one before it. Times are kept only if somebody watches.
 func (a *Attempt) at(step string) {
 	a.step = step
-	if a.x.Watch == nil {
+	if !a.watches {
 		return
 	}
 	now := time.Now()
 	a.ended(now)
+	if a.steps == nil {
+		a.steps = make([]Step, 0, 8) // those of an attempt that is decided once
+	}
 	a.steps = append(a.steps, Step{Name: step, Began: now})
 }
 
@@ -64,7 +67,7 @@ func (a *Attempt) watch(ctx context.Context, err error) error {
 
 // watched tells whoever watches how the attempt ended: well if err is nil.
 func (a *Attempt) watched(ctx context.Context, err error) {
-	if a.x.Watch == nil {
+	if !a.watches {
 		return
 	}
 	a.ended(time.Now())

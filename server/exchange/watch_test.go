@@ -10,12 +10,20 @@ import (
 	"github.com/bursar-sts/bursar/server/servertest"
 )
 
+// unwatched marks the context of an attempt that is not watched.
+type unwatched struct{}
+
 // TestWatchIsToldOfEveryAttempt: once, with its steps up to where it ended.
 func TestWatchIsToldOfEveryAttempt(t *testing.T) {
 	w := newWorld(t, servertest.Options{})
 	var seen []exchange.Decided
 	x := exchange.New(exchange.Config{Directory: w.Directory, Log: w.Log, Claims: w.Store,
-		Watch: func(_ context.Context, d exchange.Decided) { seen = append(seen, d) }})
+		Watch:   func(_ context.Context, d exchange.Decided) { seen = append(seen, d) },
+		Watches: func(ctx context.Context) bool { return ctx.Value(unwatched{}) == nil }})
+	alone := context.WithValue(t.Context(), unwatched{}, true)
+	if _, err := run(alone, x, "acme", self(w.Workload("ap-bot"))); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := run(t.Context(), x, "acme", self(w.Workload("ap-bot"))); err != nil {
 		t.Fatal(err)
 	}

@@ -49,6 +49,9 @@ func TestCertificateIsRenewed(t *testing.T) {
 	now := time.Now()
 	var logged bytes.Buffer
 	c := newCertificate(files, first, slog.New(slog.NewTextHandler(&logged, nil)), func() time.Time { return now })
+	if got := time.Until(c.expiry()).Round(time.Hour); got != time.Hour {
+		t.Errorf("the certificate expires in %s", got)
+	}
 	serial := func() int64 {
 		served, err := c.get(nil)
 		if err != nil {

@@ -41,6 +41,16 @@ func fetches(r prometheus.Registerer) func(error) {
 	}
 }
 
+// newUnkept returns what counts the rounds of maintenance in which not all keys could be looked after.
+func newUnkept(r prometheus.Registerer) prometheus.Counter {
+	c := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "bursar_key_maintenance_failures_total",
+		Help: "Rounds of maintenance in which the signing keys of some tenant could not be looked after.",
+	})
+	r.MustRegister(c)
+	return c
+}
+
 // logCollector shows what a log counts. It has no label: the tenants of a server are without bound.
 type logCollector struct {
 	stats func() audit.Stats

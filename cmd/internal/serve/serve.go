@@ -159,10 +159,13 @@ func (s *Server) assemble() {
 	s.directory = tenant.NewDirectory(tenant.Config{Store: s.store, Master: s.cfg.Secrets.Master, Sources: s.sources,
 		BaseURL: s.cfg.BaseURL, Ceilings: ceilings})
 	s.registry.MustRegister(tenantCollector{s.directory.Held, s.cfg.Keys.RotateEvery, s.directory.Now})
-	s.unkept = prometheus.NewCounter(prometheus.CounterOpts{Name: "bursar_key_maintenance_failures_total",
-		Help: "Rounds of maintenance in which the keys of some tenant could not be looked after."})
-	s.registry.MustRegister(s.unkept)
-	exchanger := exchange.New(exchange.Config{Directory: s.directory, Log: s.log, Claims: s.store, Limits: s.limits})
+	s.unkept = newUnkept(s.registry)
+	deciding := exchange.Config{Directory: s.directory, Log: s.log, Claims: s.store, Limits: s.limits}
+	var tracer server.Tracer // without one; a nil *telemetry.Tracer in it would be one
+	if s.tracer != nil {
+		tracer, deciding.Watch, deciding.Watches = s.tracer, s.tracer.Decided, s.tracer.Watches
+	}
+	exchanger := exchange.New(deciding)
 	s.admin = admin.New(admin.Config{Directory: s.directory, Store: s.store, Log: s.log, Judge: exchanger,
 		PlatformTokenHash: admin.HashToken(s.cfg.Secrets.AdminToken), RotateEvery: s.cfg.Keys.RotateEvery,
 		Limits: s.limits})
@@ -173,12 +176,9 @@ func (s *Server) assemble() {
 			_, err := s.store.Position(ctx, ledger.Platform)
 			return err
 		},
-		Metrics: s.registry, Logger: s.cfg.Logger,
+		Metrics: s.registry, Logger: s.cfg.Logger, Tracer: tracer,
 	}
 	proxies := peer.Proxies(s.cfg.TrustedProxies)
-	if s.tracer != nil { // a nil *telemetry.Tracer in a server.Tracer would not be nil
-		public.Tracer = s.tracer
-	}
 	for _, p := range s.ports {
 		switch p.name {
 		case "admin":
