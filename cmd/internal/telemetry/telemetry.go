@@ -63,6 +63,7 @@ func New(cfg Config) (*Tracer, error) {
 	provider := sdk.NewTracerProvider(
 		sdk.WithSpanProcessor(q),
 		sdk.WithSampler(sdk.AlwaysSample()), // of those that Start lets through
+		sdk.WithRawSpanLimits(sdk.SpanLimits{AttributeCountLimit: 16, AttributeValueLengthLimit: 256}),
 		sdk.WithResource(resource.NewSchemaless(
 			attribute.String("service.name", "bursar"),
 			attribute.String("service.version", cfg.Version),

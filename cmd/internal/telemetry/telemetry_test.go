@@ -221,12 +221,16 @@ func TestTheEnvironmentDoesNotMoveTraces(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", elsewhere.url)
 	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-more=1")
 	t.Setenv("OTEL_TRACES_SAMPLER", "always_off")
+	t.Setenv("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "1")
 	c := newCollector(t, nil)
 	tracer := newTracer(t, telemetry.Config{Endpoint: c.url, Sample: 1})
 	request(t, tracer, begun)
 	closeIt(t, tracer, time.Minute)
 	if len(c.batches) != 1 || len(elsewhere.batches) != 0 || (<-c.headers).Get("X-More") != "" {
-		t.Error("the environment decided")
+		t.Fatal("the environment decided")
+	}
+	if s := (<-c.batches)[0]; len(s.Attributes) != 5 {
+		t.Errorf("the environment left %s", describe(s))
 	}
 }
 
