@@ -99,7 +99,8 @@ func (w *world) busyDay(t *testing.T) map[string]string {
 	secrets["a wrong secret"], secrets["a wrong operator's token"] = wrong.Secret, "brs_op_canary-of-an-operator"
 	for name, token := range tokens {
 		parts := strings.Split(token, ".")
-		secrets[name], secrets["the signature of "+name], secrets["the claims of "+name] = token, parts[2], parts[1]
+		secrets[name], secrets["the header of "+name] = token, parts[0]
+		secrets["the claims of "+name], secrets["the signature of "+name] = parts[1], parts[2]
 	}
 	return secrets
 }
