@@ -110,8 +110,8 @@ func tree(t *testing.T, spans []*tracepb.Span, steps string) {
 	last := root.StartTimeUnixNano
 	for _, s := range spans[1:] {
 		names = append(names, strings.TrimPrefix(s.Name, "exchange."))
-		if !bytes.Equal(s.ParentSpanId, root.SpanId) || s.StartTimeUnixNano < last || s.EndTimeUnixNano < s.StartTimeUnixNano ||
-			s.EndTimeUnixNano > root.EndTimeUnixNano {
+		if !bytes.Equal(s.ParentSpanId, root.SpanId) || s.StartTimeUnixNano < last ||
+			s.EndTimeUnixNano < s.StartTimeUnixNano || s.EndTimeUnixNano > root.EndTimeUnixNano {
 			t.Errorf("step %s is out of place: %v in %v", s.Name, s, root)
 		}
 		last = s.EndTimeUnixNano

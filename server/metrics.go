@@ -8,7 +8,7 @@ import (
 )
 
 // metrics counts what the server does. No label holds a tenant, client or token: their number is unbounded, and the log
-// has them. What is counted of a request that is traced leads to its trace, by an exemplar (OpenMetrics 1.0, Exemplars).
+// has them. What is counted of a request that is traced leads to its trace, by an exemplar of OpenMetrics.
 type metrics struct {
 	decisions *prometheus.CounterVec
 	requests  *prometheus.HistogramVec

@@ -21,6 +21,9 @@ var (
 	matcher  = regexp.MustCompile(`([a-z_]+)\s*(?:=~|!~|!=|=)`)
 )
 
+// keywords are words of PromQL that are neither functions nor metrics.
+var keywords = strings.Fields("and or unless offset bool")
+
 // selectors finds the metrics of an expression: the words that are no functions, keywords, numbers or durations.
 func selectors(expr string) (all []selector) {
 	for _, noise := range []*regexp.Regexp{literal, window, grouping} {
@@ -28,7 +31,7 @@ func selectors(expr string) (all []selector) {
 	}
 	for _, w := range word.FindAllStringSubmatch(expr, -1) {
 		name, braces, call := w[1], w[2], w[3]
-		if call != "" || name[0] >= '0' && name[0] <= '9' || slices.Contains(strings.Fields("and or unless offset bool"), name) {
+		if call != "" || name[0] >= '0' && name[0] <= '9' || slices.Contains(keywords, name) {
 			continue
 		}
 		s := selector{metric: name}

@@ -35,7 +35,8 @@ func (t *Tracer) Decided(ctx context.Context, d exchange.Decided) {
 	}
 }
 
-// decided are the attributes of an exchange. One by nobody in particular is counted, not recorded: its id leads nowhere.
+// decided are the attributes of an exchange. One by nobody in particular is counted and not recorded: its id leads
+// nowhere.
 func decided(d exchange.Decided) []attribute.KeyValue {
 	all := []attribute.KeyValue{keyOutcome.String(string(d.Outcome)), keyTxn.String(d.Txn)}
 	if d.ClientID != "" {
