@@ -22,8 +22,8 @@ import (
 // An unknown tenant is an empty one. A call sees every commit that was acknowledged before it. No position's time is
 // before one that the process was told earlier. Errors wrap fault.ErrUnavailable where the store did not confirm.
 type Store interface {
-	// Commit appends and changes as a whole. Errors: fault.ErrConflict and fault.ErrSequence, with nothing written;
-	// fault.ErrUnavailable, with the outcome unknown until the commit is repeated.
+	// Commit appends, claims and changes as a whole. Errors: fault.ErrConflict, fault.ErrSequence and *ledger.Taken, with
+	// nothing written; fault.ErrUnavailable, with the outcome unknown until the commit is repeated.
 	Commit(ctx context.Context, t ledger.Tenant, c ledger.Commit) (ledger.Position, error)
 	// Position returns where the tenant's ledger stands.
 	Position(ctx context.Context, t ledger.Tenant) (ledger.Position, error)
@@ -34,8 +34,8 @@ type Store interface {
 	Cutoffs(ctx context.Context, t ledger.Tenant, after int64) ([]ledger.Cutoff, ledger.Position, error)
 	// Events returns at most limit entries from an index on, in order; fewer only at the end of the log.
 	Events(ctx context.Context, t ledger.Tenant, from int64, limit int) ([]ledger.Entry, error)
-	// Claim reports whether nobody had claimed key before; of any number of claims in any number of processes exactly
-	// one is fresh. The claim is kept until then, and up to a minute more. An error (fault.ErrUnavailable) leaves open
+	// Claim reports whether nobody had claimed key before; of any number of claims in any number of processes, those of
+	// commits included, exactly one is fresh. The claim is kept until then, and up to a minute more. An error (fault.ErrUnavailable) leaves open
 	// whether the key is taken.
 	Claim(ctx context.Context, t ledger.Tenant, key string, until time.Time) (fresh bool, err error)
 	// Spend takes from budgets of rate limits, and returns for each how long it takes until it is full again. It is the

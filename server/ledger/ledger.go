@@ -39,10 +39,30 @@ type Commit struct {
 	Entries [][]byte
 	// Change is what the entries record; its zero value changes nothing.
 	Change Change
+	// Claims are taken with the commit, at most MaxClaims. If somebody else has one of them, an earlier one of the same
+	// commit included, nothing is written and the error is a *Taken.
+	Claims []Claim
 }
 
-// MaxEntries bounds one commit, so that it stays short in the store.
-const MaxEntries = 256
+// MaxEntries and MaxClaims bound one commit, so that it stays short in the store.
+const (
+	MaxEntries = 256
+	MaxClaims  = 4 * MaxEntries
+)
+
+// Claim takes a key that only one can have. It stays taken until then, and up to a minute more.
+type Claim struct {
+	Key   string
+	Until time.Time
+}
+
+// Taken is the error of a commit that claimed what somebody else has. Nothing of it was written.
+type Taken struct {
+	Claims []int // the indexes of those claims among the commit's, in order; never empty
+}
+
+// Error names no key.
+func (*Taken) Error() string { return "claimed by somebody else" }
 
 // Change is a conditional change of rows, and of cutoffs.
 type Change struct {

@@ -13,14 +13,16 @@ import (
 
 // Commit appends c's entries to t's log and applies its change: whole and on disk, or not at all.
 //
-// Errors: fault.ErrConflict (another revision), fault.ErrSequence (the writer's counter does not continue), both with
-// nothing written; fault.ErrUnavailable with the outcome unknown, settled by repeating the commit. A repeated commit
-// is answered with its own index and with the revision, cutoff sequence and time of now.
+// Errors: fault.ErrConflict (another revision), fault.ErrSequence (the writer's counter does not continue) and
+// *ledger.Taken (somebody has what c claims), all with nothing written; fault.ErrUnavailable with the outcome unknown,
+// settled by repeating the commit. A repeated commit is answered with its own index and with the revision, cutoff
+// sequence and time of now.
 func (db *DB) Commit(ctx context.Context, t ledger.Tenant, c ledger.Commit) (ledger.Position, error) {
 	if err := accept.Commit(t, c); err != nil {
 		return ledger.Position{}, fmt.Errorf("commit: %w", err)
 	}
 	c = clone(c)
+	claims := newClaimants(c.Claims)
 	var position ledger.Position
 	w := &work{tenant: t, plan: func(l *tenantState, now int64) (func(*tenantState) error, error) {
 		h := l.head()
@@ -36,7 +38,13 @@ func (db *DB) Commit(ctx context.Context, t ledger.Tenant, c ledger.Commit) (led
 		if err := expect(c.Change, h); err != nil {
 			return nil, err
 		}
+		if taken := l.taken(claims, now); taken != nil {
+			return nil, taken
+		}
 		return func(l *tenantState) (err error) {
+			if err := l.take(claims, now); err != nil {
+				return err
+			}
 			position, err = l.apply(c, batch, h, now)
 			return err
 		}, nil

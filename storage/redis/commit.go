@@ -22,20 +22,20 @@ var commitScript = goredis.NewScript(commitSource)
 
 // Commit appends c's entries to t's log and applies its change: whole, or not at all.
 //
-// Errors: fault.ErrConflict (another revision), fault.ErrSequence (the writer's counter does not continue), both with
-// nothing written; fault.ErrUnavailable with the outcome unknown, settled by repeating the commit. A repeated commit
-// is answered with its own index and with the revision, cutoff sequence and time of now.
+// Errors: fault.ErrConflict (another revision), fault.ErrSequence (the writer's counter does not continue) and
+// *ledger.Taken (somebody has what c claims), all with nothing written; fault.ErrUnavailable with the outcome unknown,
+// settled by repeating the commit. A repeated commit is answered with its own index and with the revision, cutoff
+// sequence and time of now.
 //
 // Where Redis has replicas, a commit with a change is also waited for at one of them, and with ReplicateAppends every
-// commit is. If none confirms, the answer is
-// fault.ErrUnavailable although the primary has the commit.
+// commit is. If none confirms, the answer is fault.ErrUnavailable although the primary has the commit.
 func (db *DB) Commit(ctx context.Context, t ledger.Tenant, c ledger.Commit) (ledger.Position, error) {
 	if err := accept.Commit(t, c); err != nil {
 		return ledger.Position{}, fmt.Errorf("commit: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	names, args := arguments(keys(t), c, db.seen.Load())
+	names, args := arguments(keys(t), c, db.seen.Load(), db.now())
 	if c.Change.Empty() && !db.replicates() {
 		return db.position(commitScript.Run(ctx, db.client, names, args...).Slice())
 	}
@@ -118,6 +118,8 @@ func (db *DB) position(reply []any, err error) (ledger.Position, error) {
 	case "ok":
 		p := ledger.Position{Index: r.number(), Revision: r.number(), Cutoffs: r.number(), Time: db.observe(r.number())}
 		return p, r.err
+	case "taken":
+		return ledger.Position{}, r.taken()
 	case "conflict":
 		return ledger.Position{}, fmt.Errorf("commit: %w: found %d", fault.ErrConflict, r.number())
 	case "sequence":
@@ -126,8 +128,20 @@ func (db *DB) position(reply []any, err error) (ledger.Position, error) {
 	return ledger.Position{}, unavailable("commit", errors.New("the script's answer is not understood"))
 }
 
-// arguments writes c as the script reads it.
-func arguments(k keys, c ledger.Commit, floor int64) (names []string, args []any) {
+// taken reads which claims somebody else has.
+func (r *replyReader) taken() error {
+	taken := new(ledger.Taken)
+	for len(r.rest) > 0 && r.err == nil {
+		taken.Claims = append(taken.Claims, int(r.number()))
+	}
+	if r.err != nil {
+		return r.err
+	}
+	return fmt.Errorf("commit: %w", taken)
+}
+
+// arguments writes c as the script reads it. Claims are kept by the clock of those who judge the claimed things.
+func arguments(k keys, c ledger.Commit, floor int64, now time.Time) (names []string, args []any) {
 	names = []string{
 		k.meta(), k.log(), k.events(), k.writers(), k.cutoffs(), k.cutoffsBySeq(), k.cutoffsByEnd(), k.kinds(),
 	}
@@ -142,7 +156,7 @@ func arguments(k keys, c ledger.Commit, floor int64) (names []string, args []any
 	ch := c.Change
 	args = []any{
 		c.Writer, c.First, len(c.Entries), floor, strconv.FormatInt(ch.Expect, 10),
-		len(ch.Put), len(ch.Delete), len(ch.Cut), len(ch.Enable),
+		len(ch.Put), len(ch.Delete), len(ch.Cut), len(ch.Enable), len(c.Claims),
 		accept.EnabledFor.Milliseconds(), sweepCutoffs,
 	}
 	for _, entry := range c.Entries {
@@ -160,6 +174,10 @@ func arguments(k keys, c ledger.Commit, floor int64) (names []string, args []any
 	for _, key := range ch.Enable {
 		args = append(args, cutoffName(key))
 	}
+	for _, claim := range c.Claims {
+		names = append(names, k.claim(claim.Key))
+		args = append(args, len(names), claimedFor(claim.Until, now).Milliseconds())
+	}
 	return names, args
 }
 
@@ -176,7 +194,7 @@ func (db *DB) Claim(ctx context.Context, t ledger.Tenant, key string, until time
 	// A cluster client may send a command twice when a connection breaks; our own mark is then still our claim.
 	mark := ledger.NewID(db.now())
 	holder, err := db.client.SetArgs(ctx, keys(t).claim(key), mark, goredis.SetArgs{
-		Mode: "NX", Get: true, TTL: max(until.Sub(db.now()), 0) + accept.ClaimMargin,
+		Mode: "NX", Get: true, TTL: claimedFor(until, db.now()),
 	}).Result()
 	switch {
 	case errors.Is(err, goredis.Nil):
@@ -185,4 +203,8 @@ func (db *DB) Claim(ctx context.Context, t ledger.Tenant, key string, until time
 		return false, unavailable("claim", err)
 	}
 	return holder == mark, nil
+}
+
+func claimedFor(until, now time.Time) time.Duration {
+	return max(until.Sub(now), 0) + accept.ClaimMargin
 }

@@ -43,7 +43,7 @@ func (k keys) cutoffsBySeq() string { return k.name("cut:seq") }
 // cutoffsByEnd is the sorted set, by until, of the cutoffs that do not disable.
 func (k keys) cutoffsByEnd() string { return k.name("cut:exp") }
 
-// claim is the string that marks a claimed key; whose claim it is, is its value.
+// claim is the string that marks a claimed key; its value says whose claim it is.
 func (k keys) claim(key string) string {
 	sum := sha256.Sum256([]byte(key))
 	return k.name("once:" + hex.EncodeToString(sum[:]))

@@ -1,10 +1,7 @@
 package storagetest
 
 import (
-	"context"
 	"fmt"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -114,33 +111,5 @@ func testEnableOld(t *testing.T, s storage.Store) {
 	cutoffs, _ := w.cutoffs(1)
 	if len(cutoffs) == 0 || cutoffs[0].ID != "a" || cutoffs[0].Disabled {
 		t.Fatalf("got %+v", cutoffs)
-	}
-}
-
-func testClaims(t *testing.T, s storage.Store) {
-	ctx, tenant := context.Background(), ledger.NewTenant()
-	until := time.Now().Add(time.Hour)
-	for _, key := range []string{"a", "", "with:colon {brace}\x00"} {
-		var fresh atomic.Int64
-		var group sync.WaitGroup
-		for range 200 {
-			group.Go(func() {
-				ok, err := s.Claim(ctx, tenant, key, until)
-				if err != nil {
-					t.Error(err)
-				}
-				if ok {
-					fresh.Add(1)
-				}
-			})
-		}
-		group.Wait()
-		equal(t, fresh.Load(), 1)
-	}
-	equal(t, must(s.Claim(ctx, tenant, "b", until))(t), true)
-	for _, past := range []time.Time{{}, time.Unix(0, 0), time.Now()} {
-		key := past.String()
-		equal(t, must(s.Claim(ctx, tenant, key, past))(t), true)
-		equal(t, must(s.Claim(ctx, tenant, key, past))(t), false) // clocks differ: a claim lasts a minute at least
 	}
 }

@@ -69,6 +69,9 @@ func Commit(t ledger.Tenant, c ledger.Commit) error {
 			return fmt.Errorf("an entry has 1 to %d bytes", maxValue)
 		}
 	}
+	if len(c.Claims) > ledger.MaxClaims {
+		return fmt.Errorf("a commit has at most %d claims", ledger.MaxClaims)
+	}
 	return change(c.Change)
 }
 

@@ -2,18 +2,20 @@
 -- and the first write is the one that Redis itself may refuse (a stream id that does not increase).
 --
 -- KEYS  1 meta  2 log  3 events  4 writers  5 cutoffs  6 cutoffs by sequence  7 cutoffs by end  8 kinds
---       9… the row hashes that the change touches
+--       9… the row hashes that the change touches, and the claims
 -- ARGV  1 writer  2 first counter  3 entries  4 floor of the time  5 expected revision
---       6 rows to put  7 rows to delete  8 cuts  9 targets to enable
---       10 how long an enabled cutoff stays readable  11 how many old cutoffs to sweep
---       then each entry; row: key number, kind, id, value; deletion: key number, id; cut: name, keep, disable; name
+--       6 rows to put  7 rows to delete  8 cuts  9 targets to enable  10 claims
+--       11 how long an enabled cutoff stays readable  12 how many old cutoffs to sweep
+--       then each entry; row: key number, kind, id, value; deletion: key number, id; cut: name, keep, disable; name;
+--       claim: key number, how long it stays taken
 -- Reply {'ok', index, revision, cutoffs, time} | {'conflict', revision} | {'sequence', last counter}
+--       | {'taken', the claims, from 0, that somebody else has…}
 -- Times are Unix milliseconds.
 local meta, log, events, writers, cutoffs, by_seq, by_end, kinds = unpack(KEYS, 1, 8)
 local writer, first, count, floor, expect = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local puts, deletes, cuts, enables = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
-local enabled_for, sweep = tonumber(ARGV[10]), ARGV[11]
-local items = 11
+local claims, enabled_for, sweep = tonumber(ARGV[10]), tonumber(ARGV[11]), ARGV[12]
+local items = 12
 
 local function whole(number) return string.format('%.0f', number) end
 local function stored(key, field) return tonumber(redis.call('HGET', key, field) or '0') end
@@ -44,6 +46,17 @@ if first ~= last + 1 then
   return {'sequence', last}
 end
 if puts + deletes > 0 and expect ~= whole(revision) then return {'conflict', revision} end
+
+local claim = #ARGV - 2 * claims
+if claims > 0 then
+  local taken, ours = {'taken'}, {}
+  for i = 1, claims do
+    local key = KEYS[tonumber(ARGV[claim + 2 * i - 1])]
+    if ours[key] or redis.call('EXISTS', key) == 1 then taken[#taken + 1] = i - 1 end
+    ours[key] = true
+  end
+  if #taken > 1 then return taken end
+end
 
 local index = next_index
 for i = 1, count do
@@ -109,6 +122,10 @@ for _ = 1, enables do
   local old = cutoff(name)
   if old and old.disabled then put_cutoff(name, old.at, math.max(old.till, now + enabled_for), false) end
   items = items + 1
+end
+
+for i = 1, claims do
+  redis.call('SET', KEYS[tonumber(ARGV[claim + 2 * i - 1])], writer, 'PX', ARGV[claim + 2 * i])
 end
 
 redis.call('HSET', meta, 'rev', whole(revision), 'cut', whole(sequence), 'time', whole(now))
