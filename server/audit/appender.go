@@ -38,6 +38,7 @@ type appender struct {
 type request struct {
 	origin Origin
 	change ledger.Change
+	claims []ledger.Claim
 	events []Event
 	drafts []draft
 
@@ -99,9 +100,13 @@ func (a *appender) run() {
 	for batch := a.next(); batch != nil; batch = a.next() {
 		c := a.number(batch)
 		p, err := a.commit(c)
-		if err == nil {
+		taken, lost := errors.AsType[*ledger.Taken](err)
+		switch {
+		case err == nil:
 			a.confirmed(batch, c, p)
-		} else {
+		case lost:
+			a.outclaimed(batch, taken)
+		default:
 			a.refused(batch, err)
 		}
 	}
@@ -153,6 +158,7 @@ func (a *appender) number(batch []*request) ledger.Commit {
 		for _, d := range r.drafts {
 			add(d)
 		}
+		c.Claims = append(c.Claims, r.claims...)
 	}
 	return c
 }
@@ -272,6 +278,41 @@ func (a *appender) follow(left []*request) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.queue = append(after, a.queue...)
+}
+
+// outclaimed answers those of a batch whose claims somebody else has, and lets the others go again, before everything
+// else. Nothing of the batch was written. Where two of the batch claim the same, the store says so of the later one; it
+// has lost only if the earlier one goes again.
+func (a *appender) outclaimed(batch []*request, taken *ledger.Taken) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.resume()
+	var rest []*request
+	met, held := map[string]bool{}, map[string]bool{} // claimed in this batch; and that by somebody who keeps it
+	lost, next := taken.Claims, 0                     // next is the index in the commit of the claim that comes next
+	for _, r := range batch {
+		own := new(ledger.Taken)
+		for i, claim := range r.claims {
+			isLost := len(lost) > 0 && lost[0] == next
+			if next++; isLost {
+				lost = lost[1:]
+			}
+			if isLost && (held[claim.Key] || !met[claim.Key]) {
+				own.Claims = append(own.Claims, i)
+				held[claim.Key] = true
+			}
+			met[claim.Key] = true
+		}
+		if len(own.Claims) > 0 {
+			r.answer(ledger.Position{}, own)
+			continue
+		}
+		rest = append(rest, r)
+		for _, claim := range r.claims {
+			held[claim.Key] = true
+		}
+	}
+	a.queue = append(rest, a.queue...)
 }
 
 // refused answers the callers of a batch of which nothing was written, or nothing that this process will learn of.

@@ -28,7 +28,8 @@ type Store interface {
 	// Commit applies c whole and durably, or not at all, and returns when it knows or when ctx ends.
 	// fault.ErrUnavailable: unknown whether c was applied; the same commit may be repeated and is applied once.
 	// fault.ErrConflict: Change.Expect was not the revision. fault.ErrSequence: First does not continue what the store
-	// has of the writer. These, and any other error, mean that nothing was written.
+	// has of the writer. *ledger.Taken: somebody else has what c claims. These, and any other error, mean that nothing
+	// was written.
 	Commit(ctx context.Context, t ledger.Tenant, c ledger.Commit) (ledger.Position, error)
 	// Events returns up to limit recorded events from an index on, in order; fewer at the end of the log.
 	Events(ctx context.Context, t ledger.Tenant, from int64, limit int) ([]ledger.Entry, error)
@@ -83,14 +84,23 @@ func New(cfg Config) *Log {
 	return l
 }
 
-// Append records e and returns where it stands: Index is that of e, the rest is the tenant's ledger at that moment.
+// Append records e and takes the claims (at most MaxClaims), both or none, and returns where e stands: Index is that of
+// e, the rest is the tenant's ledger at that moment.
 //
-// An error wraps fault.ErrUnavailable (or is a bug, of kind fault.Internal): the caller must act as if e had never
+// A *ledger.Taken tells which of the claims somebody else has; e is not recorded then, nor is a claim taken. Any other
+// error wraps fault.ErrUnavailable (or is a bug, of kind fault.Internal): the caller must act as if e had never
 // happened. If e is or comes to be in the log all the same, an event like it with outcome "error" and reason
-// "not_released" follows.
-func (l *Log) Append(ctx context.Context, o Origin, e Event) (ledger.Position, error) {
-	return l.do(ctx, o, ledger.Change{}, []Event{e})
+// "not_released" follows, and the claims stay taken.
+func (l *Log) Append(ctx context.Context, o Origin, e Event, claims ...ledger.Claim) (ledger.Position, error) {
+	if len(claims) > MaxClaims {
+		return ledger.Position{}, fault.Wrap(fault.Internal, "audit.event", "Internal error.",
+			errors.New("more claims than an event can have"))
+	}
+	return l.do(ctx, o, ledger.Change{}, []Event{e}, claims)
 }
+
+// MaxClaims bounds the claims of one event, so that a commit always has room for those of its events.
+const MaxClaims = ledger.MaxClaims / ledger.MaxEntries
 
 // Change makes a change and records it, both or none. At least one event is needed, at most MaxEvents are possible.
 // Index is that of the first event; the others follow it immediately.
@@ -103,18 +113,20 @@ func (l *Log) Change(ctx context.Context, o Origin, c ledger.Change, es ...Event
 		return ledger.Position{}, fault.New(fault.TooLarge, "audit.too_many_events",
 			fmt.Sprintf("The change has more than %d parts; make it in several steps.", MaxEvents))
 	}
-	return l.do(ctx, o, c, es)
+	return l.do(ctx, o, c, es, nil)
 }
 
 // MaxEvents bounds the events of one change: a commit, less the entry that may have to open the writer's part.
 const MaxEvents = ledger.MaxEntries - 1
 
-func (l *Log) do(ctx context.Context, o Origin, c ledger.Change, es []Event) (ledger.Position, error) {
+func (l *Log) do(ctx context.Context, o Origin, c ledger.Change, es []Event, claims []ledger.Claim) (
+	ledger.Position, error,
+) {
 	r, err := l.request(o, c, es)
 	if err != nil {
 		return ledger.Position{}, fault.Wrap(fault.Internal, "audit.event", "Internal error.", err)
 	}
-	r.done = make(chan struct{})
+	r.claims, r.done = claims, make(chan struct{})
 	p, err := l.submit(ctx, o.Tenant, r)
 	if errors.Is(err, fault.ErrUnavailable) {
 		l.count.refused.Add(1)

@@ -30,7 +30,7 @@ import (
 // Log records decisions. Append returns once the event is durable, with the position that the tenant had reached; an
 // error means that nothing may be released. Refuse counts what nobody authenticated and never blocks.
 type Log interface {
-	Append(ctx context.Context, o audit.Origin, e audit.Event) (ledger.Position, error)
+	Append(ctx context.Context, o audit.Origin, e audit.Event, claims ...ledger.Claim) (ledger.Position, error)
 	Change(ctx context.Context, o audit.Origin, c ledger.Change, es ...audit.Event) (ledger.Position, error)
 	Refuse(o audit.Origin, reason string, ip netip.Addr)
 }

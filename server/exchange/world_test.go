@@ -112,11 +112,13 @@ type meddler struct {
 	after  func(audit.Event, *ledger.Position, *error) // may change the answer
 }
 
-func (m *meddler) Append(ctx context.Context, o audit.Origin, e audit.Event) (ledger.Position, error) {
+func (m *meddler) Append(ctx context.Context, o audit.Origin, e audit.Event, claims ...ledger.Claim) (
+	ledger.Position, error,
+) {
 	if m.before != nil {
 		m.before(e)
 	}
-	p, err := m.Log.Append(ctx, o, e)
+	p, err := m.Log.Append(ctx, o, e, claims...)
 	if m.after != nil {
 		m.after(e, &p, &err)
 	}
