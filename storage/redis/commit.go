@@ -116,8 +116,7 @@ func (db *DB) position(reply []any, err error) (ledger.Position, error) {
 	r := replyReader{rest: reply}
 	switch status := r.text(); status {
 	case "ok":
-		p := ledger.Position{Index: r.number(), Revision: r.number(), Cutoffs: r.number(), Time: db.observe(r.number())}
-		return p, r.err
+		return db.readPosition(&r)
 	case "taken":
 		return ledger.Position{}, r.taken()
 	case "conflict":
@@ -125,7 +124,7 @@ func (db *DB) position(reply []any, err error) (ledger.Position, error) {
 	case "sequence":
 		return ledger.Position{}, fmt.Errorf("commit: %w: the last counter is %d", fault.ErrSequence, r.number())
 	}
-	return ledger.Position{}, unavailable("commit", errors.New("the script's answer is not understood"))
+	return ledger.Position{}, notUnderstood()
 }
 
 // taken reads which claims somebody else has.
@@ -134,8 +133,11 @@ func (r *replyReader) taken() error {
 	for len(r.rest) > 0 && r.err == nil {
 		taken.Claims = append(taken.Claims, int(r.number()))
 	}
-	if r.err != nil {
+	switch {
+	case r.err != nil:
 		return r.err
+	case len(taken.Claims) == 0:
+		return notUnderstood()
 	}
 	return fmt.Errorf("commit: %w", taken)
 }

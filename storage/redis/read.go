@@ -156,10 +156,23 @@ func (db *DB) read(ctx context.Context, t ledger.Tenant, kinds []string, what st
 		return ledger.Position{}, nil, unavailable("read "+what, err)
 	}
 	r := &replyReader{rest: reply}
-	position := ledger.Position{
-		Index: r.number(), Revision: r.number(), Cutoffs: r.number(), Time: db.observe(r.number()),
+	position, err := db.readPosition(r)
+	return position, r, err
+}
+
+// readPosition reads four numbers. A time that comes with something else is not believed.
+func (db *DB) readPosition(r *replyReader) (ledger.Position, error) {
+	p := ledger.Position{Index: r.number(), Revision: r.number(), Cutoffs: r.number()}
+	now := r.number()
+	if r.err != nil {
+		return ledger.Position{}, r.err
 	}
-	return position, r, r.err
+	p.Time = db.observe(now)
+	return p, nil
+}
+
+func notUnderstood() error {
+	return unavailable("read the reply", errors.New("the script's answer is not understood"))
 }
 
 // replyReader takes a script's reply apart; its first mistake stays in err.
@@ -180,7 +193,7 @@ func (r *replyReader) next() any {
 func take[T any](r *replyReader) T {
 	value, ok := r.next().(T)
 	if !ok && r.err == nil {
-		r.err = unavailable("read the reply", errors.New("the script's answer is not understood"))
+		r.err = notUnderstood()
 	}
 	return value
 }
