@@ -34,28 +34,40 @@ type key struct {
 // fits reports whether the key may check a signature of that algorithm.
 func (k key) fits(alg string) bool { return k.verifies && token.Fits(k.JSONWebKey, alg) }
 
+var errNoSet = errors.New("is not a JWK Set")
+
 // parseDocument reads a JWK Set. Keys that cannot be used are left out, as RFC 7517 §5 has it; skipped gets each with
 // its place. The error is about the document as a whole.
 func parseDocument(data []byte, spiffe bool, skipped func(place int, err error)) (*document, error) {
 	if len(data) > maxDocument {
 		return nil, fmt.Errorf("is larger than %d bytes", maxDocument)
 	}
-	if err := token.CheckJSON(data); err != nil {
+	var keys []json.RawMessage
+	var hint float64
+	err := token.Members(data, func(name string, value []byte) error {
+		malformed := false
+		switch name {
+		case "keys":
+			malformed = json.Unmarshal(value, &keys) != nil
+		case "spiffe_refresh_hint":
+			malformed = json.Unmarshal(value, &hint) != nil
+		}
+		if malformed {
+			return errNoSet
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	var set struct {
-		Keys []json.RawMessage `json:"keys"`
-		Hint float64           `json:"spiffe_refresh_hint"`
-	}
-	if err := json.Unmarshal(data, &set); err != nil || set.Keys == nil {
-		return nil, errors.New("is not a JWK Set")
-	}
-	if len(set.Keys) > maxKeys {
+	case keys == nil:
+		return nil, errNoSet
+	case len(keys) > maxKeys:
 		return nil, fmt.Errorf("holds more than %d keys", maxKeys)
 	}
-	doc := &document{hint: time.Duration(min(max(set.Hint, 0), 1e6) * float64(time.Second))}
-	bundle := spiffe && slices.ContainsFunc(set.Keys, saysWhichSVID)
-	for i, raw := range set.Keys {
+	doc := &document{hint: time.Duration(min(max(hint, 0), 1e6) * float64(time.Second))}
+	bundle := spiffe && slices.ContainsFunc(keys, saysWhichSVID)
+	for i, raw := range keys {
 		parsed, err := parseKey(raw, bundle)
 		if err != nil {
 			skipped(i, err)

@@ -66,38 +66,51 @@ func (f *fetcher) document(ctx context.Context) ([]byte, error) {
 
 // discover reads jwks_uri from the issuer's metadata (OpenID Connect Discovery 1.0 §4), which must name the very
 // issuer that was asked. The library asks through f, and its errors, which may hold the answer, go no further.
-func (f *fetcher) discover(ctx context.Context) (string, error) {
+func (f *fetcher) discover(ctx context.Context) (uri string, err error) {
 	var failed error
 	client := &http.Client{Transport: answers(func(r *http.Request) (data []byte, err error) {
 		if data, err = f.get(r.Context(), r.URL.String()); err == nil {
-			err = token.CheckJSON(data)
+			uri, err = readMetadata(data, f.issuer)
 		}
 		failed = err
 		return data, err
 	})}
-	provider, err := oidc.NewProvider(oidc.ClientContext(ctx, client), f.issuer)
-	var metadata struct {
-		JWKSURI string `json:"jwks_uri"`
-	}
-	if err == nil {
-		err = provider.Claims(&metadata)
-	}
-	_, another := errors.AsType[*oidc.IssuerMismatchError](err)
+	_, err = oidc.NewProvider(oidc.ClientContext(ctx, client), f.issuer)
 	switch {
 	case failed != nil:
 		return "", failed
-	case another:
-		return "", errors.New("metadata is about another issuer")
 	case err != nil:
 		return "", errors.New("metadata is not that of an OpenID Provider")
 	}
-	if err := scopes.CheckURL(metadata.JWKSURI, scopes.WithQuery); err != nil {
+	return uri, nil
+}
+
+// readMetadata returns the jwks_uri of an issuer's metadata. Names of members are exact, which for the library they are
+// not.
+func readMetadata(data []byte, issuer string) (string, error) {
+	var named, uri string
+	err := token.Members(data, func(name string, value []byte) error {
+		switch name {
+		case "issuer":
+			return json.Unmarshal(value, &named)
+		case "jwks_uri":
+			return json.Unmarshal(value, &uri)
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return "", err
+	case named != issuer:
+		return "", errors.New("metadata is about another issuer")
+	}
+	if err := scopes.CheckURL(uri, scopes.WithQuery); err != nil {
 		return "", fmt.Errorf("jwks_uri %w", err)
 	}
-	if strings.HasPrefix(f.issuer, "https:") && !strings.HasPrefix(metadata.JWKSURI, "https:") {
+	if strings.HasPrefix(issuer, "https:") && !strings.HasPrefix(uri, "https:") {
 		return "", errors.New("jwks_uri of an https issuer is not https")
 	}
-	return metadata.JWKSURI, nil
+	return uri, nil
 }
 
 // answers is an http.RoundTripper that answers with the bytes of a document.

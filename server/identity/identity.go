@@ -8,6 +8,7 @@ package identity
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 )
 
@@ -28,6 +29,7 @@ type Principal struct {
 	IssuerURL string         // iss of the token; for a JWT-SVID without one, "spiffe://" and its trust domain
 	Subject   string         // sub
 	JTI       string         // jti; empty if the token has none
+	ID        string         // tells the token from all others of IssuerURL, however it is spelled; never empty
 	Alg       string         // algorithm of the verified signature
 	KeyID     string         // kid of the header; empty if the token has none
 	Claims    map[string]any // the whole payload; whole numbers are int64, others float64
@@ -37,7 +39,9 @@ type Principal struct {
 	Actors    []Party        // who acts for the subject already, the current one first (RFC 8693 §4.1)
 	Replay    Replay         // how the caller is to treat a token that comes again
 	Hash      string         // base64url SHA-256 of the compact token: evidence for the log, never a key for state
-	Reused    bool           // this process verified the very same token a moment ago
+	// Traded says that the log has an exchange of the token. The caller sets it; who verifies the same bytes again a
+	// moment later, in this process, finds it.
+	Traded *atomic.Bool
 }
 
 // Condition is an expression over the claims of a verified token. Allow reports whether it holds; an error within it,

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/bursar-sts/bursar/clients/token"
@@ -72,7 +73,9 @@ func (p *Pool) Verify(ctx context.Context, raw string, tokenType TokenType) (*Pr
 	if err != nil {
 		return nil, err
 	}
+	principal.ID = identify(raw, principal.JTI)
 	principal.Hash = base64.RawURLEncoding.EncodeToString(this.sum[:])
+	principal.Traded = new(atomic.Bool)
 	p.sources.verified.Put(p.tenant, this, verdict{principal, e.hash, version}, len(raw), principal.Expiry, now)
 	return principal, nil
 }
@@ -105,9 +108,17 @@ func (p *Pool) recall(ctx context.Context, this recollection, now time.Time) *Pr
 	if s, err := e.keys.snapshot(ctx); err != nil || s.version != v.keys {
 		return nil
 	}
-	again := *v.principal
-	again.Reused = true
-	return &again
+	return v.principal
+}
+
+// identify returns what tells a canonical token from all others of its issuer: its jti; or, without one, a hash of what
+// is signed, which has one spelling where its signature has several. No jti holds a control character.
+func identify(raw, jti string) string {
+	if jti != "" {
+		return jti
+	}
+	sum := sha256.Sum256([]byte(raw[:strings.LastIndexByte(raw, '.')]))
+	return "\x00" + base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
 // choose returns the entry that a token belongs to by its own account. A SPIFFE ID belongs to its trust domain,

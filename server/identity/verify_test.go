@@ -29,14 +29,14 @@ func TestVerifyAcceptsTheUsualTokenOfEachKind(t *testing.T) {
 			if kind == identity.SPIFFE {
 				issuer = "spiffe://demo.example"
 			}
-			if p.Issuer != "theirs" || p.IssuerURL != issuer || p.Subject != sub || p.Reused || p.KeyID == "" ||
+			if p.Issuer != "theirs" || p.IssuerURL != issuer || p.Subject != sub || p.Traded.Load() || p.KeyID == "" ||
 				p.MayAct != nil || p.Actors != nil || p.Claims["sub"] != sub || len(p.Hash) != 43 ||
 				!p.Expiry.Equal(w.clock.Now().Add(time.Hour)) ||
 				!slices.Equal(p.Uses, []identity.Use{identity.Workload}) || p.Replay != identity.ReplayAudit {
 				t.Errorf("principal %+v", p)
 			}
-			if (p.JTI == "") != (kind == identity.SPIFFE) {
-				t.Errorf("jti %q", p.JTI)
+			if (p.JTI == "") != (kind == identity.SPIFFE) || p.ID == "" || (p.ID == p.JTI) == (kind == identity.SPIFFE) {
+				t.Errorf("jti %q, id %q", p.JTI, p.ID)
 			}
 		})
 	}
@@ -329,7 +329,7 @@ func TestTheOtherSpellingOfAnECDSASignature(t *testing.T) {
 	s := new(big.Int).SetBytes(signature[32:])
 	s.Sub(elliptic.P256().Params().N, s).FillBytes(signature[32:])
 	second := w.accept(compact[:at] + base64.RawURLEncoding.EncodeToString(signature))
-	if second.IssuerURL != first.IssuerURL || second.JTI != first.JTI || second.Reused {
+	if second.IssuerURL != first.IssuerURL || second.ID != first.ID || w.again(second) {
 		t.Errorf("first %+v, second %+v", first, second)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,6 +49,7 @@ type world struct {
 	entry   identity.Issuer
 	sources *identity.Sources
 	pool    *identity.Pool
+	met     map[*atomic.Bool]int // how often accept was given a principal
 }
 
 func newWorld(t *testing.T, kind identity.Kind, changes ...func(*identity.Issuer)) *world {
@@ -137,8 +139,15 @@ func (w *world) accept(compact string) *identity.Principal {
 	if err != nil {
 		w.Fatalf("refused: %v", err)
 	}
+	if w.met == nil {
+		w.met = map[*atomic.Bool]int{}
+	}
+	w.met[p.Traded]++
 	return p
 }
+
+// again reports whether p, which accept returned, is what an earlier verification found.
+func (w *world) again(p *identity.Principal) bool { return w.met[p.Traded] > 1 }
 
 // refuse verifies a token that must be refused for the reason.
 func (w *world) refuse(compact, reason string) {
