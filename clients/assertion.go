@@ -83,7 +83,7 @@ func (a Authenticator[P]) privateKeyJWT(ctx context.Context, c Credentials, e *e
 	case err != nil:
 		return Proof[P]{}, fault.As(fmt.Errorf("claim assertion: %w", err))
 	case !fresh:
-		return Proof[P]{}, refuse(ReasonAssertionReplayed, nil)
+		return Proof[P]{}, Replayed()
 	}
 	return Proof[P]{Method: MethodPrivateKeyJWT, JTI: own.id}, nil
 }

@@ -53,7 +53,7 @@ type Proof[P any] struct {
 	// Principal is the verified workload token; the zero P unless Method is MethodWorkload. Its issuer's replay policy
 	// has not been applied: that needs to know what the token is used for.
 	Principal P
-	// JTI is the jti of a private_key_jwt assertion, which is now used up.
+	// JTI is the jti of a private_key_jwt assertion, which is claimed.
 	JTI string
 }
 
@@ -82,7 +82,8 @@ type KeySource interface {
 	VerifySignature(ctx context.Context, uri string, allowPrivate bool, compact string) error
 }
 
-// Claims remembers what may be used once.
+// Claims remembers what may be used once. Who says that a key is fresh before it is taken must take it, and undo the
+// authentication if it was not, before anything comes of it.
 type Claims interface {
 	// Claim takes key in the tenant's ledger, and reports whether nobody had: of any number of calls with one key, in
 	// all processes, exactly one is fresh. A key stays taken until then, through a restart. If the error is not nil (it

@@ -69,6 +69,9 @@ func refuse(reason string, cause error) error {
 	return fault.Wrap(fault.InvalidClient, reason, sentences[reason], cause)
 }
 
+// Replayed is the failed authentication of an assertion whose jti was used before.
+func Replayed() error { return refuse(ReasonAssertionReplayed, nil) }
+
 // judge turns the error of somebody else's check into a refusal, unless that check could not be made: then nobody
 // knows whether the credentials are good, and the caller must not be told that they are bad.
 func judge(reason string, err error) error {

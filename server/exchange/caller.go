@@ -6,12 +6,10 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/bursar-sts/bursar/clients"
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/identity"
-	"github.com/bursar-sts/bursar/server/ledger"
 	"github.com/bursar-sts/bursar/server/revoke"
 	"github.com/bursar-sts/bursar/server/tenant"
 )
@@ -33,16 +31,10 @@ func (a *Attempt) identify(ctx context.Context) error {
 	a.at(stepClient)
 	a.caller = caller{}
 	authenticator := a.x.authenticator(a.view, a.req.IP)
-	if a.claimed {
-		authenticator.Claims = claimed{}
-	}
+	authenticator.Claims = &a.jti
 	client, proof, err := authenticator.Authenticate(ctx, a.req.Credentials)
 	switch {
 	case err == nil:
-		a.claimed = a.claimed || proof.JTI != ""
-		if proof.Principal != nil {
-			proof.Principal = a.seen(proof.Principal)
-		}
 		a.caller.client, a.caller.proof = client, proof
 		return a.mayAsk()
 	case !errors.Is(err, clients.ErrNone):
@@ -66,13 +58,6 @@ func (a *Attempt) mayAsk() error {
 	}
 	return fault.New(fault.UnauthorizedClient, "client.grant",
 		"A resource server may only exchange tokens that this server issued (subject_token_type access_token).")
-}
-
-// claimed answers for a jti that the attempt itself has used up: the same request is judged again, not sent again.
-type claimed struct{}
-
-func (claimed) Claim(context.Context, ledger.Tenant, string, time.Time) (bool, error) {
-	return true, nil
 }
 
 // identifyByToken finds the agent by the identity token that its platform gave it, and nothing else.
@@ -201,25 +186,13 @@ func (a *Attempt) actFor(subject *identity.Principal) error {
 func (a *Attempt) verify(ctx context.Context, role, raw, kind string) (*identity.Principal, error) {
 	p, err := a.view.Issuers.Verify(ctx, raw, identity.TokenType(kind))
 	if err == nil {
-		return a.seen(p), nil
+		return p, nil
 	}
 	f := *fault.As(err)
 	if rest, ok := strings.CutPrefix(f.Reason, "token."); ok {
 		f.Reason = role + "." + rest
 	}
 	return nil, &f
-}
-
-// seen says of a token whether it was seen before this attempt, which may look at it more than once itself.
-func (a *Attempt) seen(p *identity.Principal) *identity.Principal {
-	before, again := a.reused[p.Hash]
-	if !again {
-		a.reused[p.Hash] = p.Reused
-		return p
-	}
-	own := *p
-	own.Reused = before
-	return &own
 }
 
 // bound returns the one client whose identity the token proves. Errors wrap clients.ErrUnbound where there is none.

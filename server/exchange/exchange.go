@@ -78,9 +78,9 @@ type Attempt struct {
 	txn    string // the run of what is issued: that of a token that is traded in, else run
 	grant  *grant
 
-	claimed bool            // this attempt has used up the jti of its private_key_jwt assertion
-	used    map[string]bool // the tokens, by onceKey, whose single use this attempt has taken
-	reused  map[string]bool // by hash, whether a token had been seen before this attempt
+	jti     later           // what the private_key_jwt assertion of the client claims
+	held    map[string]bool // by key: what the records of this attempt have taken
+	known   map[string]bool // by onceKey: the tokens of which the log has an earlier exchange
 	step    string          // the one that it is at
 	steps   []Step          // with their times; kept only for Watch
 	watches bool            // Watch is to be told
@@ -98,7 +98,7 @@ func (x *Exchanger) Begin(ctx context.Context, slug string, r Request) (*Attempt
 	}
 	now := x.Directory.Now()
 	a := &Attempt{x: x, req: r, view: view, id: ledger.NewID(now), run: ledger.NewID(now),
-		used: map[string]bool{}, reused: map[string]bool{}}
+		held: map[string]bool{}, known: map[string]bool{}}
 	a.txn = a.run
 	a.watches = x.Watch != nil && (x.Watches == nil || x.Watches(ctx))
 	err = a.identify(ctx)
@@ -187,7 +187,11 @@ func (a *Attempt) refuse(ctx context.Context, err error) error {
 		a.x.Log.Refuse(a.view.Origin(), f.Reason, a.req.IP)
 		return f
 	}
-	if _, err := a.x.Log.Append(ctx, a.view.Origin(), a.event(outcomeOf(f), f.Reason)); err != nil {
+	event := func() audit.Event { return a.event(outcomeOf(f), f.Reason) }
+	switch _, err := a.record(ctx, event, a.authenticating); {
+	case err != nil && a.caller.client == nil:
+		return a.refuse(ctx, err)
+	case err != nil:
 		return fault.As(err)
 	}
 	recorded := *f

@@ -7,11 +7,9 @@ import (
 	"slices"
 	"time"
 
-	"github.com/bursar-sts/bursar/clients"
 	"github.com/bursar-sts/bursar/clients/token"
 	"github.com/bursar-sts/bursar/server/audit"
 	"github.com/bursar-sts/bursar/server/fault"
-	"github.com/bursar-sts/bursar/server/identity"
 	"github.com/bursar-sts/bursar/server/ledger"
 	"github.com/bursar-sts/bursar/server/tenant"
 )
@@ -35,18 +33,18 @@ func (a *Attempt) Issue(ctx context.Context) (*Result, error) {
 
 func (a *Attempt) issue(ctx context.Context) (*Result, error) {
 	for range maxTurns {
-		if err := a.useOnce(ctx); err != nil {
-			return nil, a.refuse(ctx, err)
-		}
 		a.at(stepMint)
 		m, err := a.mint()
 		if err != nil {
 			return nil, a.refuse(ctx, err)
 		}
 		a.at(stepRecord)
-		p, err := a.x.Log.Append(ctx, a.view.Origin(), a.issuedEvent(m))
-		if err != nil {
+		p, err := a.record(ctx, func() audit.Event { return a.issuedEvent(m) }, a.trading)
+		switch {
+		case err != nil && unanswered(err):
 			return nil, fault.As(err)
+		case err != nil:
+			return nil, a.refuse(ctx, err)
 		}
 		a.x.Directory.Observe(p)
 		switch sound, err := a.confirm(ctx, m, p); {
@@ -125,45 +123,6 @@ func (a *Attempt) withhold(ctx context.Context, m *minted, why error) error {
 	f.DecisionID = a.id
 	return &f
 }
-
-// useOnce takes the single use of the presented tokens whose issuers allow only one.
-func (a *Attempt) useOnce(ctx context.Context) error {
-	for _, p := range a.caller.principals() {
-		key := onceKey(p)
-		if p.Replay != identity.ReplayOnce || a.used[key] { // a token may be presented twice in a request, and judged twice
-			continue
-		}
-		fresh, err := a.x.claim(ctx, a.view, p)
-		switch {
-		case err != nil:
-			return err
-		case !fresh && p == a.caller.proof.Principal:
-			return assertionReplayed()
-		case !fresh:
-			return bad("subject.replayed",
-				"A presented token was used before, and its issuer's tokens may be used once; get a new one.")
-		}
-		a.used[key] = true
-	}
-	return nil
-}
-
-// claim takes the single use of a token. It reports false if somebody else has.
-func (x *Exchanger) claim(ctx context.Context, v *tenant.View, p *identity.Principal) (fresh bool, err error) {
-	fresh, err = x.Claims.Claim(ctx, v.ID, onceKey(p), p.Expiry.Add(clients.ReplayMargin))
-	if err != nil {
-		return false, fault.As(err)
-	}
-	return fresh, nil
-}
-
-func assertionReplayed() error {
-	return fault.New(fault.InvalidClient, clients.ReasonAssertionReplayed,
-		"The client assertion was used before, and its issuer's tokens may be used once; get a new one.")
-}
-
-// onceKey names a token by its issuer and jti, never by its bytes: one signed token has many spellings.
-func onceKey(p *identity.Principal) string { return "subject\x00" + p.IssuerURL + "\x00" + p.JTI }
 
 func (a *Attempt) mint() (*minted, error) {
 	m := &minted{claims: a.claims(), tool: a.grant.tool, view: a.view}

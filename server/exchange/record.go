@@ -24,6 +24,7 @@ func (a *Attempt) event(outcome audit.Outcome, reason string) audit.Event {
 		e.Body.Step = a.step
 	}
 	a.caller.describe(&e)
+	e.Body.Subject.Reused, e.Body.ActorToken.Reused = a.reused(a.caller.subject), a.reused(a.caller.actor)
 	a.grant.describe(&e.Body)
 	return e
 }
@@ -64,7 +65,7 @@ func presented(p *identity.Principal) audit.Presented {
 	if p == nil {
 		return audit.Presented{}
 	}
-	return audit.Presented{Issuer: p.IssuerURL, JTI: p.JTI, Hash: p.Hash, Alg: p.Alg, KeyID: p.KeyID, Reused: p.Reused}
+	return audit.Presented{Issuer: p.IssuerURL, JTI: p.JTI, Hash: p.Hash, Alg: p.Alg, KeyID: p.KeyID}
 }
 
 // describe adds what was asked for, in the tool's own terms. Words that no tool knows are not recorded: they are text
