@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -44,6 +45,10 @@ type Faulty struct {
 
 	mu    sync.Mutex
 	modes map[Op]Mode
+	calls []Op // since the last Break
+	from  int  // what Break said
+	until int
+	how   Mode
 }
 
 // Failing wraps s; at first everything works.
@@ -56,11 +61,38 @@ func (f *Faulty) Set(op Op, mode Mode) {
 	f.modes[op] = mode
 }
 
+// Break counts the calls of every op from now on, from 1, and makes those from first on, count of them, behave as mode
+// says.
+func (f *Faulty) Break(first, count int, mode Mode) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls, f.from, f.until, f.how = nil, first, first+count, mode
+}
+
+// Mend makes everything work.
+func (f *Faulty) Mend() { f.Break(0, 0, Works) }
+
+// Calls returns the calls since the last Break or Mend.
+func (f *Faulty) Calls() []Op {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.calls)
+}
+
+// mode returns how this call of op is to behave.
+func (f *Faulty) mode(op Op) Mode {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = append(f.calls, op)
+	if n := len(f.calls); f.from <= n && n < f.until {
+		return f.how
+	}
+	return f.modes[op]
+}
+
 // fail runs call unless op fails without it, and returns the failure of op.
 func (f *Faulty) fail(op Op, call func() error) error {
-	f.mu.Lock()
-	mode := f.modes[op]
-	f.mu.Unlock()
+	mode := f.mode(op)
 	if mode != NotApplied {
 		if err := call(); err != nil || mode == Works {
 			return err

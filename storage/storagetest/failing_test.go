@@ -52,6 +52,28 @@ func TestFailingStoreFailsBeforeOrAfterItsEffect(t *testing.T) {
 	}
 }
 
+func TestCallsBreakByTheirNumber(t *testing.T) {
+	db, err := bolt.Open(bolt.Config{Path: filepath.Join(t.TempDir(), "bursar.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	ctx, s := context.Background(), storagetest.Failing(db)
+	s.Break(2, 2, storagetest.NotApplied)
+	for call, broken := range []bool{false, true, true, false} {
+		if _, err := s.Position(ctx, "t"); errors.Is(err, fault.ErrUnavailable) != broken {
+			t.Errorf("call %d: %v", call+1, err)
+		}
+	}
+	if n := len(s.Calls()); n != 4 {
+		t.Errorf("%d calls were counted", n)
+	}
+	s.Mend()
+	if _, err := s.Position(ctx, "t"); err != nil || len(s.Calls()) != 1 {
+		t.Errorf("mended: %v, %v", err, s.Calls())
+	}
+}
+
 func TestConformanceOfAStoreThatDoesNotFail(t *testing.T) {
 	db, err := bolt.Open(bolt.Config{Path: filepath.Join(t.TempDir(), "bursar.db")})
 	if err != nil {
