@@ -78,7 +78,7 @@ func (a *Attempt) confirm(ctx context.Context, m *minted, p ledger.Position) (so
 		if err := a.again(ctx); err != nil {
 			return false, err
 		}
-		if !a.gives(m) {
+		if !a.gives(m) || !a.spends() {
 			return false, nil
 		}
 	}

@@ -3,6 +3,7 @@ package exchange
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/bursar-sts/bursar/clients"
@@ -71,7 +72,7 @@ func (a *Attempt) trading() []use {
 	met := map[string]bool{} // a token may be presented twice in a request
 	for _, p := range a.caller.principals() {
 		key := onceKey(p)
-		if p.Replay == identity.ReplayOff || met[key] || a.held[key] || a.known[key] {
+		if p.Replay == identity.ReplayOff || met[key] || a.held[key] {
 			continue
 		}
 		u := use{claim: onceClaim(p), of: p}
@@ -81,7 +82,7 @@ func (a *Attempt) trading() []use {
 		case p.Replay == identity.ReplayOnce:
 			u.replay = bad("subject.replayed",
 				"A presented token was used before, and its issuer's tokens may be used once; get a new one.")
-		case p.Traded.Load(): // an earlier record has it: there is no need to ask the store
+		case a.known[key] || p.Traded.Load(): // an earlier record has it: there is no need to ask the store
 			a.known[key] = true
 			continue
 		}
@@ -89,6 +90,12 @@ func (a *Attempt) trading() []use {
 		uses = append(uses, u)
 	}
 	return uses
+}
+
+// spends reports whether the attempt's record has taken every single use that an issuance needs now. It has not if a
+// trusted issuer's tokens may be used once since.
+func (a *Attempt) spends() bool {
+	return !slices.ContainsFunc(a.trading(), func(u use) bool { return u.replay != nil })
 }
 
 // authenticating is what every record uses: the jti of the client's own assertion, whatever came of the request.
