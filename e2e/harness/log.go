@@ -2,6 +2,7 @@ package harness
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -118,10 +119,15 @@ func CheckNumbers(t testing.TB, log []Event) {
 // Issued returns the ids of the tokens that the log says were issued.
 func Issued(log []Event) map[string]bool {
 	ids := map[string]bool{}
-	for _, e := range log {
-		if e.Name == "token.exchange" && e.Outcome == "allowed" {
-			ids[e.Token.JTI] = true
-		}
+	for _, e := range Exchanges(log) {
+		ids[e.Token.JTI] = true
 	}
 	return ids
+}
+
+// Exchanges returns the events of exchanges that were allowed.
+func Exchanges(log []Event) []Event {
+	return slices.DeleteFunc(slices.Clone(log), func(e Event) bool {
+		return e.Name != "token.exchange" || e.Outcome != "allowed"
+	})
 }

@@ -114,7 +114,7 @@ func (s *Server) operator(t testing.TB, tokenFile string) *operator.Client {
 	return &operator.Client{BaseURL: s.URL, Token: strings.TrimSpace(string(token))}
 }
 
-// Twin starts a second process on the same configuration and the same Redis, reached at another address.
+// Twin starts another process on the same configuration and the same Redis, reached at another address.
 func (s *Server) Twin(t testing.TB) *Server {
 	t.Helper()
 	text, err := os.ReadFile(s.config)
@@ -123,7 +123,8 @@ func (s *Server) Twin(t testing.TB) *Server {
 	}
 	listen, metrics := freeAddress(t), freeAddress(t)
 	twin := *s
-	twin.URL, twin.Metrics, twin.config = "http://"+listen, "http://"+metrics+"/metrics", filepath.Join(s.Dir, "twin.yaml")
+	twin.URL, twin.Metrics = "http://"+listen, "http://"+metrics+"/metrics"
+	twin.config = filepath.Join(s.Dir, "twin-"+strings.ReplaceAll(listen, ":", "-")+".yaml")
 	own := strings.TrimPrefix(s.URL, "http://")
 	changed := strings.Replace(string(text), "listen: "+own, "listen: "+listen, 1)
 	own = strings.TrimSuffix(strings.TrimPrefix(s.Metrics, "http://"), "/metrics")
