@@ -265,10 +265,11 @@ func TestARevokedTokenStaysRevokedInOtherSpellings(t *testing.T) {
 	}
 }
 
-// TestWhatIsDisabledGetsNothing: T-09, every target that can be disabled, on every path that issues.
+// TestWhatIsDisabledGetsNothing: T-09, every target that can be disabled, on every path that issues; T-07, whatever
+// keys and verifications are remembered.
 func TestWhatIsDisabledGetsNothing(t *testing.T) {
 	w := newWorld(t, servertest.Options{})
-	secret := w.Secret("secret-bot")
+	secret, root := w.Secret("secret-bot"), ""
 	paths := map[string]func() exchange.Request{
 		"alone": func() exchange.Request { return self(w.Workload("ap-bot")) },
 		"actor": func() exchange.Request { return onBehalf(w.User("alice"), w.Workload("ap-bot")) },
@@ -282,14 +283,28 @@ func TestWhatIsDisabledGetsNothing(t *testing.T) {
 			r.ActorTokenType, r.Credentials = "", servertest.Basic("secret-bot", secret)
 			return r
 		},
+		"key": func() exchange.Request {
+			r := onBehalf(w.User("alice"), "")
+			r.ActorTokenType, r.Credentials = "", w.Assertion(nil)
+			return r
+		},
+		"own": func() exchange.Request { return trade(root, w.Workload("ap-bot")) },
+		"itself": func() exchange.Request {
+			return exchange.Request{AsItself: true, Credentials: servertest.Basic("secret-bot", secret),
+				Audiences: []string{"payments"}}
+		},
 	}
 	for _, row := range []struct{ kind, id, spares string }{
-		{"tenant", "", ""}, {"client", "ap-bot", "secret"}, {"client", "secret-bot", "alone actor assertion"},
+		{"tenant", "", ""}, {"client", "ap-bot", "secret key itself"},
+		{"client", "secret-bot", "alone actor assertion key own"},
+		{"client", "key-bot", "alone actor assertion secret own itself"},
 		{"tool", "payments", ""},
-		{"issuer", "cluster", "secret"}, {"issuer", "corp", "alone assertion"}, {"subject", "corp:alice", "alone assertion"},
-		{"subject", "cluster:system:serviceaccount:prod:ap-bot", "secret"},
-		{"subject", "corp:ALICE", "alone actor assertion secret"},
+		{"issuer", "cluster", "secret key itself"}, {"issuer", "corp", "alone assertion itself"},
+		{"subject", "corp:alice", "alone assertion itself"},
+		{"subject", "cluster:system:serviceaccount:prod:ap-bot", "secret key itself"},
+		{"subject", "corp:ALICE", "alone actor assertion secret key own itself"},
 	} {
+		root = issue(t, w, onBehalf(w.User("alice"), w.Workload("ap-bot"))).Token
 		w.Cut("acme", row.kind, row.id, true)
 		w.Clock.Advance(2 * time.Second)
 		if _, err := w.Directory.Fresh(t.Context(), "acme"); err != nil { // so that this process knows before it mints
@@ -303,6 +318,7 @@ func TestWhatIsDisabledGetsNothing(t *testing.T) {
 		}
 		enable(w, row.kind, row.id)
 		w.Clock.Advance(2 * time.Second)
+		root = issue(t, w, onBehalf(w.User("alice"), w.Workload("ap-bot"))).Token
 		for name, request := range paths {
 			if _, err := run(t.Context(), w.Exchanger, "acme", request()); err != nil {
 				t.Errorf("%s %s is enabled again, by %s: %v", row.kind, row.id, name, err)
