@@ -29,12 +29,8 @@ tools: ## what the tests start: a real Redis, and an independent JOSE implementa
 bench:
 	go run ./e2e/bench
 
-fuzz:
-	@go list ./... | while read -r pkg; do \
-		go test -list '^Fuzz' "$$pkg" | grep '^Fuzz' | while read -r target; do \
-			echo "== $$pkg $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$pkg" </dev/null || exit 1; \
-		done || exit 1; \
-	done
+fuzz: ## every target for FUZZTIME
+	.ci/fuzz $(FUZZTIME)
 
 clean:
 	rm -rf dist e2e/node_modules

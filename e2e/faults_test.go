@@ -99,8 +99,8 @@ func TestTheFirstRequestsAfterAStartAreAllServed(t *testing.T) {
 	})
 }
 
-// While Redis is away every answer is 503, in time and without a token, and when it is back the service is too. It does
-// not run beside other tests, since it looks at the time.
+// T-55: while Redis is away every answer is 503, in time and without a token, and when it is back the service is too.
+// It does not run beside other tests, since it looks at the time.
 func TestRedisStoppedUnderLoad(t *testing.T) {
 	w := newWorld(t, harness.Start(t, "redis"))
 	api := w.as(t, "payments-api")
