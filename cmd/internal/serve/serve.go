@@ -207,12 +207,18 @@ func (s *Server) lookAround(ctx context.Context) error {
 func (s *Server) Run(ctx context.Context) error {
 	ticker := time.NewTicker(maintenance)
 	defer ticker.Stop()
+	often := time.NewTicker(look)
+	defer often.Stop()
+	var g garbage
+	g.look()
 	for {
 		select {
 		case <-ctx.Done():
 			return s.close(context.WithoutCancel(ctx))
 		case err := <-s.failed:
 			return errors.Join(err, s.close(context.WithoutCancel(ctx)))
+		case <-often.C:
+			g.look()
 		case <-ticker.C:
 			if err := s.admin.Maintain(ctx); err != nil {
 				s.unkept.Inc()
