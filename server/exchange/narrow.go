@@ -87,8 +87,8 @@ func (a *Attempt) enabled() error {
 
 // principals returns the verified identities that the request rests on.
 func (c *caller) principals() []*identity.Principal {
-	var all []*identity.Principal
-	for _, p := range []*identity.Principal{c.subject, c.actor, c.proof.Principal} {
+	all := make([]*identity.Principal, 0, 3)
+	for _, p := range [...]*identity.Principal{c.subject, c.actor, c.proof.Principal} {
 		if p != nil {
 			all = append(all, p)
 		}

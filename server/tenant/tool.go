@@ -229,6 +229,9 @@ func (t *Tools) Named(name string) (*Tool, bool) {
 
 // At returns the tool whose resource is the given URI, compared as CanonicalResource says.
 func (t *Tools) At(resource string) (*Tool, bool) {
+	if tool, ok := t.byResource[resource]; ok { // its keys are canonical
+		return tool, true
+	}
 	canonical, err := CanonicalResource(resource)
 	if err != nil {
 		return nil, false
