@@ -87,7 +87,7 @@ func (c *chart) bar(f figures, top float64) {
 	c.rect(labelWidth, y, c.at(f.PerCoreSecond)-labelWidth, barHeight, storeColors[f.Store])
 	c.outline(labelWidth, y, c.at(1e6/f.Floor)-labelWidth, barHeight)
 	c.text(labelWidth+6, y+barHeight-3, "start", 11, thousands(f.PerCoreSecond))
-	if f.Store == "Redis" {
+	if f.Store == "Redis" && f.Budget > 0 {
 		c.rect(c.at(f.Budget)-1, y-2, 3, barHeight+4, "#111")
 	}
 }

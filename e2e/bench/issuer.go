@@ -39,6 +39,28 @@ func (w *world) startIssuer(kind string) (*issuer, error) {
 	return i, nil
 }
 
+// keys returns the issuer's JWK Set.
+func (i *issuer) keys(ctx context.Context) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, i.url+"/.well-known/openid-configuration", nil)
+	if err != nil {
+		return "", err
+	}
+	var metadata struct {
+		JWKSURI string `json:"jwks_uri"`
+	}
+	text, err := fetch(req)
+	if err != nil {
+		return "", err
+	}
+	if err := json.Unmarshal([]byte(text), &metadata); err != nil {
+		return "", err
+	}
+	if req, err = http.NewRequestWithContext(ctx, http.MethodGet, metadata.JWKSURI, nil); err != nil {
+		return "", err
+	}
+	return fetch(req)
+}
+
 // mint returns n different tokens, all signed with ES256.
 func (i *issuer) mint(ctx context.Context, n int) ([]string, error) {
 	tokens := make([]string, n)
@@ -76,6 +98,11 @@ func (i *issuer) mintOne(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return fetch(req)
+}
+
+// fetch returns the text of an answer.
+func fetch(req *http.Request) (string, error) {
 	resp, err := keepAlive.Do(req)
 	if err != nil {
 		return "", err

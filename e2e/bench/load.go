@@ -19,11 +19,11 @@ import (
 // request is one request as it goes over the wire, written before the clock starts.
 type request []byte
 
-// post returns a request for an endpoint of the tenant; authorization may be empty.
-func post(endpoint, authorization string, form url.Values) request {
+// post returns a request for an endpoint of a tenant; authorization may be empty.
+func post(tenant, endpoint, authorization string, form url.Values) request {
 	var b strings.Builder
 	body := form.Encode()
-	fmt.Fprintf(&b, "POST /t/acme/%s HTTP/1.1\r\nHost: bench\r\n", endpoint)
+	fmt.Fprintf(&b, "POST /t/%s/%s HTTP/1.1\r\nHost: bench\r\n", tenant, endpoint)
 	b.WriteString("Content-Type: application/x-www-form-urlencoded\r\n")
 	if authorization != "" {
 		fmt.Fprintf(&b, "Authorization: %s\r\n", authorization)
@@ -36,8 +36,12 @@ func post(endpoint, authorization string, form url.Values) request {
 type sample struct {
 	operations int
 	cpu        time.Duration // of the server's process, for all of them
+	wall       time.Duration // likewise
 	took       []time.Duration
 }
+
+// rate returns the operations per second of the clock.
+func (s sample) rate() float64 { return float64(s.operations) / s.wall.Seconds() }
 
 // each returns the CPU time of one operation.
 func (s sample) each() time.Duration { return s.cpu / time.Duration(s.operations) }
@@ -48,6 +52,21 @@ func (s sample) quantile(q float64) time.Duration { return s.took[int(q*float64(
 // load sends the requests over keep-alive connections, each of which sends the next one as soon as it has its answer.
 // An answer other than 200 ends it.
 func (s *server) load(ctx context.Context, connections int, requests []request) (sample, error) {
+	return s.send(ctx, connections, requests, func(int) time.Time { return time.Time{} })
+}
+
+// pace sends the requests at a steady rate per second, whatever the server does: each has a time at which it is due,
+// and its latency counts from then, so that a server that stands still is charged for all who wait meanwhile.
+func (s *server) pace(ctx context.Context, connections int, requests []request, rate float64) (sample, error) {
+	began := time.Now()
+	return s.send(ctx, connections, requests, func(i int) time.Time {
+		return began.Add(time.Duration(float64(i) / rate * float64(time.Second)))
+	})
+}
+
+// send sends the requests, each not before it is due, over as many connections.
+func (s *server) send(
+	ctx context.Context, connections int, requests []request, due func(int) time.Time) (sample, error) {
 	callers, err := s.connect(ctx, connections)
 	if err != nil {
 		return sample{}, err
@@ -61,21 +80,23 @@ func (s *server) load(ctx context.Context, connections int, requests []request) 
 	if err != nil {
 		return sample{}, err
 	}
+	began := time.Now()
 	var next atomic.Int64
 	var group sync.WaitGroup
 	for _, c := range callers {
 		group.Go(func() {
 			for at := next.Add(1) - 1; at < int64(len(requests)) && c.err == nil && ctx.Err() == nil; at = next.Add(1) - 1 {
-				c.call(requests[at])
+				c.call(requests[at], due(int(at)))
 			}
 		})
 	}
 	group.Wait()
+	wall := time.Since(began)
 	after, err := s.process.cpu()
 	if err != nil {
 		return sample{}, err
 	}
-	all := sample{operations: len(requests), cpu: after - before}
+	all := sample{operations: len(requests), cpu: after - before, wall: wall}
 	for _, c := range callers {
 		if c.err != nil {
 			return sample{}, c.err
@@ -109,8 +130,13 @@ func (s *server) connect(ctx context.Context, connections int) ([]*caller, error
 	return callers, nil
 }
 
-func (c *caller) call(r request) {
+// call sends a request that is due at the given time; a zero time is now.
+func (c *caller) call(r request, due time.Time) {
+	time.Sleep(time.Until(due))
 	began := time.Now()
+	if !due.IsZero() {
+		began = due
+	}
 	status, body, err := c.send(r)
 	c.took = append(c.took, time.Since(began))
 	switch {
@@ -133,7 +159,7 @@ func (c *caller) send(r request) (status int, body []byte, err error) {
 	return resp.StatusCode, body, err
 }
 
-// tokens sends exchanges one after the other and returns the tokens that they answer.
+// tokens sends requests for tokens one after the other and returns what they answer.
 func (s *server) tokens(ctx context.Context, requests []request) ([]string, error) {
 	callers, err := s.connect(ctx, 1)
 	if err != nil {

@@ -28,14 +28,18 @@ type options struct {
 // plan is how much is measured.
 type plan struct {
 	rounds, operations, connections int
+	paced                           int // operations at half of the maximum rate
 	distinct                        int // tokens that are used again and again
 	pure                            int // signatures beside each measurement
-	starts, tenants                 int
+	starts                          int
+	tenants, many                   int // idle tenants; many only on Redis
 }
 
 var (
-	long  = plan{rounds: 5, operations: 6000, connections: 32, distinct: 2000, pure: 500, starts: 7, tenants: 1000}
-	short = plan{rounds: 2, operations: 2000, connections: 32, distinct: 1000, pure: 250, starts: 3, tenants: 100}
+	long = plan{rounds: 5, operations: 6000, connections: 32, paced: 2000, distinct: 2000, pure: 500, starts: 7,
+		tenants: 1000, many: 10_000}
+	short = plan{rounds: 2, operations: 2000, connections: 32, paced: 500, distinct: 500, pure: 250, starts: 3,
+		tenants: 100, many: 200}
 )
 
 func main() {
@@ -76,7 +80,7 @@ func run(ctx context.Context, o options) error {
 	if err := w.measureStart(ctx, o.plan, r); err != nil {
 		return err
 	}
-	if err := w.measureMemory(ctx, o.plan, r); err != nil {
+	if err := w.measureTenants(ctx, o.plan, r); err != nil {
 		return err
 	}
 	r.Took = time.Since(began).Round(time.Second).String()

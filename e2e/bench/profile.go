@@ -101,7 +101,7 @@ func (w *world) profileRow(ctx context.Context, b *bench, row row, s *server, p 
 				return err
 			}
 		}
-		if _, err := s.load(ctx, p.connections, row.requests(b, s, p.operations)); err != nil {
+		if _, err := s.load(ctx, p.connections, row.requests(b, s, 0, p.operations)); err != nil {
 			return err
 		}
 		select {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -14,7 +15,7 @@ import (
 )
 
 // pure is the CPU time of the bare cryptography of an exchange, in µs: SHA-256 of what a token signs, and ECDSA on
-// P-256, by Go's own library.
+// P-256, by Go's own library in the cheapest way it has: a signature is made without randomness (RFC 6979).
 type pure struct {
 	Sign   float64 `json:"sign_us"`
 	Verify float64 `json:"verify_us"`
@@ -39,7 +40,7 @@ func measurePure(n int) (pure, error) {
 		for i := range messages {
 			sum := sha256.Sum256(messages[i][:])
 			var err error
-			if signatures[i], err = ecdsa.SignASN1(rand.Reader, key, sum[:]); err != nil {
+			if signatures[i], err = key.Sign(nil, sum[:], crypto.SHA256); err != nil {
 				return err
 			}
 		}

@@ -25,7 +25,7 @@ type server struct {
 	operator *operator.Client
 	process  *process
 
-	agent, payments string // Authorization headers of the clients that have secrets
+	agent, runner, payments string // Authorization headers of the clients that have secrets
 }
 
 // newServer makes a configuration with `bursar init` and serves it.
@@ -110,7 +110,8 @@ func (s *server) prepare(ctx context.Context, w *world) error {
 	if _, err := s.operator.Apply(ctx, "acme", []byte(file), operator.ApplyOptions{}); err != nil {
 		return fmt.Errorf("apply the tenant: %w", err)
 	}
-	for client, header := range map[string]*string{"ap-bot": &s.agent, "payments-api": &s.payments} {
+	for client, header := range map[string]*string{
+		"ap-bot": &s.agent, "run-bot": &s.runner, "payments-api": &s.payments} {
 		secret, err := s.operator.CreateSecret(ctx, "acme", client)
 		if err != nil {
 			return fmt.Errorf("make a client secret: %w", err)
