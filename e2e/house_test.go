@@ -57,12 +57,15 @@ var rooms = map[string]string{
 	"storage/storagetest":     "server/fault server/ledger server/limit storage",
 	"server/servertest":       "*", // for tests only
 	// programs
-	"cmd/bursar":             "*",
-	"cmd/demoissuer":         "",
-	"cmd/internal/config":    "scopes server/admin server/keys server/limit",
-	"cmd/internal/configdoc": "",
-	"cmd/internal/serve":     "*",
-	"cmd/internal/telemetry": "server server/audit server/exchange",
+	"cmd/bursar":                   "*",
+	"cmd/demoissuer":               "",
+	"cmd/internal/attack":          "cmd/internal/attack/forge cmd/internal/attack/findings",
+	"cmd/internal/attack/forge":    "",
+	"cmd/internal/attack/findings": "",
+	"cmd/internal/config":          "scopes server/admin server/keys server/limit",
+	"cmd/internal/configdoc":       "",
+	"cmd/internal/serve":           "*",
+	"cmd/internal/telemetry":       "server server/audit server/exchange",
 	// the house seen from the street
 	"e2e":         "clients/operator clients/token",
 	"e2e/harness": "clients/operator storage/storagetest",

@@ -14,7 +14,8 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	p := &program{in: os.Stdin, out: os.Stdout, err: os.Stderr, color: isTerminal(os.Stderr), env: os.Getenv}
+	p := &program{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.Getenv,
+		color: isTerminal(os.Stderr), outColor: isTerminal(os.Stdout)}
 	code := p.run(ctx, os.Args[1:])
 	stop()
 	os.Exit(code)

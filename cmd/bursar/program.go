@@ -16,6 +16,7 @@ type program struct {
 	in       io.Reader
 	out, err io.Writer
 	color    bool // err may be coloured
+	outColor bool // so may out
 	env      func(name string) string
 }
 
@@ -45,7 +46,7 @@ func (p *program) root() *cobra.Command {
 		p.objectCommand("client", p.clientSecretCommand()), p.objectCommand("tool"), p.objectCommand("issuer"),
 		p.objectCommand("policy"),
 		p.tokenCommand(), p.revokeCommand(), p.enableCommand(),
-		p.explainCommand(), p.auditCommand(),
+		p.explainCommand(), p.auditCommand(), p.attackCommand(),
 		p.keysCommand(), p.operatorCommand(), p.healthCommand(), p.versionCommand(),
 	)
 	root.Long = root.Short + `.

@@ -1,0 +1,171 @@
+// Package attack tests an OAuth 2.0 Token Exchange server (RFC 8693) from outside, as an attacker or a careless client
+// would: it sends requests that differ in one thing from a good one, and holds each answer against what the
+// specifications, or caution, demand. It knows nothing of the server but its URLs.
+//
+// A refusal proves something only if the same request without the defect is granted. The good request therefore comes
+// first, and again after each check that expects refusals.
+package attack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"path"
+	"slices"
+	"time"
+
+	"github.com/bursar-sts/bursar/cmd/internal/attack/findings"
+)
+
+// Config says what to attack; URL and Profile are required.
+type Config struct {
+	URL     string // issuer, or token endpoint of a server without metadata
+	Profile *Profile
+	Only    []string                // ids, rows or attack numbers of the checks to run, with * as in file names; all if empty
+	Except  []string                // those to leave out, likewise
+	Strict  bool                    // observations fail the run too
+	Timeout time.Duration           // of one request; 10 s if zero
+	Version string                  // of this program, for the report
+	Env     func(string) string     // where the profile's secrets may be; required if it says so
+	Now     func() time.Time        // time.Now if nil
+	Each    func(r findings.Result) // called with every result as it comes, if not nil
+	// Pause waits as a rate limit demands, and reports whether it could; a timer if nil.
+	Pause func(context.Context, time.Duration) bool
+}
+
+// Unable is the error of a run that could not begin: the server is not reached, or the good request gets no token.
+type Unable struct{ Reason, Hint string }
+
+func (u *Unable) Error() string { return u.Reason }
+
+// suite is one run.
+type suite struct {
+	config  Config
+	profile *Profile
+	http    *http.Client
+	server  server
+
+	client, other, reader, ungranted *client
+	subject                          *source
+	delegation                       *delegation // nil if the profile has none
+	again                            againBase
+
+	listener *listener
+	watched  watched
+	requests int
+	limited  int // answers of a rate limit
+}
+
+// delegation is what an exchange with an actor token needs.
+type delegation struct {
+	client         *client
+	subject, actor *source
+	otherActor     *source
+	request        Request
+	works          bool
+	reason         string // why it does not
+}
+
+// againBase is the exchange of the server's own token.
+type againBase struct {
+	client  *client
+	request Request
+	works   bool
+	reason  string
+}
+
+// Run attacks. Its error is an *Unable, or that of the context.
+func Run(ctx context.Context, c Config) (*findings.Report, error) {
+	s := newSuite(c)
+	chosen, err := choose(c.Only, c.Except)
+	if err != nil {
+		return nil, err
+	}
+	r := &findings.Report{Tool: "bursar attack", Version: c.Version, Target: c.URL, Profile: c.Profile.name,
+		Began: s.now().UTC().Truncate(time.Second), Strict: c.Strict}
+	if err := s.prepare(ctx); err != nil {
+		return nil, err
+	}
+	defer s.listener.close()
+	r.Endpoint = s.server.Token
+	for _, check := range chosen {
+		result := s.run(ctx, check)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		r.Results = append(r.Results, result)
+		if c.Each != nil {
+			c.Each(result)
+		}
+	}
+	r.Requests, r.Seconds = s.requests, s.now().Sub(r.Began).Seconds()
+	r.Count()
+	return r, nil
+}
+
+func newSuite(c Config) *suite {
+	if c.Timeout == 0 {
+		c.Timeout = 10 * time.Second
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Pause == nil {
+		c.Pause = pause
+	}
+	if c.Env == nil {
+		c.Env = func(string) string { return "" }
+	}
+	return &suite{config: c, profile: c.Profile, http: &http.Client{
+		Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, DisableCompression: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+func (s *suite) now() time.Time { return s.config.Now() }
+
+func (s *suite) pause(ctx context.Context, d time.Duration) bool { return s.config.Pause(ctx, d) }
+
+// Checks are all checks, in the order in which they run.
+func Checks() []findings.Check {
+	var list []findings.Check
+	for _, c := range all() {
+		list = append(list, c.Check)
+	}
+	return list
+}
+
+// all are the checks. Those that may lock a client out come last, and behind them those that sum up.
+func all() []check {
+	return slices.Concat(controlChecks(), metadataChecks(), formChecks(), grantChecks(), clientChecks(),
+		assertionChecks(), parameterChecks(), tokenChecks(subjectRole), tokenChecks(actorRole), tokenChecks(ownRole),
+		delegationChecks(), targetChecks(), scopeChecks(), responseChecks(), againChecks(), introspectionChecks(),
+		revocationChecks(), floodChecks(), errorChecks())
+}
+
+// ErrNoCheck is the error of a name that no check goes by.
+var ErrNoCheck = errors.New("no check goes by that name")
+
+// choose returns the checks that are asked for.
+func choose(only, except []string) ([]check, error) {
+	checks := all()
+	for _, pattern := range slices.Concat(only, except) {
+		if !slices.ContainsFunc(checks, func(c check) bool { return c.named(pattern) }) {
+			return nil, fmt.Errorf("%w: %s", ErrNoCheck, pattern)
+		}
+	}
+	return slices.DeleteFunc(checks, func(c check) bool {
+		return len(only) > 0 && !slices.ContainsFunc(only, c.named) || slices.ContainsFunc(except, c.named)
+	}), nil
+}
+
+// named reports whether the check goes by a name: its id or one of its references.
+func (c check) named(pattern string) bool {
+	for _, name := range append([]string{c.ID}, c.Refs...) {
+		if ok, err := path.Match(pattern, name); ok && err == nil {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,83 @@
+package findings
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+)
+
+// Text writes a report, or its results one by one as they come, for a terminal.
+type Text struct {
+	W      io.Writer
+	Color  bool
+	Strict bool
+}
+
+var colors = map[string]string{"FAIL": "31;1", "NOTE": "33", "ERROR": "35", "pass": "32", "skip": "90", "n/a": "90"}
+
+func (t *Text) label(r Result) string {
+	word := map[Verdict]string{Pass: "pass", Fail: "FAIL", Skip: "skip", NotApplicable: "n/a", Error: "ERROR"}[r.Verdict]
+	if r.Verdict == Fail && r.Class == Profile && !t.Strict {
+		word = "NOTE"
+	}
+	padded := fmt.Sprintf("%-5s", word)
+	if t.Color {
+		return "\x1b[" + colors[word] + "m" + padded + "\x1b[0m"
+	}
+	return padded
+}
+
+// Line writes one result in a line, and what is wrong below it.
+func (t *Text) Line(r Result) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s  %-24s %s\n", t.label(r), r.ID, r.Title)
+	switch r.Verdict {
+	case Skip, NotApplicable, Error:
+		fmt.Fprintf(&b, "       %s\n", harmless(r.Reason))
+	case Fail:
+		fmt.Fprintf(&b, "       %s, %s\n", r.Severity, r.Basis)
+		for _, try := range r.Tries {
+			if try.Verdict == Fail {
+				fmt.Fprintf(&b, "       - %s: expected %s, got %s\n", harmless(try.Sent), try.Expected, harmless(try.Got))
+			}
+		}
+		fmt.Fprintf(&b, "       %s\n", r.Advice)
+	}
+	_, err := io.WriteString(t.W, b.String())
+	return err
+}
+
+// Summary writes the report in a few lines.
+func (t *Text) Summary(r *Report) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n%d checks of %s with %d requests in %.1f s: %d passed, %d failed", len(r.Results),
+		harmless(r.Endpoint), r.Requests, r.Seconds, r.Counts[Pass], r.Findings)
+	if r.Observed > 0 {
+		fmt.Fprintf(&b, ", %d noted", r.Observed)
+	}
+	fmt.Fprintf(&b, ", %d could not tell, %d skipped, %d not applicable\n",
+		r.Counts[Error], r.Counts[Skip], r.Counts[NotApplicable])
+	_, err := io.WriteString(t.W, b.String())
+	return err
+}
+
+// Report writes all of it.
+func (t *Text) Report(r *Report) error {
+	for _, result := range r.Results {
+		if err := t.Line(result); err != nil {
+			return err
+		}
+	}
+	return t.Summary(r)
+}
+
+// harmless replaces what a terminal would obey or hide.
+func harmless(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == unicode.ReplacementChar || unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
+			return '?'
+		}
+		return r
+	}, s)
+}
