@@ -54,7 +54,8 @@ func againChecks() []check {
 						words(p.profile.Try.NarrowerScope), a)
 				}
 			}},
-		{is("again.retargeted", "T-42 T-45 F5", findings.Must, findings.High, "a second exchange does not reach a denied target",
+		{is("again.retargeted", "T-42 T-45 F5", findings.Must, findings.High,
+			"a second exchange does not reach a denied target",
 			"RFC 8693 §2.2.2, RFC 8707 §2.2", "Decide on the target as for the first exchange."),
 			again, []need{exchangesAgain, hasDeniedTarget}, func(ctx context.Context, p *probe) {
 				if bad := p.profile.Try.DeniedResource; bad != "" {
@@ -70,7 +71,8 @@ func againChecks() []check {
 		{is("again.chain", "T-22", findings.Must, findings.High, "a second exchange does not forget the actor",
 			"RFC 8693 §4.1", "Keep the act of your own token, with or without an actor token, or refuse it."),
 			again, []need{exchangesAgain, delegates}, func(ctx context.Context, p *probe) { p.keepActor(ctx) }},
-		{is("again.other-client", "T-24", findings.Profile, findings.Medium, "another client cannot exchange a token that it found",
+		{is("again.other-client", "T-24", findings.Profile, findings.Medium,
+			"another client cannot exchange a token that it found",
 			"RFC 8693 §5, RFC 9700 §2.2", "Let a token be exchanged by its own client, its audience, or whom a policy names."),
 			again, []need{exchangesAgain, hasOther}, func(ctx context.Context, p *probe) {
 				w := invalidRequest.or("invalid_client", "unauthorized_client", "invalid_grant", "invalid_target", "invalid_scope")
@@ -85,7 +87,8 @@ func againChecks() []check {
 				}
 			}},
 		{is("again.revoked-parent", "T-53", findings.Profile, findings.High, "what was made of a revoked token goes with it",
-			"RFC 8693 §2.1 allows it, RFC 7009 §2.1", "Record which token was made of which, and revoke the children with the parent."),
+			"RFC 8693 §2.1 allows it, RFC 7009 §2.1",
+			"Record which token was made of which, and revoke the children with the parent."),
 			again, []need{exchangesAgain, hasRevocation, canRevoke}, func(ctx context.Context, p *probe) { p.orphan(ctx) }},
 	})
 }
@@ -175,7 +178,8 @@ func (p *probe) orphan(ctx context.Context) {
 
 // reuseChecks are about subject tokens that are good once.
 func reuseChecks() []check {
-	return []check{{is("subject.once", "D-28 T-17", findings.Must, findings.High, "a subject token that is good once is used once",
+	return []check{{is("subject.once", "D-28 T-17", findings.Must, findings.High,
+		"a subject token that is good once is used once",
 		"the profile says once; RFC 7523 §3(7)", "Claim (iss, jti) atomically, in a store that all processes share."),
 		plain, []need{isOnce}, func(ctx context.Context, p *probe) {
 			token, err := p.subject.get(ctx)
@@ -223,5 +227,6 @@ func (p *probe) race(ctx context.Context) {
 		return
 	}
 	p.granted = p.granted || wins > 1
-	p.note(wins <= 1, fmt.Sprintf("a fresh one, %d times at once", rivals), "at most one token", fmt.Sprintf("%d tokens", wins))
+	p.note(wins <= 1, fmt.Sprintf("a fresh one, %d times at once", rivals), "at most one token", fmt.Sprintf("%d tokens",
+		wins))
 }

@@ -22,12 +22,14 @@ import (
 type Config struct {
 	URL     string // issuer, or token endpoint of a server without metadata
 	Profile *Profile
-	Only    []string                // ids, rows or attack numbers of the checks to run, with * as in file names; all if empty
-	Except  []string                // those to leave out, likewise
+	// Only are the checks to run, all if empty; Except are those to leave out. Both are ids, rows or numbers, with * as
+	// in file names.
+	Only, Except []string
+
 	Strict  bool                    // observations fail the run too
 	Timeout time.Duration           // of one request; 10 s if zero
 	Version string                  // of this program, for the report
-	Env     func(string) string     // where the profile's secrets may be; required if it says so
+	Env     func(string) string     // where the profile's secrets may be; nothing is there if nil
 	Now     func() time.Time        // time.Now if nil
 	Each    func(r findings.Result) // called with every result as it comes, if not nil
 	// Pause waits as a rate limit demands, and reports whether it could; a timer if nil.

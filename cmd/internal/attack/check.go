@@ -175,7 +175,8 @@ func (p *probe) judge(sent string, w want, a *answer) {
 		t.Verdict = findings.Fail
 		p.granted = true
 		p.blame(p.check.Severity, p.check.Class)
-	case a.status == http.StatusTooManyRequests, a.status == http.StatusServiceUnavailable, a.failed == "no answer in time":
+	case a.status == http.StatusTooManyRequests, a.status == http.StatusServiceUnavailable,
+		a.failed == "no answer in time":
 		t.Verdict = findings.Error
 	default:
 		p.refused = true

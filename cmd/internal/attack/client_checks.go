@@ -35,7 +35,8 @@ func clientChecks() []check {
 				p.refuse(ctx, "a wrong secret", w, as(p.client.withSecret("wrong-secret-7f3a")))
 				p.refuse(ctx, "an empty secret", w.or("invalid_request").orStatus(400), as(p.client.withSecret("")))
 			}},
-		{is("client.alike", "T-51 B2 B3", findings.Profile, findings.Low, "an unknown client and a wrong secret are answered alike",
+		{is("client.alike", "T-51 B2 B3", findings.Profile, findings.Low,
+			"an unknown client and a wrong secret are answered alike",
 			"RFC 9700, RFC 6819 §4.3.3", "Give both the same status and body, so that ids cannot be guessed."),
 			plain, []need{hasSecret}, func(ctx context.Context, p *probe) {
 				unknown := *p.client
@@ -44,11 +45,13 @@ func clientChecks() []check {
 				second := p.refuse(ctx, "a wrong secret", unauthorized, as(p.client.withSecret("wrong-secret-7f3a")))
 				p.alike("the two answers", first, second)
 			}},
-		{is("client.malformed", "B4", findings.Must, findings.Medium, "a malformed Authorization header is a credential that fails",
+		{is("client.malformed", "B4", findings.Must, findings.Medium,
+			"a malformed Authorization header is a credential that fails",
 			"RFC 6749 §5.2, RFC 7617 §2", "Answer invalid_client; do not go on as if there were no credentials."),
 			plain, []need{hasCredentials}, func(ctx context.Context, p *probe) {
 				noColon := "Basic " + base64.StdEncoding.EncodeToString([]byte("nobody"))
-				for sent, value := range inOrder(map[string]string{"Basic without base64": "Basic !!!", "Basic without a colon": noColon}) {
+				for sent, value := range inOrder(map[string]string{"Basic without base64": "Basic !!!",
+					"Basic without a colon": noColon}) {
 					p.refuse(ctx, sent, unauthorized.or("invalid_request"), as(nil), header("Authorization", value))
 				}
 			}},
@@ -61,13 +64,15 @@ func clientChecks() []check {
 				p.refuse(ctx, "the right secret in the header, a wrong one in the form", w,
 					set("client_id", p.client.id), set("client_secret", "wrong-secret-7f3a"))
 			}},
-		{is("client.two-assertions", "B6 T-46", findings.Must, findings.Medium, "an assertion beside a secret does not count as absent",
+		{is("client.two-assertions", "B6 T-46", findings.Must, findings.Medium,
+			"an assertion beside a secret does not count as absent",
 			"RFC 7521 §4.2.1", "Refuse a client_assertion beside another method as invalid_client."),
 			plain, []need{hasBasic}, func(ctx context.Context, p *probe) {
 				p.refuse(ctx, "the right secret, and a client_assertion that is garbage", unauthorized.or("invalid_request"),
 					set("client_assertion_type", jwtBearer), set("client_assertion", "e30.e30.eA"))
 			}},
-		{is("client.other-method", "B7 T-46", findings.Profile, findings.Low, "a client uses the method that it is registered for",
+		{is("client.other-method", "B7 T-46", findings.Profile, findings.Low,
+			"a client uses the method that it is registered for",
 			"RFC 7591 §2, RFC 9700 §2.5", "Hold a client to its registered token_endpoint_auth_method."),
 			plain, []need{hasBasic}, func(ctx context.Context, p *probe) {
 				p.refuse(ctx, "the secret in the form", unauthorized.or("invalid_request"), as(p.client.by(authPost)))
@@ -95,7 +100,8 @@ func clientChecks() []check {
 func floodChecks() []check {
 	return []check{
 		{is("client.flood", "B32 A24", findings.Profile, findings.Medium, "guessing secrets is slowed down",
-			"RFC 6749 §2.3.1, §10.10", "Limit failed authentications of a client and of an address; answer 429 and Retry-After."),
+			"RFC 6749 §2.3.1, §10.10",
+			"Limit failed authentications of a client and of an address; answer 429 and Retry-After."),
 			nothing, []need{hasSecret, hasFlood}, func(ctx context.Context, p *probe) {
 				n, limited := p.profile.Try.Flood, false
 				for range n {

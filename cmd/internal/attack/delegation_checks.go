@@ -79,7 +79,8 @@ func actorChecks() []check {
 					}), "the members of act", "no exp, nbf or aud (RFC 8693 §4.1)", "as they are")
 				})
 			}},
-		{is("actor.other", "T-24 E6", findings.Must, findings.High, "somebody else's actor token is not the client's to present",
+		{is("actor.other", "T-24 E6", findings.Must, findings.High,
+			"somebody else's actor token is not the client's to present",
 			"RFC 8693 §2.1, §5", "Bind the actor token to the authenticated client, or authorize the pair explicitly."),
 			delegated, []need{delegates, hasOtherActor}, func(ctx context.Context, p *probe) {
 				token, err := p.delegation.otherActor.get(ctx)
@@ -113,7 +114,8 @@ func chainChecks() []check {
 			"RFC 8693 §4.1", "Keep the act of the subject token, with or without an actor token, or refuse the token."),
 			plain, []need{forged(subjectRole.source)}, func(ctx context.Context, p *probe) {
 				claims := members{"act": members{"sub": prior}}
-				p.keeps(ctx, "a subject token with act, no actor token", p.ask(ctx, set("subject_token", p.subject.mint(nil, claims))))
+				p.keeps(ctx, "a subject token with act, no actor token", p.ask(ctx, set("subject_token", p.subject.mint(nil,
+					claims))))
 				if p.delegation == nil || !p.delegation.works || p.delegation.subject.key == nil {
 					return
 				}
@@ -125,7 +127,8 @@ func chainChecks() []check {
 				r.set("subject_token", p.delegation.subject.mint(nil, claims))
 				p.keeps(ctx, "a subject token with act, and an actor token", p.send(ctx, r))
 			}},
-		{is("chain.forged", "T-27", findings.Must, findings.High, "a trusted issuer cannot speak of actors in the server's name",
+		{is("chain.forged", "T-27", findings.Must, findings.High,
+			"a trusted issuer cannot speak of actors in the server's name",
 			"RFC 8693 §4.1", "Do not sign another issuer's act as if you had recorded it; refuse your own iss in it."),
 			plain, []need{forged(subjectRole.source)}, func(ctx context.Context, p *probe) {
 				sent := "act with the server's own iss"

@@ -40,7 +40,8 @@ func (p *probe) told(ctx context.Context, sent, token string, want bool) {
 	}
 	p.note(stated && is == want && a.status == http.StatusOK, sent, fmt.Sprintf("200, active: %t", want), got)
 	if stated && !is {
-		p.noteAs(findings.Low, findings.Must, len(a.object) == 1, sent, "nothing but active: false", fmt.Sprintf("%d members", len(a.object)))
+		p.noteAs(findings.Low, findings.Must, len(a.object) == 1, sent, "nothing but active: false",
+			fmt.Sprintf("%d members", len(a.object)))
 	}
 }
 
@@ -99,7 +100,8 @@ func introspectionChecks() []check {
 				same := slices.Equal(chain(told.object), chain(t.Claims()))
 				p.note(same, "a token with act", "the same act", yes(same, "the same", "another, or none"))
 			}},
-		{is("introspect.inactive", "I3 T-57", findings.Must, findings.High, "what is no good token is not active, and nothing more is said",
+		{is("introspect.inactive", "I3 T-57", findings.Must, findings.High,
+			"what is no good token is not active, and nothing more is said",
 			"RFC 7662 §2.2", "Answer {\"active\":false} and nothing else, with status 200."),
 			nothing, needs, func(ctx context.Context, p *probe) {
 				p.told(ctx, "a word", "hello", false)
@@ -128,12 +130,14 @@ func introspectionChecks() []check {
 				get := p.send(ctx, r.with(p.written(func(r *request) { inQuery()(r); r.method, r.media = http.MethodGet, "" })))
 				p.noteAs(findings.Low, findings.Profile, !active(get), "GET, the token in the URL", "405", get.got())
 			}},
-		{is("introspect.other", "I5 T-56", findings.Profile, findings.Medium, "a client learns nothing of tokens that are not for it",
+		{is("introspect.other", "I5 T-56", findings.Profile, findings.Medium,
+			"a client learns nothing of tokens that are not for it",
 			"RFC 7662 §2.2, §4", "Answer {\"active\":false} to callers whom the token is not addressed to."),
 			nothing, append([]need{hasOther}, needs...), func(ctx context.Context, p *probe) {
 				if own := p.obtain(ctx); own != "" {
 					a := p.introspect(ctx, p.other, own)
-					p.note(!active(a), "the profile's other client", "active: false, or a refusal", yes(!active(a), a.got(), "active: true"))
+					p.note(!active(a), "the profile's other client", "active: false, or a refusal", yes(!active(a), a.got(),
+						"active: true"))
 				}
 			}},
 	}

@@ -29,13 +29,15 @@ func errorChecks() []check {
 			"RFC 6749 §5.2", "Refuse what is malformed; a 5xx or a lost connection is a bug that somebody can aim at."),
 			refused, func(w *watched) []string { return w.failing }, "a refusal"),
 		sum(is("errors.codes", "D1 D2", findings.Must, findings.Low, "refusals have the status and code that clients expect",
-			"RFC 8693 §2.2.2, RFC 6749 §5.2", "Map each refusal to its code: a bad subject or actor token is invalid_request."),
+			"RFC 8693 §2.2.2, RFC 6749 §5.2",
+			"Map each refusal to its code: a bad subject or actor token is invalid_request."),
 			refused, func(w *watched) []string { return w.codes }, "the code of the specification"),
 		sum(is("errors.shape", "", findings.Must, findings.Low, "refusals are JSON with an error code",
 			"RFC 6749 §5.2", "Answer every refusal as application/json with error."),
 			refused, func(w *watched) []string { return w.shape }, "application/json with error"),
 		sum(is("errors.characters", "", findings.Must, findings.Low, "error texts have the characters that they may have",
-			"RFC 6749 §5.2", "Keep quotation marks, backslashes, control characters and what is beyond ASCII out of error_description."),
+			"RFC 6749 §5.2",
+			"Keep quotation marks, backslashes, control characters and what is beyond ASCII out of error_description."),
 			refused, func(w *watched) []string { return w.illegal }, "printable ASCII without \" and \\"),
 		sum(is("errors.echo", "T-61", findings.Must, findings.Medium, "refusals repeat no token and no secret",
 			"RFC 9700 §4, RFC 6819 §5.1.1", "Say what was wrong, not what was sent."),
@@ -50,7 +52,8 @@ func errorChecks() []check {
 		{is("response.pragma", "", findings.Profile, findings.Info, "caches of old are told as well",
 			"RFC 6749 §5.1 (OAuth 2.1 drops it)", "Send Pragma: no-cache with every token."),
 			nothing, nil, func(_ context.Context, p *probe) {
-				p.note(p.watched.pragma == 0, "answers with tokens", "Pragma: no-cache", fmt.Sprintf("%d without", p.watched.pragma))
+				p.note(p.watched.pragma == 0, "answers with tokens", "Pragma: no-cache", fmt.Sprintf("%d without",
+					p.watched.pragma))
 			}},
 	}
 }

@@ -127,7 +127,8 @@ func formChecks() []check {
 			plain, nil, func(ctx context.Context, p *probe) {
 				p.accept(ctx, "Content-Type: "+formType+"; charset=UTF-8", media(formType+"; charset=UTF-8"))
 			}},
-		{is("form.encoding", "A8 A10 A12", findings.Profile, findings.Low, "what is not properly encoded is refused, not repaired",
+		{is("form.encoding", "A8 A10 A12", findings.Profile, findings.Low,
+			"what is not properly encoded is refused, not repaired",
 			"RFC 8693 §2.1, RFC 6749 B", "Refuse bad escapes, text that is not UTF-8, and control characters."),
 			plain, nil, func(ctx context.Context, p *probe) {
 				p.refuse(ctx, "charset=utf-16", invalidRequest.orStatus(415), media(formType+"; charset=utf-16"))
@@ -165,7 +166,8 @@ func formChecks() []check {
 					p.refuse(ctx, name+" twice", invalidRequest, func(r *request) { repeat(name, r.form.Get(name))(r) })
 				}
 				p.refuse(ctx, "a second subject_token that is garbage", invalidRequest, repeat("subject_token", "x.y.z"))
-				p.refuse(ctx, "requested_token_type twice", invalidRequest, repeat("requested_token_type", typePrefix+"access_token"),
+				p.refuse(ctx, "requested_token_type twice", invalidRequest, repeat("requested_token_type",
+					typePrefix+"access_token"),
 					repeat("requested_token_type", typePrefix+"access_token"))
 			}},
 		{is("form.repeat-target", "A20", findings.Profile, findings.Low, "the same target twice is one target",
@@ -176,14 +178,18 @@ func formChecks() []check {
 			}},
 		{is("form.unknown", "A21", findings.Must, findings.Low, "a parameter that nobody knows is passed over",
 			"RFC 6749 §3.2", "Ignore unrecognized parameters."),
-			plain, nil, func(ctx context.Context, p *probe) { p.accept(ctx, "one more parameter, unknown", set("x_note", "1")) }},
+			plain, nil, func(ctx context.Context, p *probe) {
+				p.accept(ctx, "one more parameter, unknown", set("x_note",
+					"1"))
+			}},
 		{is("form.empty", "A22", findings.Must, findings.Low, "a parameter without a value counts as absent",
 			"RFC 6749 §3.2", "Drop empty parameters before anything else looks at them."),
 			plain, nil, func(ctx context.Context, p *probe) {
 				p.accept(ctx, "empty actor_token and actor_token_type", set("actor_token", ""), set("actor_token_type", ""))
 				p.accept(ctx, "an empty requested_token_type", set("requested_token_type", ""))
 			}},
-		{is("form.cors", "A2", findings.Profile, findings.Medium, "a page of another origin may not use the endpoint with credentials",
+		{is("form.cors", "A2", findings.Profile, findings.Medium,
+			"a page of another origin may not use the endpoint with credentials",
 			"RFC 9700 §2.6, Fetch §3.2", "Do not answer preflights with the caller's origin and Allow-Credentials."),
 			nothing, nil, func(ctx context.Context, p *probe) {
 				r := p.post(p.server.Token, nil).with(method(http.MethodOptions), media(""),

@@ -31,7 +31,10 @@ func metadataChecks() []check {
 			nothing, []need{hasMetadata}, func(_ context.Context, p *probe) {
 				for _, name := range []string{"token_endpoint_auth_signing_alg_values_supported",
 					"id_token_signing_alg_values_supported", "dpop_signing_alg_values_supported"} {
-					bad := slices.ContainsFunc(list(p.server.metadata[name]), func(alg string) bool { return strings.EqualFold(alg, "none") })
+					bad := slices.ContainsFunc(list(p.server.metadata[name]), func(alg string) bool {
+						return strings.EqualFold(alg,
+							"none")
+					})
 					p.note(!bad, name, "without none", yes(!bad, "without", "with none"))
 				}
 			}},

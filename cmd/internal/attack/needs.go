@@ -35,12 +35,15 @@ var (
 	hasOther     = offers(func(s *suite) bool { return s.other != nil }, "the profile names no others.client")
 	hasUngranted = offers(func(s *suite) bool { return s.ungranted != nil },
 		"the profile names no others.ungranted_client")
-	hasScope    = offers(func(s *suite) bool { return s.profile.Request.Scope != "" }, "the profile's request has no scope")
+	hasScope = offers(func(s *suite) bool { return s.profile.Request.Scope != "" },
+		"the profile's request has no scope")
 	hasNarrower = offers(func(s *suite) bool { return s.profile.Try.NarrowerScope != "" },
 		"the profile names no try.narrower_scope")
 	hasDeniedScope = offers(func(s *suite) bool { return s.profile.Try.DeniedScope != "" },
 		"the profile names no try.denied_scope")
-	hasDeniedTarget = offers(func(s *suite) bool { return s.profile.Try.DeniedResource+s.profile.Try.DeniedAudience != "" },
+	hasDeniedTarget = offers(func(s *suite) bool {
+		return s.profile.Try.DeniedResource != "" || s.profile.Try.DeniedAudience != ""
+	},
 		"the profile names no try.denied_resource or try.denied_audience")
 	hasTarget = offers(func(s *suite) bool { return s.profile.Request.Resource+s.profile.Request.Audience != "" },
 		"the profile's request names no resource and no audience")
@@ -69,7 +72,8 @@ func publishes(there func(*suite) bool, reason string) need {
 }
 
 var (
-	hasMetadata      = publishes(func(s *suite) bool { return s.server.metadata != nil }, "the server publishes no metadata")
+	hasMetadata = publishes(func(s *suite) bool { return s.server.metadata != nil },
+		"the server publishes no metadata")
 	hasIntrospection = publishes(func(s *suite) bool { return s.server.Introspection != "" },
 		"the server names no introspection endpoint")
 	hasRevocation = publishes(func(s *suite) bool { return s.server.Revocation != "" },

@@ -29,7 +29,8 @@ func parameterChecks() []check {
 					p.refuse(ctx, "subject_token_type="+kind, invalidRequest, set("subject_token_type", kind))
 				}
 			}},
-		{is("subject.type-confusion", "C8 T-10", findings.Must, findings.Medium, "somebody else's token is no access token of the server's",
+		{is("subject.type-confusion", "C8 T-10", findings.Must, findings.Medium,
+			"somebody else's token is no access token of the server's",
 			"RFC 8693 §3", "Under the type access_token accept tokens that you issued, and no others."),
 			plain, []need{forged(func(s *suite) *source { return s.subject })}, func(ctx context.Context, p *probe) {
 				for _, kind := range []string{"access_token", "refresh_token"} {
@@ -56,7 +57,8 @@ func parameterChecks() []check {
 					p.refuse(ctx, "actor_token_type="+kind, invalidRequest, set("actor_token_type", kind))
 				}
 			}},
-		{is("actor.garbage", "T-21 T-43", findings.Must, findings.High, "an actor token that proves nothing is not passed over",
+		{is("actor.garbage", "T-21 T-43", findings.Must, findings.High,
+			"an actor token that proves nothing is not passed over",
 			"RFC 8693 §2.1, §2.2.2", "Validate actor_token or refuse it; ignoring it turns delegation into impersonation."),
 			plain, nil, func(ctx context.Context, p *probe) {
 				p.refuse(ctx, "an actor_token that is garbage", invalidRequest,

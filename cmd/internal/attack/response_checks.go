@@ -30,7 +30,10 @@ func controlChecks() []check {
 			}},
 		{is("control.delegation", "", findings.Must, findings.High, "the good exchange with an actor token is granted",
 			"RFC 8693 §2.1", "The checks about actors rest on it."),
-			delegated, []need{delegates}, func(ctx context.Context, p *probe) { p.accept(ctx, "the good request with an actor token") }},
+			delegated, []need{delegates}, func(ctx context.Context, p *probe) {
+				p.accept(ctx,
+					"the good request with an actor token")
+			}},
 		{is("control.again", "", findings.Must, findings.High, "the good exchange of the server's own token is granted",
 			"RFC 8693 §3", "The checks about the server's own tokens rest on it."),
 			again, []need{exchangesAgain}, func(ctx context.Context, p *probe) {
@@ -67,7 +70,8 @@ func responseChecks() []check {
 				p.note(seconds > 0, "expires_in", "a positive number", yes(seconds > 0, "one", "none"))
 				p.note(seconds <= 3600, "expires_in", "at most an hour", fmt.Sprintf("%d seconds", seconds))
 			}},
-		{is("response.scope", "T-38 TE-16", findings.Must, findings.Low, "a grant states a scope that differs from the request",
+		{is("response.scope", "T-38 TE-16", findings.Must, findings.Low,
+			"a grant states a scope that differs from the request",
 			"RFC 8693 §2.2.1", "Return scope; always is simplest."),
 			plain, []need{hasScope}, func(ctx context.Context, p *probe) {
 				a := p.accept(ctx, "the good request")
@@ -97,7 +101,8 @@ func responseChecks() []check {
 					keys := p.published(ctx)
 					p.note(!strings.HasPrefix(alg, "HS") && !strings.EqualFold(alg, "none"), "alg", "a signature", shown(alg))
 					known := slices.ContainsFunc(keys, func(k *forge.Public) bool { return k.ID == kid })
-					p.noteAs(findings.Medium, findings.Must, known, "kid", "one of the published keys", yes(known, "one of them", "none of them"))
+					p.noteAs(findings.Medium, findings.Must, known, "kid", "one of the published keys", yes(known, "one of them",
+						"none of them"))
 					good := slices.ContainsFunc(keys, func(k *forge.Public) bool { return k.Verify(compact) })
 					p.note(good, "the signature", "verifies with a published key", yes(good, "verifies", "does not verify"))
 				})
@@ -111,7 +116,8 @@ func responseChecks() []check {
 			"least privilege; RFC 8693 §2.2.1 leaves it open", "Let exp be the least of the policy's and the inputs'."),
 			plain, []need{forged(subjectRole.source)}, func(ctx context.Context, p *probe) {
 				exp := p.now().Unix() + 45
-				a := p.accept(ctx, "a subject token that lives 45 seconds", set("subject_token", p.subject.mint(nil, members{"exp": exp})))
+				a := p.accept(ctx, "a subject token that lives 45 seconds", set("subject_token", p.subject.mint(nil,
+					members{"exp": exp})))
 				if a == nil {
 					return
 				}
@@ -142,11 +148,13 @@ func (p *probe) issuedJWT(ctx context.Context, run func(compact string, t *forge
 func (p *probe) checkClaims(t *forge.Token) {
 	claims, now := t.Claims(), p.now().Unix()
 	text := func(name string) string { s, _ := claims[name].(string); return s }
-	p.note(text("iss") == p.server.Issuer, "iss", "the server's issuer", yes(text("iss") == p.server.Issuer, "it", "another"))
+	p.note(text("iss") == p.server.Issuer, "iss", "the server's issuer", yes(text("iss") == p.server.Issuer, "it",
+		"another"))
 	p.note(text("sub") != "", "sub", "there", yes(text("sub") != "", "there", "absent"))
 	exp, iat := number(claims["exp"]), number(claims["iat"])
 	p.note(exp > now-60, "exp", "there, and in the future", yes(exp > 0, "there", "absent"))
-	p.noteAs(findings.Low, findings.Must, iat > 0 && iat <= now+60, "iat", "there, and not in the future", yes(iat > 0, "there", "absent"))
+	p.noteAs(findings.Low, findings.Must, iat > 0 && iat <= now+60, "iat", "there, and not in the future", yes(iat > 0,
+		"there", "absent"))
 	list := audiences(claims)
 	p.note(len(list) > 0, "aud", "there", fmt.Sprintf("%d values", len(list)))
 	if target := p.profile.Request.Resource; target != "" {
@@ -160,7 +168,8 @@ func (p *probe) checkClaims(t *forge.Token) {
 	typ, _ := t.Head()["typ"].(string)
 	short := strings.TrimPrefix(strings.ToLower(typ), "application/")
 	p.noteAs(findings.Low, findings.Profile, short == "at+jwt", "typ", "at+jwt", shown(typ))
-	p.noteAs(findings.Low, findings.Profile, claims["may_act"] == nil, "may_act", "absent", yes(claims["may_act"] == nil, "absent", "there"))
+	p.noteAs(findings.Low, findings.Profile, claims["may_act"] == nil, "may_act", "absent", yes(claims["may_act"] == nil,
+		"absent", "there"))
 }
 
 func sameSet(a, b []string) bool { return len(beyond(a, b)) == 0 && len(beyond(b, a)) == 0 }

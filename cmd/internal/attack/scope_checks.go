@@ -45,7 +45,8 @@ func scopeChecks() []check {
 			plain, []need{hasDeniedScope}, func(ctx context.Context, p *probe) {
 				p.wish(ctx, "the denied scope", p.profile.Try.DeniedScope)
 			}},
-		{is("scope.widened", "F16 T-37", findings.Must, findings.High, "a denied scope does not slip in beside an allowed one",
+		{is("scope.widened", "F16 T-37", findings.Must, findings.High,
+			"a denied scope does not slip in beside an allowed one",
 			"RFC 6749 §3.3", "Decide on every scope; refuse all of them, or say what was granted."),
 			plain, []need{hasScope, hasDeniedScope}, func(ctx context.Context, p *probe) {
 				p.wish(ctx, "the good scope and the denied one", p.profile.Request.Scope+" "+p.profile.Try.DeniedScope)
@@ -109,7 +110,8 @@ func scopeChecks() []check {
 				p.note(len(more) == 0, "what was granted", "the narrower scope and nothing else",
 					map[bool]string{true: "nothing else", false: "also " + strings.Join(slices.Compact(more), " ")}[len(more) == 0])
 			}},
-		{is("scope.omitted", "A22 T-38", findings.Must, findings.Medium, "without a scope there is a default that is stated, or no token",
+		{is("scope.omitted", "A22 T-38", findings.Must, findings.Medium,
+			"without a scope there is a default that is stated, or no token",
 			"RFC 6749 §3.3, §5.1", "Refuse with invalid_scope, or return scope: the client cannot know the default."),
 			plain, []need{hasScope}, func(ctx context.Context, p *probe) {
 				a := p.ask(ctx, drop("scope"))

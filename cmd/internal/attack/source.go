@@ -55,7 +55,7 @@ func (s *suite) newSource(c *Source) (*source, error) {
 	return made, err
 }
 
-// get returns a good token: a fresh one if it can be forged or may be used only once, else one that still lives a while.
+// get returns a good token: a fresh one if it can be forged or is good once, else one that still lives a while.
 func (o *source) get(ctx context.Context) (string, error) {
 	if o.key != nil {
 		return o.mint(nil, nil), nil

@@ -45,7 +45,8 @@ func min2(a, b findings.Severity) findings.Severity {
 func targetChecks() []check {
 	return []check{
 		{is("target.unknown", "F4 T-41 T-43", findings.Must, findings.High, "a target that nobody registered gets no token",
-			"RFC 8693 §2.2.2, RFC 8707 §2", "Refuse resource and audience values that you do not know, each of them; ignore neither."),
+			"RFC 8693 §2.2.2, RFC 8707 §2",
+			"Refuse resource and audience values that you do not know, each of them; ignore neither."),
 			plain, nil, func(ctx context.Context, p *probe) {
 				p.aim(ctx, "an unknown resource", nowhere, drop("audience"), set("resource", nowhere))
 				p.aim(ctx, "an unknown audience", "no-such-target-7f3a", drop("resource"), set("audience", "no-such-target-7f3a"))
@@ -63,7 +64,8 @@ func targetChecks() []check {
 				}
 			}},
 		{is("target.second", "F6 T-41 T-45", findings.Must, findings.High, "a bad target does not slip in beside a good one",
-			"RFC 8693 §2.1.1, §2.2.2", "Decide on every value of resource and audience; refuse the request if one is refused."),
+			"RFC 8693 §2.1.1, §2.2.2",
+			"Decide on every value of resource and audience; refuse the request if one is refused."),
 			plain, []need{hasTarget}, func(ctx context.Context, p *probe) {
 				p.aim(ctx, "a second resource, unknown", nowhere, repeat("resource", nowhere))
 				p.aim(ctx, "a second audience, unknown", "no-such-target-7f3a", repeat("audience", "no-such-target-7f3a"))
@@ -74,8 +76,9 @@ func targetChecks() []check {
 		{is("target.form", "F1 F2 T-41", findings.Must, findings.Medium, "a resource is an absolute URI without a fragment",
 			"RFC 8693 §2.1, RFC 8707 §2", "Refuse what is no absolute URI, and fragments."),
 			plain, nil, func(ctx context.Context, p *probe) {
-				for sent, bad := range inOrder(map[string]string{"a relative resource": "api/payments", "a resource without a host": "https:///x",
-					"javascript:": "javascript:alert(1)", "file:": "file:///etc/passwd"}) {
+				for sent, bad := range inOrder(map[string]string{"a relative resource": "api/payments",
+					"a resource without a host": "https:///x",
+					"javascript:":               "javascript:alert(1)", "file:": "file:///etc/passwd"}) {
 					p.aim(ctx, sent, bad, drop("audience"), set("resource", bad))
 				}
 				if good := p.profile.Request.Resource; good != "" {

@@ -128,8 +128,7 @@ const (
 	maxWait   = 30 * time.Second
 )
 
-// send sends a request. A rate limit is honoured: what it refuses is sent again after the time that the server asks for,
-// a few times.
+// send sends a request. What a rate limit refuses is sent again a few times, after as long as the server asks for.
 func (s *suite) send(ctx context.Context, r *request) *answer {
 	for turn := 1; ; turn++ {
 		a := s.sendOnce(ctx, r)

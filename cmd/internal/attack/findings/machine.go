@@ -52,8 +52,8 @@ type message struct {
 	Text    string `xml:",chardata"`
 }
 
-// JUnit writes a report as the XML that CI systems read: a test suite for each group of checks. An observation that does
-// not fail the run is a test that passes and says something.
+// JUnit writes a report as the XML that CI systems read: a test suite for each group of checks. An observation that
+// does not fail the run is a test that passes and says something.
 func JUnit(w io.Writer, r *Report) error {
 	all := suites{Name: r.Tool + " " + r.Target, Time: fmt.Sprintf("%.3f", r.Seconds)}
 	for _, result := range r.Results {

@@ -1,5 +1,5 @@
-// Package findings is what came of an attack, and the forms in which it is told: text for a terminal, JSON, JUnit XML and
-// one HTML page. It never holds a token or a secret.
+// Package findings is what came of an attack, and the forms in which it is told: text for a terminal, JSON, JUnit XML
+// and one HTML page. It never holds a token or a secret.
 package findings
 
 import "time"
