@@ -32,7 +32,7 @@ func underAttack(t *testing.T, s *harness.Server) (dir string) {
 	dir = t.TempDir()
 	vars := map[string]string{"issuer": s.Issuer("acme")}
 	for _, name := range []string{"cluster", "people", "client"} {
-		private := newKey(t, false)
+		private := newKey(t, "EC")
 		vars[name+"_key"] = string(publicJWK(t, private, map[string]any{"kid": name, "use": "sig", "alg": "ES256"}))
 		jwk, err := jose.JSONWebKey{Key: private, KeyID: name, Algorithm: "ES256"}.MarshalJSON()
 		if err != nil {

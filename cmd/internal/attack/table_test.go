@@ -63,8 +63,9 @@ var defects = map[string]string{
 		"actor.missing actor.named actor.nesting actor.no-audience actor.no-exp actor.not-before " +
 		"actor.odd-dates actor.other actor.same actor.signature actor.spelling actor.sub actor.typ " +
 		"actor.type-missing actor.type-unknown actor.unused-bits may-act.mismatch may-act.shape",
-	"strips Bearer":            "actor.decorated own.decorated subject.decorated",
-	"sniffs types":             "actor.type-unknown again.type subject.type-confusion subject.type-missing subject.type-unknown",
+	"strips Bearer": "actor.decorated own.decorated subject.decorated",
+	"sniffs types": "actor.type-unknown again.type subject.type-confusion subject.type-missing " +
+		"subject.type-unknown",
 	"takes more parts":         "actor.malformed own.malformed subject.malformed",
 	"exchanges revoked tokens": "again.revoked again.revoked-parent",
 	"any client exchanges":     "again.other-client",
@@ -116,18 +117,20 @@ var defects = map[string]string{
 	"tells denied targets":       "errors.codes target.alike",
 	"knows one order":            "scope.order",
 	"widens its own tokens":      "again.widened",
-	"grants what is asked":       "again.widened scope.case scope.denied scope.many scope.syntax scope.unknown scope.widened",
-	"scopes in any case":         "scope.case",
-	"narrows silently":           "again.widened scope.case scope.denied scope.many scope.syntax scope.unknown scope.widened",
-	"grants all it can":          "again.widened scope.narrower",
-	"buys time":                  "again.expiry token.expiry",
-	"hides the target":           "token.claims",
-	"keeps another scope":        "response.scope scope.omitted",
-	"strips act":                 "actor.named chain.strip",
-	"strips its own act":         "again.chain",
-	"hands may_act on":           "may-act.match",
-	"signs with another key": "introspect.active introspect.actor revoke.hint revoke.other revoke.token revoke.unauthenticated " +
-		"token.signature",
+	"grants what is asked": "again.widened scope.case scope.denied scope.many scope.syntax scope.unknown " +
+		"scope.widened",
+	"scopes in any case": "scope.case",
+	"narrows silently": "again.widened scope.case scope.denied scope.many scope.syntax scope.unknown " +
+		"scope.widened",
+	"grants all it can":   "again.widened scope.narrower",
+	"buys time":           "again.expiry token.expiry",
+	"hides the target":    "token.claims",
+	"keeps another scope": "response.scope scope.omitted",
+	"strips act":          "actor.named chain.strip",
+	"strips its own act":  "again.chain",
+	"hands may_act on":    "may-act.match",
+	"signs with another key": "introspect.active introspect.actor revoke.hint revoke.other revoke.token " +
+		"revoke.unauthenticated token.signature",
 	"says no time":                     "response.expires",
 	"says less":                        "response.members",
 	"keeps the scope to itself":        "scope.omitted",

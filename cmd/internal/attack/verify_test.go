@@ -177,7 +177,7 @@ func (v *victim) signed(t *forge.Token, compact string, key *forge.Key) bool {
 	typ, _ := head["typ"].(string)
 	if head["crit"] != nil && !v.has("ignores crit") || head["b64"] != nil ||
 		head["kid"] != key.ID && !v.has("tries all keys") || typ != "JWT" && (typ != "at+jwt" || key != v.own) &&
-			!v.has("any typ") {
+		!v.has("any typ") {
 		return false
 	}
 	return alg == key.Alg && (v.has("verifies nothing") || key.Public().Verify(compact))
