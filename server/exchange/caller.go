@@ -39,8 +39,11 @@ func (a *Attempt) identify(ctx context.Context) error {
 		return a.mayAsk()
 	case !errors.Is(err, clients.ErrNone):
 		return err
-	case a.req.AsItself, a.req.ActorToken == "" && (a.req.SubjectToken == "" || a.req.SubjectTokenType == TypeAccessToken):
-		return err // a token of ours says whom it was issued to, not who holds it
+	case a.req.AsItself, a.req.ActorToken == "" && a.req.SubjectToken == "":
+		return err
+	case a.req.ActorToken == "" && a.req.SubjectTokenType == TypeAccessToken:
+		return bad("subject.alone", "An access token says whom it was issued to, and not who holds it; "+
+			"send a client's credentials or an actor_token too.")
 	}
 	if err := a.req.check(); err != nil {
 		return err

@@ -218,7 +218,7 @@ func TestTokensThatAreNotTradedIn(t *testing.T) {
 		reason  string
 	}{
 		{"by nobody (T-30)", with(other(fresh()), func(r *exchange.Request) { r.ActorToken, r.ActorTokenType = "", "" }),
-			fault.InvalidClient, "client.none"},
+			fault.InvalidRequest, "subject.alone"},
 		{"by a client that no policy names",
 			trade(fresh(), w.Mint(servertest.Cluster(), map[string]any{"sub": "system:serviceaccount:prod:nobody"})),
 			fault.InvalidRequest, "actor.unbound"},
