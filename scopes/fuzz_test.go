@@ -11,7 +11,8 @@ import (
 
 // FuzzDuration reads what time.ParseDuration reads, and writes it so that it is read again.
 func FuzzDuration(f *testing.F) {
-	for _, seed := range []string{"90s", "2m", "1h0m0s", "-5m", "1.5h", "9223372036854775807ns", "1e3s", "", "24h ", "µs"} {
+	for _, seed := range []string{"90s", "2m", "1h0m0s", "-5m", "1.5h", "9223372036854775807ns", "1e3s", "", "24h ",
+		"µs"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -40,7 +41,8 @@ var (
 
 // FuzzNames holds the checks of names against their definitions.
 func FuzzNames(f *testing.F) {
-	for _, seed := range []string{"a", "ap-bot", "-a", "a-", "a.b", "a..b", ".", "A", "a\n", strings.Repeat("a", 64), "é"} {
+	for _, seed := range []string{"a", "ap-bot", "-a", "a-", "a.b", "a..b", ".", "A", "a\n", strings.Repeat("a", 64),
+		"é"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

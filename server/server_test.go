@@ -98,7 +98,8 @@ func TestMetadataSaysWhatIsMounted(t *testing.T) {
 			t.Errorf("%s: %d endpoints in %v", location, endpoints, m)
 		}
 		for name, want := range map[string]string{
-			"grant_types_supported":                         `["urn:ietf:params:oauth:grant-type:token-exchange","client_credentials"]`,
+			"grant_types_supported": `["urn:ietf:params:oauth:grant-type:token-exchange",` +
+				`"client_credentials"]`,
 			"response_types_supported":                      `[]`,
 			"token_endpoint_auth_methods_supported":         `["private_key_jwt","client_secret_basic","client_secret_post"]`,
 			"introspection_endpoint_auth_methods_supported": `["private_key_jwt","client_secret_basic","client_secret_post"]`,

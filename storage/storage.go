@@ -35,8 +35,8 @@ type Store interface {
 	// Events returns at most limit entries from an index on, in order; fewer only at the end of the log.
 	Events(ctx context.Context, t ledger.Tenant, from int64, limit int) ([]ledger.Entry, error)
 	// Claim reports whether nobody had claimed key before; of any number of claims in any number of processes, those of
-	// commits included, exactly one is fresh. The claim is kept until then, and up to a minute more. An error (fault.ErrUnavailable) leaves open
-	// whether the key is taken.
+	// commits included, exactly one is fresh. The claim is kept until then, and up to a minute more. An error
+	// (fault.ErrUnavailable) leaves open whether the key is taken.
 	Claim(ctx context.Context, t ledger.Tenant, key string, until time.Time) (fresh bool, err error)
 	// Spend takes from budgets of rate limits, and returns for each how long it takes until it is full again. It is the
 	// one thing here that need not be durable.

@@ -10,8 +10,8 @@ import (
 	admin "github.com/bursar-sts/bursar/clients/operator"
 )
 
-// FuzzAnswer reads successes. What is no JSON of the right form is an error, not a page that is half read; the claims of
-// an event come through byte by byte, as far as spaces between them do not count.
+// FuzzAnswer reads successes. What is no JSON of the right form is an error, not a page that is half read; the claims
+// of an event come through byte by byte, as far as spaces between them do not count.
 func FuzzAnswer(f *testing.F) {
 	f.Add("application/json", `{"events":[{"index":4,"claims":{"a":1}}],"next":5}`)
 	f.Add("application/json", `{"events":[{"index":4.5}]}`)

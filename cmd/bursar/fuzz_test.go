@@ -37,7 +37,8 @@ func FuzzPrintEvent(f *testing.F) {
 
 // FuzzShellWord has a shell read what is printed for one.
 func FuzzShellWord(f *testing.F) {
-	for _, seed := range []string{"", "corp:alice", "it's", "$(id)", "a b", "-n", "~", "\\", "*", "!x", "`id`", "\xff", "a\nb"} {
+	for _, seed := range []string{"", "corp:alice", "it's", "$(id)",
+		"a b", "-n", "~", "\\", "*", "!x", "`id`", "\xff", "a\nb"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

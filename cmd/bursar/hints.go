@@ -61,7 +61,7 @@ var hints = map[string]string{
 	"delegation.hops":  "Eight exchanges are the most; begin a new run from the platform's token.",
 	"delegation.size":  "Its subject and chain of actors make the token too long; shorten the chain.",
 
-	"subject.alone":      "The client must prove itself beside the token that it trades in: credentials, or an actor_token.",
+	"subject.alone":      "The client must prove itself beside the token that it trades in.",
 	"subject.own":        "It is no valid token of this tenant; " + lower(ourToken),
 	"subject.target":     "The tool of the traded token is gone or disabled; compare with: bursar tool list TENANT",
 	"subject.expired":    newToken,

@@ -145,7 +145,8 @@ func TestClaimsOfThoseWhoGaveUp(t *testing.T) {
 func TestAnEventHasFewClaims(t *testing.T) {
 	l := newLog(t, newStore(t))
 	few := claims("a", "b", "c", "d")
-	if _, err := l.Append(t.Context(), origin, event("many"), append(few, few...)...); fault.As(err).Kind != fault.Internal {
+	_, err := l.Append(t.Context(), origin, event("many"), append(few, few...)...)
+	if fault.As(err).Kind != fault.Internal {
 		t.Errorf("got %v", err)
 	}
 	if _, err := l.Append(t.Context(), origin, event("few"), few...); err != nil {

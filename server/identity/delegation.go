@@ -27,8 +27,8 @@ func (e *entry) delegation(c *claims, issuer string) (mayAct *Party, actors []Pa
 	return mayAct, actors, err
 }
 
-// readMayAct reads a may_act. A member that is not understood might restrict the party further, so the token is refused;
-// an empty object never means anybody.
+// readMayAct reads a may_act. A member that is not understood might restrict the party further, so the token is
+// refused; an empty object never means anybody.
 func readMayAct(value any, issuer string) (*Party, error) {
 	members, _ := value.(map[string]any)
 	for name := range members {

@@ -46,7 +46,8 @@ func TestActorsAreReadWhereTheyAreAccepted(t *testing.T) {
 	if p := w.accept(w.mint(claims("act", deep))); len(p.Actors) != 4 {
 		t.Errorf("four actors are read as %v", p.Actors)
 	}
-	for _, bad := range []any{m{}, "bot", []any{m{"sub": "a"}}, nil, true, m{"sub": ""}, m{"sub": 1}, m{"sub": "a", "iss": 1},
+	for _, bad := range []any{m{}, "bot", []any{m{"sub": "a"}}, nil, true, m{"sub": ""}, m{"sub": 1},
+		m{"sub": "a", "iss": 1},
 		m{"sub": "a", "iss": ""}, m{"sub": "a", "act": "b"}, m{"sub": "a", "act": m{}}, m{"sub": "a", "act": nil},
 		m{"sub": "0", "act": deep}, m{"iss": "https://x.example"}} {
 		text, _ := json.Marshal(bad)

@@ -50,7 +50,8 @@ func FuzzOpen(f *testing.F) {
 	f.Add(rows[0].Value, rows[2].ID, rows[1].Value)
 	f.Add([]byte(`{}`), "", []byte(`{"sealed":null}`))
 	f.Fuzz(func(t *testing.T, dek []byte, id string, key []byte) {
-		stored := []ledger.Row{{Kind: rows[0].Kind, ID: rows[0].ID, Value: dek}, {Kind: keys.KindKey, ID: id, Value: key}, rows[2]}
+		stored := []ledger.Row{{Kind: rows[0].Kind, ID: rows[0].ID, Value: dek}, {Kind: keys.KindKey, ID: id, Value: key},
+			rows[2]}
 		r, err := keys.Open(master, tenant, stored)
 		if err != nil {
 			return

@@ -95,8 +95,8 @@ func (e *Endpoints) exchange(w http.ResponseWriter, r *http.Request, form url.Va
 	return nil
 }
 
-// issued is the answer to a request that was granted (RFC 6749 §5.1, RFC 8693 §2.2.1). fosite would make a map of it first, and sort
-// that, which costs more than all else that it does.
+// issued is the answer to a request that was granted (RFC 6749 §5.1, RFC 8693 §2.2.1). fosite would make a map of
+// it first, and sort that, which costs more than all else that it does.
 type issued struct {
 	Token     string `json:"access_token"`
 	Type      string `json:"issued_token_type,omitempty"` // of an exchange
