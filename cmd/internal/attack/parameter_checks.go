@@ -37,7 +37,9 @@ func parameterChecks() []check {
 					if p.subject.kind == typePrefix+kind {
 						continue
 					}
-					p.refuse(ctx, "the issuer's token as "+kind, invalidRequest, set("subject_token_type", typePrefix+kind))
+					// The subject token may be the client's only credential.
+					w := invalidRequest.or("invalid_client").orStatus(401)
+					p.refuse(ctx, "the issuer's token as "+kind, w, set("subject_token_type", typePrefix+kind))
 				}
 			}},
 		{is("actor.type-missing", "C4 T-21", findings.Must, findings.Low, "an actor token comes with its type",
