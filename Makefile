@@ -3,14 +3,13 @@ SHELL := /bin/bash
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 60s
 
-.PHONY: build test lint tools bench fuzz clean
+.PHONY: build test lint tools mutation bench fuzz clean
 
 build: ## the static binary, as the Dockerfile builds it
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o dist/bursar ./cmd/bursar
 
 test: tools lint build
 	BURSAR_TEST=full go test -timeout 20m ./...
-	go test -tags mutation -timeout 20m -run TestEachMutationIsCaught ./server/exchange
 	dist/bursar version
 	dist/bursar dev --once >/dev/null
 
@@ -25,6 +24,9 @@ tools: ## what the tests start: a real Redis, and an independent JOSE implementa
 	@command -v redis-server >/dev/null || .ci/install redis-server
 	@command -v node >/dev/null && command -v npm >/dev/null || .ci/install nodejs npm
 	@test -d e2e/node_modules/jose || npm --prefix e2e ci --no-audit --no-fund
+
+mutation: ## plants one widening mistake at a time, and expects the property test to tell
+	go test -tags mutation -timeout 20m -run TestEachMutationIsCaught ./server/exchange
 
 bench:
 	go run ./e2e/bench

@@ -254,7 +254,7 @@ func TestATenantThatNeverHoldsStillGetsNoToken(t *testing.T) {
 	m.before = func(e audit.Event) {
 		if e.Body.Outcome == audit.Allowed {
 			turn++
-			w.Apply(servertest.Acme("ttl: 2m", fmt.Sprintf("ttl: %ds", 100-turn)), false)
+			w.Apply(servertest.Acme("ttl: 2m", fmt.Sprintf("ttl: %ds", 100-10*turn)), false)
 		}
 	}
 	if f := refused(t, w, self(w.Workload("ap-bot"))); f.Kind != fault.Unavailable || turn > 10 {
