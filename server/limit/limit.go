@@ -158,7 +158,11 @@ func (l *Limiter) take(rules *budgets, kind Kind, k key, now int64) error {
 		return nil
 	}
 	b := l.tables[kind].get(k, now)
-	if wait := b.take(now, *a); wait > 0 {
+	wait := b.take(now, *a)
+	if wait > 0 { // who was kept waiting since it looked at the clock looks again; time must not count against it
+		wait = b.take(l.now(), *a)
+	}
+	if wait > 0 {
 		return l.refuse(kind, wait)
 	}
 	l.note(b, a.cost)

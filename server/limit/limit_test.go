@@ -312,3 +312,25 @@ func TestARefusalIsOfItsKind(t *testing.T) {
 		t.Errorf("got %+v", f)
 	}
 }
+
+// Whoever is kept from running between its look at the clock and the count is not refused for it.
+func TestAStallIsNotHeldAgainstARequest(t *testing.T) {
+	c, stalled := newClock(), false // the next look at the clock is followed by ten seconds in which another one asks
+	tenant, from := limit.Tenant{ID: "acme", Slug: "acme"}, netip.MustParseAddr("192.0.2.1")
+	var l *limit.Limiter
+	l = open(t, limit.Config{Rules: all(limit.Rate{Count: 100, Per: time.Second}), Now: func() time.Time {
+		now := c.Now()
+		if stalled {
+			stalled = false
+			c.pass(10 * time.Second)
+			if err := l.Request(tenant, from); err != nil {
+				t.Errorf("the other one: %v", err)
+			}
+		}
+		return now
+	}})
+	stalled = true
+	if err := l.Request(tenant, from); err != nil {
+		t.Errorf("refused: %v", err)
+	}
+}
