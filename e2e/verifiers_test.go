@@ -38,6 +38,8 @@ func TestIndependentVerifiers(t *testing.T) {
 		if metadata.Text("issuer") != w.Issuer("acme") {
 			t.Fatalf("metadata: status %d %s", metadata.Status, metadata.Body)
 		}
+		actions := "    actions: [entries.read]\n"
+		w.Apply(t, strings.Replace(w.file(t, "acme.yaml"), actions, actions+"    signing_alg: RS256\n", 1))
 		cases := w.verdicts(t)
 		for name, verify := range map[string]func(*testing.T, *world, string, []verdict) []error{
 			"go-oidc": byOIDC, "jwx": byJWX, "jose": byJose, "our own": byOurs,

@@ -86,9 +86,6 @@ func New(c Config) (*Issuer, error) {
 	if i.authority, err = i.newAuthority(); err != nil {
 		return nil, err
 	}
-	if _, err := i.signer(usual[c.Kind].alg); err != nil {
-		return nil, err
-	}
 	i.mux.HandleFunc("GET /.well-known/openid-configuration", i.discovery)
 	i.mux.HandleFunc("GET "+i.jwksPath(), i.jwks)
 	i.mux.HandleFunc("POST /mint", i.mint)
