@@ -10,6 +10,7 @@ build: ## the static binary, as the Dockerfile builds it
 
 test: tools lint build
 	BURSAR_TEST=full go test -timeout 20m ./...
+	$(MAKE) mutation
 	dist/bursar version
 	dist/bursar dev --once >/dev/null
 

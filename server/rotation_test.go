@@ -75,12 +75,15 @@ func (c *checker) check(compact string) error {
 // then sooner than the next key may sign. Whatever is issued verifies with what a fourth one publishes, when it is
 // issued and until it expires, at whoever fetches the keys no more often than they may be kept.
 func TestRotationsUnderLoad(t *testing.T) {
-	rotations := 20
+	rotations := 10
 	if storagetest.Full() {
 		rotations = 100
 	}
+	servertest.EachStore(t, func(t *testing.T, w *servertest.World) { rotateUnderLoad(t, w, rotations) })
+}
+
+func rotateUnderLoad(t *testing.T, w *servertest.World, rotations int) {
 	wanted := rotations
-	w := servertest.New(t, servertest.Options{})
 	w.Create(servertest.Acme())
 	issuers, operator, publisher := []*servertest.Process{w.Process, w.Start()}, w.Start(), w.Start()
 	checkers := []*checker{{w: w, process: publisher}, {w: w, process: publisher}, {w: w, process: operator}}

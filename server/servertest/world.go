@@ -79,10 +79,13 @@ type Clock struct {
 }
 
 // Now returns the time.
-func (c *Clock) Now() time.Time {
+func (c *Clock) Now() time.Time { return time.Now().Add(c.passed()) }
+
+// passed is how far the clock is ahead.
+func (c *Clock) passed() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return time.Now().Add(c.ahead)
+	return c.ahead
 }
 
 // Advance lets d pass; a negative d sets the clock back.
@@ -106,6 +109,9 @@ func New(t testing.TB, o Options) *World {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = store.Close() })
+	if o.StoreURL != "" {
+		store = moved{store, w.Clock}
+	}
 	w.Store = storagetest.Failing(store)
 	if w.Master, err = keys.FileMaster(keys.NewMasterFile()); err != nil {
 		t.Fatal(err)
