@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/bursar-sts/bursar/cmd/internal/attack/forge"
@@ -36,13 +37,15 @@ type victim struct {
 	mu      sync.Mutex
 	revoked map[string]bool
 	used    map[string]bool
+	granted map[string]int // by kind of exchange
+	guesses atomic.Int64   // wrong secrets
 }
 
 // newVictim serves until the test ends.
 func newVictim(t *testing.T, issuer *forge.Key, defects ...string) *victim {
 	t.Helper()
 	v := &victim{issuer: issuer, own: forge.NewKey("own"), defects: map[string]bool{}, revoked: map[string]bool{},
-		used: map[string]bool{}}
+		used: map[string]bool{}, granted: map[string]int{}}
 	for _, d := range defects {
 		v.defects[d] = true
 	}
@@ -64,6 +67,9 @@ func (v *victim) metadata(w http.ResponseWriter, _ *http.Request) {
 	m := map[string]any{"issuer": v.URL, "token_endpoint": v.URL + "/token", "jwks_uri": v.URL + "/keys",
 		"introspection_endpoint": v.URL + "/introspect", "revocation_endpoint": v.URL + "/revoke",
 		"grant_types_supported": []string{grant}}
+	if v.has("introspects without TLS") {
+		m["introspection_endpoint"] = "http://sts.example/introspect"
+	}
 	if v.has("another issuer") {
 		m["issuer"] = "https://other.example"
 	}
@@ -239,6 +245,9 @@ func (v *victim) client(r *http.Request, form url.Values) (string, error) {
 		return "client", nil
 	}
 	if secrets[id] == "" || secrets[id] != secret && !v.has("takes any secret") {
+		if v.has("limits guesses") && v.guesses.Add(1) > 3 {
+			return "", refusal{429, "slow_down"}
+		}
 		if v.has("tells clients apart") && secrets[id] == "" {
 			return "", refusal{401, "unauthorized_client"}
 		}

@@ -1,8 +1,5 @@
 package attack_test
 
-// elsewhere are checks that other tests show to fail.
-var elsewhere = []string{"client.flood", "metadata.tls", "control.exchange", "control.delegation", "control.again"}
-
 // defects are the ways in which the victim can be broken, and the checks that find each.
 var defects = map[string]string{
 	"another issuer":               "chain.forged metadata.issuer token.claims",

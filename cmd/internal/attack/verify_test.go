@@ -51,6 +51,9 @@ func (v *victim) exchange(r *http.Request, id string, form url.Values) (map[stri
 	if err != nil {
 		return nil, err
 	}
+	if v.tired(form, subject) {
+		return nil, badRequest
+	}
 	if act != nil {
 		subject = maps.Clone(subject)
 		subject["act"] = act
