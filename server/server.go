@@ -68,6 +68,9 @@ func (s *Server) mount() http.Handler {
 	return router
 }
 
+// Apart returns what serves h on a listener of its own, with what all routes have.
+func (s *Server) Apart(name string, h http.Handler) http.Handler { return s.wrap(routeFor(name, h)) }
+
 // slug returns the tenant that the URL names.
 func slug(r *http.Request) string { return mux.Vars(r)["tenant"] }
 

@@ -178,16 +178,20 @@ func (s *Server) assemble() {
 		},
 		Metrics: s.registry, Logger: s.cfg.Logger, Tracer: tracer,
 	}
-	proxies := peer.Proxies(s.cfg.TrustedProxies)
+	if s.cfg.Admin.Listen != "" {
+		public.Admin = nil
+	}
+	proxies, surfaces := peer.Proxies(s.cfg.TrustedProxies), server.New(public)
 	for _, p := range s.ports {
 		switch p.name {
+		case "public":
+			p.handler = proxies.Believe(surfaces)
 		case "admin":
-			p.handler, public.Admin = proxies.Believe(api), nil
+			p.handler = proxies.Believe(surfaces.Apart("admin", api))
 		case "metrics":
 			p.handler = promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
 		}
 	}
-	s.ports[0].handler = proxies.Believe(server.New(public))
 }
 
 // lookAround finds out anew what is never dialled for a tenant: the server's listeners, and its store wherever that is

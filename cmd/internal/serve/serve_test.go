@@ -2,7 +2,6 @@ package serve
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"maps"
 	"net"
@@ -117,21 +116,30 @@ func TestMetrics(t *testing.T) {
 	if _, err := s.CreatePlatformOperator(t.Context(), auditor); err != nil {
 		t.Fatal(err)
 	}
-	resp, err := http.Get("http://" + s.ports[1].listener.Addr().String() + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := scrape(t, s)
 	for _, want := range []string{`bursar_build_info{go="` + runtime.Version() + `",version="v1.2.3"} 1`,
 		"bursar_log_events_total 2", // the writer's beginning, and the operator
 		"bursar_log_frozen_tenants 0"} {
-		if !strings.Contains(string(text), want+"\n") {
+		if !strings.Contains(text, want+"\n") {
 			t.Errorf("%s is missing", want)
 		}
+	}
+}
+
+// An admin listener of its own serves what the public one serves otherwise, is counted like it, and leaves nothing of it
+// at the public one.
+func TestAnAdminListenerOfItsOwn(t *testing.T) {
+	s := start(t, func(c *config.Config) { c.Admin.Listen, c.Metrics.Listen = "127.0.0.1:0", "127.0.0.1:0" })
+	if _, err := s.PlatformOperators(t.Context()); err == nil {
+		t.Error("the public listener serves the admin API")
+	}
+	s.BaseURL = "http://" + s.ports[1].listener.Addr().String()
+	if _, err := s.PlatformOperators(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if count := `bursar_http_request_duration_seconds_count{route="admin",status="200"} 1`; !strings.Contains(
+		scrape(t, s), count+"\n") {
+		t.Errorf("%s is missing", count)
 	}
 }
 

@@ -19,10 +19,10 @@ import (
 	"github.com/bursar-sts/bursar/storage/storagetest"
 )
 
-// scrape returns the metrics of a server.
+// scrape returns the metrics of a server, whose listener is the last one.
 func scrape(t *testing.T, s running) string {
 	t.Helper()
-	resp, err := http.Get("http://" + s.ports[1].listener.Addr().String() + "/metrics")
+	resp, err := http.Get("http://" + s.ports[len(s.ports)-1].listener.Addr().String() + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
