@@ -37,6 +37,21 @@ func TestAnExchangeIsAnswered(t *testing.T) {
 	}
 }
 
+// TestAClientAsItselfIsAnswered: nothing was exchanged, so the answer does not say of which type (RFC 6749 §5.1).
+func TestAClientAsItselfIsAnswered(t *testing.T) {
+	s := newSite(t, servertest.Options{})
+	ask := url.Values{"grant_type": {"client_credentials"}, "audience": {"payments"}}
+	a := s.post("token", ask, basic("secret-bot", s.Secret("secret-bot")))
+	_, typed := a.json["issued_token_type"]
+	if a.status != 200 || typed || len(a.json) != 4 || a.text("token_type") != "Bearer" ||
+		a.text("scope") != "payments:refunds.read" || strings.Count(a.text("access_token"), ".") != 2 {
+		t.Errorf("answered %d %s", a.status, a.body)
+	}
+	if a := s.post("token", ask); a.status != 401 || a.code() != "invalid_client" {
+		t.Errorf("without credentials: answered %d %s", a.status, a.body)
+	}
+}
+
 // TestNoOtherTokenComesOut (T-44): whatever is asked for, and however, no refresh token and no ID token comes out.
 func TestNoOtherTokenComesOut(t *testing.T) {
 	s := newSite(t, servertest.Options{})
