@@ -30,7 +30,10 @@ func (r *report) chart() string {
 	c := &chart{most: 1}
 	var names []string
 	for _, f := range r.Rows {
-		c.most = max(c.most, f.PerCoreSecond, f.Budget, 1e6/f.Floor)
+		c.most = max(c.most, f.PerCoreSecond, f.Budget)
+		if f.Floor > 0 {
+			c.most = max(c.most, 1e6/f.Floor)
+		}
 		if len(names) == 0 || names[len(names)-1] != f.Row {
 			names = append(names, f.Row)
 		}
@@ -85,7 +88,9 @@ func (c *chart) bar(f figures, top float64) {
 		y += barHeight + 2
 	}
 	c.rect(labelWidth, y, c.at(f.PerCoreSecond)-labelWidth, barHeight, storeColors[f.Store])
-	c.outline(labelWidth, y, c.at(1e6/f.Floor)-labelWidth, barHeight)
+	if f.Floor > 0 {
+		c.outline(labelWidth, y, c.at(1e6/f.Floor)-labelWidth, barHeight)
+	}
 	c.text(labelWidth+6, y+barHeight-3, "start", 11, thousands(f.PerCoreSecond))
 	if f.Store == "Redis" && f.Budget > 0 {
 		c.rect(c.at(f.Budget)-1, y-2, 3, barHeight+4, "#111")

@@ -143,7 +143,7 @@ func (w *world) measureSpread(ctx context.Context, s *server, p plan, r *report)
 			if err != nil {
 				return err
 			}
-			*to.cpu = append(*to.cpu, micros(measured.each()))
+			*to.cpu = append(*to.cpu, measured.each())
 		}
 	}
 	r.Spread = append(r.Spread, spread{Store: s.store, Tenants: p.many,

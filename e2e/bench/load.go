@@ -19,6 +19,11 @@ import (
 // request is one request as it goes over the wire, written before the clock starts.
 type request []byte
 
+// get returns a request for a path.
+func get(path string) request {
+	return request("GET " + path + " HTTP/1.1\r\nHost: bench\r\n\r\n")
+}
+
 // post returns a request for an endpoint of a tenant; authorization may be empty.
 func post(tenant, endpoint, authorization string, form url.Values) request {
 	var b strings.Builder
@@ -35,7 +40,7 @@ func post(tenant, endpoint, authorization string, form url.Values) request {
 // sample is what a number of operations cost.
 type sample struct {
 	operations int
-	cpu        time.Duration // of the server's process, for all of them
+	cpu        usage         // of the server's process, for all of them
 	wall       time.Duration // likewise
 	took       []time.Duration
 }
@@ -43,8 +48,11 @@ type sample struct {
 // rate returns the operations per second of the clock.
 func (s sample) rate() float64 { return float64(s.operations) / s.wall.Seconds() }
 
-// each returns the CPU time of one operation.
-func (s sample) each() time.Duration { return s.cpu / time.Duration(s.operations) }
+// each returns the CPU time of one operation, in µs.
+func (s sample) each() float64 { return micros(s.cpu.user+s.cpu.system) / float64(s.operations) }
+
+// kernel returns how much of it the kernel spent, in µs.
+func (s sample) kernel() float64 { return micros(s.cpu.system) / float64(s.operations) }
 
 // quantile returns the latency that the share q of the operations did not exceed.
 func (s sample) quantile(q float64) time.Duration { return s.took[int(q*float64(len(s.took)-1))] }
@@ -96,7 +104,7 @@ func (s *server) send(
 	if err != nil {
 		return sample{}, err
 	}
-	all := sample{operations: len(requests), cpu: after - before, wall: wall}
+	all := sample{operations: len(requests), cpu: after.minus(before), wall: wall}
 	for _, c := range callers {
 		if c.err != nil {
 			return sample{}, c.err

@@ -48,20 +48,25 @@ func (p *process) stop() {
 // tick is the unit of CPU times in /proc, on every architecture that Go runs Linux on.
 const tick = 10 * time.Millisecond
 
-// cpu returns the user and system time that the process has spent.
-func (p *process) cpu() (time.Duration, error) {
+// usage is CPU time that a process has spent.
+type usage struct{ user, system time.Duration }
+
+func (u usage) minus(v usage) usage { return usage{u.user - v.user, u.system - v.system} }
+
+// cpu returns what the process has spent so far.
+func (p *process) cpu() (usage, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
 	if err != nil {
-		return 0, fmt.Errorf("read CPU time (Linux only): %w", err)
+		return usage{}, fmt.Errorf("read CPU time (Linux only): %w", err)
 	}
 	_, rest, _ := strings.Cut(string(text), ") ") // the name before it may hold anything
 	fields := strings.Fields(rest)
 	if len(fields) < 13 {
-		return 0, errors.New("read CPU time: /proc/<pid>/stat is not understood")
+		return usage{}, errors.New("read CPU time: /proc/<pid>/stat is not understood")
 	}
 	user, userErr := strconv.Atoi(fields[11])
 	system, systemErr := strconv.Atoi(fields[12])
-	return time.Duration(user+system) * tick, errors.Join(userErr, systemErr)
+	return usage{time.Duration(user) * tick, time.Duration(system) * tick}, errors.Join(userErr, systemErr)
 }
 
 // memory returns the resident set of the process, in bytes.
