@@ -57,9 +57,6 @@ func (i *Issuer) Mint(t testing.TB, m Mint) string {
 // Rotate makes new keys sign from now on.
 func (i *Issuer) Rotate(t testing.TB) { t.Helper(); i.call(t, http.MethodPost, "/rotate", nil) }
 
-// Drop stops publishing the keys that do not sign any more.
-func (i *Issuer) Drop(t testing.TB) { t.Helper(); i.call(t, http.MethodPost, "/drop", nil) }
-
 // Mode says how the key document is served from now on: ok, 500, slow, huge, html, gzipbomb, redirect:<url>.
 func (i *Issuer) Mode(t testing.TB, mode string) {
 	t.Helper()

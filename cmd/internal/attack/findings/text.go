@@ -7,7 +7,7 @@ import (
 	"unicode"
 )
 
-// Text writes a report, or its results one by one as they come, for a terminal.
+// Text writes results one by one as they come, and then the report in a few lines, for a terminal.
 type Text struct {
 	W      io.Writer
 	Color  bool
@@ -60,16 +60,6 @@ func (t *Text) Summary(r *Report) error {
 		r.Counts[Error], r.Counts[Skip], r.Counts[NotApplicable])
 	_, err := io.WriteString(t.W, b.String())
 	return err
-}
-
-// Report writes all of it.
-func (t *Text) Report(r *Report) error {
-	for _, result := range r.Results {
-		if err := t.Line(result); err != nil {
-			return err
-		}
-	}
-	return t.Summary(r)
 }
 
 // harmless replaces what a terminal would obey or hide.
