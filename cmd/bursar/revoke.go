@@ -18,8 +18,8 @@ type targetFlag struct {
 
 // targetFlags are all of them. Kinds that disable can be enabled again.
 var targetFlags = []targetFlag{
-	{"jti", operator.CutoffToken, "one token, by its jti"},
-	{"lineage", operator.CutoffLineage, "a token and everything that descends from it, by its jti"},
+	{"jti", operator.CutoffToken, "a token and what was made of it, by its jti"},
+	{"lineage", operator.CutoffLineage, "a whole tree of tokens, by the jti of its root"},
 	{"run", operator.CutoffRun, "every token of one task, by its txn"},
 	{"client", operator.CutoffClient, "a client: every token of it, and new ones"},
 	{"tool", operator.CutoffTool, "a tool: every token for it, and new ones"},
