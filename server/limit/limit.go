@@ -204,10 +204,10 @@ func place(from netip.Addr) [16]byte {
 	return id
 }
 
-// maxName is longer than any client's id. What is longer names nobody, and all of those are counted as one.
+// maxName is longer than any client's id. What is longer names nobody, and no more of it than that is hashed.
 const maxName = 64
 
-// named returns the id of a client's budget: the client's own, or a hash of one that is longer.
+// named returns the id of a client's budget: the client's own if it fits, else a hash of it.
 func named(client string) (id [16]byte) {
 	if len(client) < len(id) {
 		copy(id[:], client)
