@@ -98,7 +98,7 @@ func (p *probe) buyTime(ctx context.Context) {
 	own := p.obtain(ctx)
 	first, err := p.claims(ctx, own)
 	if own == "" || err != nil {
-		p.absent = cmpText(own != "", errUnseen.Error())
+		p.absent = yes(own != "", errUnseen.Error(), "")
 		return
 	}
 	latest := number(first["exp"])
@@ -118,13 +118,6 @@ func (p *probe) buyTime(ctx context.Context) {
 			fmt.Sprintf("%d seconds later", max(0, exp-latest)))
 		own = a.token()
 	}
-}
-
-func cmpText(ok bool, text string) string {
-	if ok {
-		return text
-	}
-	return ""
 }
 
 // keepActor exchanges a token that names an actor, without an actor token.

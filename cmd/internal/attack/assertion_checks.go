@@ -172,5 +172,5 @@ func (p *probe) planted(try func(sent string, head members)) {
 	try("jwk of the attacker's, with its kid", members{"jwk": jwk, "kid": id})
 	asked := p.listener.asked() - before
 	p.note(asked == 0, "the address in jku and x5u", "nobody asks for it",
-		map[bool]string{true: "nobody asked for it", false: "the server asked for it"}[asked == 0])
+		yes(asked == 0, "nobody asked for it", "the server asked for it"))
 }

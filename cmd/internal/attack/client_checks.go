@@ -143,7 +143,7 @@ func (p *probe) challenged(a *answer) {
 	if a != nil && a.status == 401 {
 		has := a.header.Get("WWW-Authenticate") != ""
 		p.noteAs(findings.Low, findings.Must, has, "the challenge of the 401", "WWW-Authenticate",
-			map[bool]string{true: "WWW-Authenticate", false: "no challenge"}[has])
+			yes(has, "WWW-Authenticate", "no challenge"))
 	}
 }
 

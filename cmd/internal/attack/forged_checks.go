@@ -16,7 +16,7 @@ func (p *probe) forge(ctx context.Context, r role, sent string, head, claims mem
 	p.spoil(ctx, r, sent, r.source(p.suite).mint(head, claims))
 }
 
-// written presents a token whose parts are given as text, signed with the issuer's key.
+// forgeText presents a token whose parts are given as text, signed with the issuer's key.
 func (p *probe) forgeText(ctx context.Context, r role, sent, head, payload string) {
 	p.spoil(ctx, r, sent, r.source(p.suite).key.Sign(head, payload))
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"mime/multipart"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/bursar-sts/bursar/cmd/internal/attack/findings"
@@ -19,7 +20,7 @@ func inQuery(names ...string) func(*request) {
 				return
 			}
 			for name := range m.form {
-				if !contains(names, name) {
+				if !slices.Contains(names, name) {
 					m.form.Del(name)
 				}
 			}
@@ -29,15 +30,6 @@ func inQuery(names ...string) func(*request) {
 			r.form.Del(name)
 		}
 	}
-}
-
-func contains(names []string, name string) bool {
-	for _, n := range names {
-		if n == name {
-			return true
-		}
-	}
-	return false
 }
 
 func method(name string) func(*request) { return func(r *request) { r.method = name } }

@@ -108,7 +108,7 @@ func scopeChecks() []check {
 				}
 				more := beyond(has, words(less))
 				p.note(len(more) == 0, "what was granted", "the narrower scope and nothing else",
-					map[bool]string{true: "nothing else", false: "also " + strings.Join(slices.Compact(more), " ")}[len(more) == 0])
+					yes(len(more) == 0, "nothing else", "also "+strings.Join(slices.Compact(more), " ")))
 			}},
 		{is("scope.omitted", "A22 T-38", findings.Must, findings.Medium,
 			"without a scope there is a default that is stated, or no token",
@@ -123,12 +123,12 @@ func scopeChecks() []check {
 				}
 				said, stated := a.object["scope"].(string)
 				p.noteAs(findings.Low, findings.Must, stated, "no scope", "400 invalid_scope, or scope in the answer",
-					map[bool]string{true: "200, with scope", false: "200, without scope"}[stated])
+					yes(stated, "200, with scope", "200, without scope"))
 				bad := beyond(words(said), slices.DeleteFunc(words(said), func(w string) bool {
 					return slices.Contains(words(p.profile.Try.DeniedScope), w)
 				}))
 				p.noteAs(findings.High, findings.Must, len(bad) == 0, "the default", "nothing that is denied",
-					map[bool]string{true: "nothing that is denied", false: "granted: " + strings.Join(bad, " ")}[len(bad) == 0])
+					yes(len(bad) == 0, "nothing that is denied", "granted: "+strings.Join(bad, " ")))
 			}},
 	}
 }

@@ -45,7 +45,7 @@ func (r *request) with(edits ...func(*request)) *request {
 	return &next
 }
 
-// set, drop, repeat, append and as are edits of a request.
+// set, drop, repeat, behind, media, header and as are edits of a request.
 func set(name, value string) func(*request) { return func(r *request) { r.form.Set(name, value) } }
 
 func drop(names ...string) func(*request) {
