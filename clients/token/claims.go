@@ -48,9 +48,10 @@ type Actor struct {
 
 // Lineage is what a token descends from, so that a checker without the log can decide every kind of cutoff.
 type Lineage struct {
-	JTI     []string // jti: the ids of the ancestors, nearest first; at most MaxHops
-	Clients []string // clients: the ids of the ancestors' clients
-	Issuers []string // issuers: the names of the trusted issuers whose tokens led here
+	JTI      []string // jti: the ids of the ancestors, nearest first; at most MaxHops
+	Clients  []string // clients: the ids of the ancestors' clients
+	Issuers  []string // issuers: the names of the trusted issuers whose tokens led here
+	Subjects []string // subjects: whom those were about, each as Subject forms it, but for sub itself; optional
 }
 
 // Chain yields the actor and those before it, the current one first. A nil actor yields nothing.
@@ -102,6 +103,9 @@ func (l *Lineage) append(b []byte) []byte {
 	b = appendStrings(b, `,"urn:bursar:lineage":{"jti":`, l.JTI)
 	b = appendStrings(b, `,"clients":`, l.Clients)
 	b = appendStrings(b, `,"issuers":`, l.Issuers)
+	if len(l.Subjects) > 0 {
+		b = appendStrings(b, `,"subjects":`, l.Subjects)
+	}
 	return append(b, '}')
 }
 
@@ -256,6 +260,8 @@ func readLineage(value []byte) (*Lineage, error) {
 			return readStrings(&l.Clients, value)
 		case "issuers":
 			return readStrings(&l.Issuers, value)
+		case "subjects":
+			return readStrings(&l.Subjects, value)
 		}
 		return nil
 	})

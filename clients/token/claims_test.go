@@ -32,6 +32,7 @@ func full() token.Claims {
 		Status:               json.RawMessage(`{"status_list":{"idx":3,"uri":"https://sts.example/status/1"}}`),
 		Lineage: &token.Lineage{
 			JTI: []string{"parent", "grandparent"}, Clients: []string{"planner"}, Issuers: []string{"corp-sso", "prod"},
+			Subjects: []string{"prod:ns/ap-bot"},
 		},
 	}
 }

@@ -384,7 +384,7 @@ func (c *chainWorld) inherit(fail func(string), got hop, p *hop) {
 	case !slices.Equal(l.JTI, append([]string{p.ID}, before.JTI...)) || len(l.JTI) > token.MaxHops:
 		fail("ancestors")
 	case !slices.Contains(l.Clients, p.ClientID) || !within(before.Clients, l.Clients) ||
-		!within(before.Issuers, l.Issuers):
+		!within(before.Issuers, l.Issuers) || !within(before.Subjects, l.Subjects):
 		fail("lineage")
 	case got.tool == p.tool && !within(got.actions, p.actions):
 		fail("actions beyond the parent's")

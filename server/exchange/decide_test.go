@@ -91,8 +91,11 @@ func TestIssuedTokens(t *testing.T) {
 			if want := row.want["life"]; life != want && !(want == 30.0 && life > 27 && life < 30) {
 				t.Errorf("lives %v s, want %v", life, want)
 			}
-			want := map[string]any{"iss": issuer, "urn:bursar:lineage": map[string]any{
-				"jti": []any{}, "clients": []any{}, "issuers": row.want["issuers"]}}
+			lineage := map[string]any{"jti": []any{}, "clients": []any{}, "issuers": row.want["issuers"]}
+			if agents := workloads(row.want); len(agents) > 0 {
+				lineage["subjects"] = agents
+			}
+			want := map[string]any{"iss": issuer, "urn:bursar:lineage": lineage}
 			for name, value := range row.want {
 				if name != "issuers" && name != "life" && value != nil {
 					want[name] = value
@@ -119,6 +122,19 @@ func TestIssuedTokens(t *testing.T) {
 }
 
 func withScope(r exchange.Request, scope string) exchange.Request { r.Scope = scope; return r }
+
+// workloads are the identities of an agent that a token with the given claims rests on.
+func workloads(claims map[string]any) (subjects []any) {
+	for _, issuer := range claims["issuers"].([]any) {
+		switch issuer {
+		case "cluster":
+			subjects = append(subjects, "cluster:system:serviceaccount:prod:"+claims["client_id"].(string))
+		case "mesh":
+			subjects = append(subjects, "mesh:spiffe://mesh.example/ns/prod/sa/ap-bot")
+		}
+	}
+	return subjects
+}
 
 // TestRefusals: each refusal has its kind, one event with its reason, and says nothing of why a policy refused.
 func TestRefusals(t *testing.T) {

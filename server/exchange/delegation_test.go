@@ -310,6 +310,51 @@ func TestARevokedChainIsNotExtended(t *testing.T) {
 	}
 }
 
+// TestATokenSaysByItselfWhatCutsItOff: whoever has the token and the cutoffs, and asks nobody, decides each kind.
+func TestATokenSaysByItselfWhatCutsItOff(t *testing.T) {
+	w := newDelegating(t)
+	root := issue(t, w, onBehalf(w.User("alice"), w.Workload("ap-bot"))).Token
+	c, parent := claimsOf(t, issue(t, w, trade(root, w.Workload("other-bot"))).Token), claimsOf(t, root)
+	if c.Subject != "corp:alice" || c.ClientID != "other-bot" {
+		t.Fatalf("received %+v", c)
+	}
+	account := "cluster:system:serviceaccount:prod:"
+	for kind, values := range map[revoke.Kind][]string{
+		revoke.JTI: {c.ID, parent.ID}, revoke.Lineage: {c.ID, parent.ID}, revoke.Run: {c.Txn},
+		revoke.Client: {"ap-bot", "other-bot"}, revoke.Tool: {"payments"}, revoke.Tenant: {""},
+		revoke.Issuer:  {"corp", "cluster"},
+		revoke.Subject: {"corp:alice", account + "ap-bot", account + "other-bot"},
+	} {
+		for value, want := range map[string]bool{"another": kind == revoke.Tenant, values[0]: true, values[len(values)/2]: true,
+			values[len(values)-1]: true} {
+			at := time.Unix(c.IssuedAt, 0)
+			cut := ledger.Cutoff{Key: ledger.Key{Kind: string(kind), ID: value}, Seq: 1, At: at, Until: at.Add(revoke.Keep)}
+			if _, hit := new(revoke.State).With([]ledger.Cutoff{cut}, ledger.Position{Time: at}).Hits(c, "payments"); hit != want {
+				t.Errorf("%s %q: hit %t", kind, value, hit)
+			}
+		}
+	}
+}
+
+// TestAWorkloadThatIsCutOffLosesWhatItGot: a subject is the agent's own identity too, not only that of somebody whom it
+// acts for.
+func TestAWorkloadThatIsCutOffLosesWhatItGot(t *testing.T) {
+	w := newDelegating(t)
+	root := issue(t, w, self(w.Workload("ap-bot"))).Token
+	child := issue(t, w, trade(root, w.Workload("other-bot"))).Token
+	api := exchange.Question{Credentials: servertest.Basic("payments-api", w.Secret("payments-api"))}
+	w.Cut("acme", string(revoke.Subject), "cluster:system:serviceaccount:prod:ap-bot", true)
+	for name, own := range map[string]string{"the token": root, "its child": child} {
+		api.Token = own
+		if got, err := w.Exchanger.Introspect(t.Context(), "acme", api); err != nil || got != nil {
+			t.Errorf("%s is active: %v, %v", name, got, err)
+		}
+		if f := refused(t, w, trade(own, w.Workload("other-bot"))); f.Reason != "revoked.subject" {
+			t.Errorf("%s, traded in, is refused as %v", name, f)
+		}
+	}
+}
+
 // TestNoSecondIsGained (T-40): a hundred times traded in, a token lives no longer; and a chain ends at its eighth hop.
 func TestNoSecondIsGained(t *testing.T) {
 	w := newDelegating(t)

@@ -167,15 +167,19 @@ func (a *Attempt) claims() token.Claims {
 	return c
 }
 
-// issuers names the trusted issuers that the token rests on, so that cutting one of them off reaches it.
-func (c *caller) issuers() []string {
-	var names []string
+// rests names the trusted issuers that the token rests on, and the identities that its sub does not name: those of the
+// agent. So cutting one of them off reaches the token.
+func (c *caller) rests() (issuers, subjects []string) {
 	for _, p := range c.principals() {
-		if !slices.Contains(names, p.Issuer) {
-			names = append(names, p.Issuer)
+		if !slices.Contains(issuers, p.Issuer) {
+			issuers = append(issuers, p.Issuer)
+		}
+		name := token.Subject(p.Issuer, p.Subject)
+		if about := c.onBehalf && p == c.subject; !about && !slices.Contains(subjects, name) {
+			subjects = append(subjects, name)
 		}
 	}
-	return names
+	return issuers, subjects
 }
 
 func (a *Attempt) result(m *minted) *Result {

@@ -30,9 +30,16 @@ func TestEachMutationIsCaught(t *testing.T) {
 			{decide, "return slices.ContainsFunc(x.from, r.Parent.Scope.Has)", "return true"}},
 		"audience: from what the parent does not allow": {
 			{decide, "return slices.ContainsFunc(x.from, r.Parent.Scope.Has)", "return len(x.from) > 0"}},
-		"expiry: the parent's does not count": {{"narrow.go", "g.limits.Subject = c.parent.Expiry", ""}},
-		"expiry: the actor's does not count":  {{"narrow.go", "Actor: expiry(c.actor)", "Actor: 0"}},
-		"expiry: the policy's does not count": {{"narrow.go", "min(g.limits.Policy, g.limits.Tool)", "g.limits.Tool"}},
+		"expiry: the parent's does not count":        {{"narrow.go", "g.limits.Subject = c.parent.Expiry", ""}},
+		"expiry: the actor's does not count":         {{"narrow.go", "Actor: expiry(c.actor)", "Actor: 0"}},
+		"expiry: the policy's does not count":        {{"narrow.go", "min(g.limits.Policy, g.limits.Tool)", "g.limits.Tool"}},
+		"expiry: a foreign subject's does not count": {{"narrow.go", "Subject: expiry(c.subject)", "Subject: 0"}},
+		"expiry: the tool's does not count":          {{"narrow.go", "min(g.limits.Policy, g.limits.Tool)", "g.limits.Policy"}},
+		"actions: within a tool, more than the parent's": {
+			{"narrow.go", "case p.tool == g.tool && !p.scope.Covers(g.requested):", "case false:"},
+			{"narrow.go", "c.parent != nil && c.parent.tool == g.tool && !c.parent.scope.Covers(g.granted)", "false"},
+			{decide, "r.Parent.Scope.Covers(scopes.Actions(r.Tool, actions...))", "len(actions) > 0"}},
+		"lineage: the agent's identity is missing": {{"parent.go", "union(l.Subjects, subjects)", "subjects"}},
 		"tenant: anybody's token is one of ours": {
 			{"own.go", "payload, err := view.Ring.Verify(raw, now)", "_, payload, err := token.Canonical(raw)"},
 			{"own.go", "c.Issuer != view.Issuer || ", ""},

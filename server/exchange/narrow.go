@@ -51,7 +51,7 @@ func (a *Attempt) judge(ctx context.Context, g *grant) (err error) {
 	if g.actors, err = a.chain(); err != nil {
 		return err
 	}
-	if g.lineage, err = a.caller.parent.lineage(a.caller.issuers()); err != nil {
+	if g.lineage, err = a.caller.parent.lineage(a.caller.rests()); err != nil {
 		return err
 	}
 	if err := a.enabled(); err != nil {

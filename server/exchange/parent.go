@@ -83,18 +83,18 @@ func (p *parent) subject() policy.Identity {
 	}}
 }
 
-// lineage is that of a token which descends from p and rests on the given trusted issuers too.
-func (p *parent) lineage(issuers []string) (*token.Lineage, error) {
+// lineage is that of a token which descends from p and rests on the given trusted issuers and identities too.
+func (p *parent) lineage(issuers, subjects []string) (*token.Lineage, error) {
 	if p == nil {
-		return &token.Lineage{Issuers: issuers}, nil
+		return &token.Lineage{Issuers: issuers, Subjects: subjects}, nil
 	}
 	l := token.Lineage{JTI: []string{p.ID}, Clients: []string{p.ClientID}}
 	if old := p.Lineage; old != nil {
 		l.JTI = append(l.JTI, old.JTI...)
 		l.Clients = union(l.Clients, old.Clients)
-		l.Issuers = slices.Clone(old.Issuers)
+		l.Issuers, l.Subjects = slices.Clone(old.Issuers), slices.Clone(old.Subjects)
 	}
-	l.Issuers = union(l.Issuers, issuers)
+	l.Issuers, l.Subjects = union(l.Issuers, issuers), union(l.Subjects, subjects)
 	if len(l.JTI) > token.MaxHops {
 		return nil, bad("delegation.hops", "The token would descend from more than 8 others; begin a new run.")
 	}

@@ -156,7 +156,7 @@ func targets(c token.Claims, tool string) iter.Seq2[Kind, string] {
 			all(JTI, c.ID) && all(JTI, lineage.JTI...) && all(Lineage, c.ID) && all(Lineage, lineage.JTI...) &&
 			all(Run, c.Txn) && all(Tool, tool) &&
 			all(Client, c.ClientID) && all(Client, lineage.Clients...) && all(Client, actors(c)...) &&
-			all(Issuer, lineage.Issuers...) && principal(c.Subject, yield)
+			all(Issuer, lineage.Issuers...) && all(Subject, lineage.Subjects...) && principal(c.Subject, yield)
 	}
 }
 

@@ -28,7 +28,8 @@ func delegated() token.Claims {
 		Act: &token.Actor{Issuer: issuer, Subject: "client:ap-bot", Act: &token.Actor{
 			Issuer: issuer, Subject: "client:helper", Act: &token.Actor{
 				Issuer: "https://other.example", Subject: "client:foreign"}}},
-		Lineage: &token.Lineage{JTI: []string{"parent", "root"}, Clients: []string{"planner"}, Issuers: []string{"prod"}},
+		Lineage: &token.Lineage{JTI: []string{"parent", "root"}, Clients: []string{"planner"}, Issuers: []string{"prod"},
+			Subjects: []string{"prod:ns/ap-bot"}},
 	}
 }
 
@@ -80,6 +81,8 @@ func TestHitsByEveryTargetOfAToken(t *testing.T) {
 		{revoke.Issuer, "client", itself(), false},
 		{revoke.Issuer, "corp", delegated(), false},
 		{revoke.Subject, "corp-sso:alice:admin", delegated(), true},
+		{revoke.Subject, "prod:ns/ap-bot", delegated(), true},
+		{revoke.Subject, "prod:ns/ap-bot", itself(), false},
 		{revoke.Subject, "corp-sso:alice", delegated(), false},
 		{revoke.Subject, "alice:admin", delegated(), false},
 	}
@@ -260,7 +263,7 @@ func claims(t *rapid.T) token.Claims {
 		Subject:  rapid.SampledFrom([]string{"client:", "a:", "c:"}).Draw(t, "prefix") + word.Draw(t, "sub"),
 		IssuedAt: cut.Unix() + rapid.Int64Range(-2, 20).Draw(t, "iat"),
 		Lineage: &token.Lineage{JTI: words.Draw(t, "ancestors"), Clients: words.Draw(t, "clients"),
-			Issuers: words.Draw(t, "issuers")},
+			Issuers: words.Draw(t, "issuers"), Subjects: words.Draw(t, "subjects")},
 		Act: &token.Actor{Issuer: issuer, Subject: "client:" + word.Draw(t, "actor")},
 	}
 }
@@ -286,7 +289,7 @@ func hitBy(c ledger.Cutoff, tok token.Claims, tool string) bool {
 	case revoke.Issuer:
 		concerned = slices.Contains(tok.Lineage.Issuers, c.ID) || !self && name == c.ID
 	case revoke.Subject:
-		concerned = !self && tok.Subject == c.ID
+		concerned = !self && tok.Subject == c.ID || slices.Contains(tok.Lineage.Subjects, c.ID)
 	}
 	return concerned && (!kind.Disables() || c.Disabled || tok.IssuedAt <= c.At.Unix())
 }
