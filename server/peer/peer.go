@@ -32,7 +32,8 @@ func (p Proxies) trusts(a netip.Addr) bool {
 // Believe lets next see, in place of a trusted proxy, whom it asks for: the last in the chain of a request's
 // X-Forwarded-For or Forwarded (RFC 7239) header who is not a trusted proxy too. What stands before that one is
 // whatever the caller liked to write. If that place in the chain holds no address, or the request has both headers and
-// they differ, the proxy itself is whom next sees: it does not know one of them, and passes on what a caller put there.
+// they differ, nobody knows who asks: the proxy minds only one of them, and passes on what a caller put into the other.
+// Of returns the zero address then, and not the proxy's, which conditions may trust and callers could choose.
 func (p Proxies) Believe(next http.Handler) http.Handler {
 	if len(p) == 0 {
 		return next
@@ -42,7 +43,10 @@ func (p Proxies) Believe(next http.Handler) http.Handler {
 		if p.trusts(near) {
 			if far := p.origin(r.Header, near); far != near {
 				forwarded := *r
-				forwarded.RemoteAddr = netip.AddrPortFrom(far, 0).String()
+				forwarded.RemoteAddr = "" // of nobody known
+				if far.IsValid() {
+					forwarded.RemoteAddr = netip.AddrPortFrom(far, 0).String()
+				}
 				r = &forwarded
 			}
 		}
@@ -50,7 +54,8 @@ func (p Proxies) Believe(next http.Handler) http.Handler {
 	})
 }
 
-// origin returns for whom the trusted proxy near sends a request with those headers.
+// origin returns for whom the trusted proxy near sends a request with those headers: the proxy itself if it says nothing,
+// the zero address if it cannot be told.
 func (p Proxies) origin(h http.Header, near netip.Addr) netip.Addr {
 	list, standard := h.Values("X-Forwarded-For"), h.Values("Forwarded")
 	switch {
@@ -58,7 +63,7 @@ func (p Proxies) origin(h http.Header, near netip.Addr) netip.Addr {
 		if a := p.last(list, near, plain); a == p.last(standard, near, element) {
 			return a
 		}
-		return near
+		return netip.Addr{}
 	case len(standard) > 0:
 		return p.last(standard, near, element)
 	}
@@ -68,7 +73,8 @@ func (p Proxies) origin(h http.Header, near netip.Addr) netip.Addr {
 // maxHops bounds how far a chain of trusted proxies is followed.
 const maxHops = 32
 
-// last returns the last of the chain who is not trusted. Values that say only trusted ones end with the first of those.
+// last returns the last of the chain who is not trusted. Values that say only trusted ones end with the first of those;
+// what cannot be read before somebody else was found is the zero address.
 func (p Proxies) last(values []string, near netip.Addr, read func(string) (netip.Addr, bool)) netip.Addr {
 	far, hops := near, 0
 	for i := len(values) - 1; i >= 0; i-- {
@@ -76,7 +82,7 @@ func (p Proxies) last(values []string, near netip.Addr, read func(string) (netip
 			before, item, more := cutLast(rest)
 			a, ok := read(item)
 			if hops++; !ok || hops > maxHops {
-				return near
+				return netip.Addr{}
 			}
 			if far = a; !p.trusts(a) {
 				return far
