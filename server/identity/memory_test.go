@@ -86,6 +86,30 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
+func TestATokenOfManyValuesCountsForMore(t *testing.T) {
+	w := newWorld(t, identity.OIDC)
+	crowd := make([]map[string]int, 1500)
+	for i := range crowd {
+		crowd[i] = map[string]int{"": 0}
+	}
+	size := len(w.mint(claims("crowd", crowd)))
+	w.restart(identity.Config{MaxRemembered: 8 * 6 * size}) // room for 6 and 6 of its length
+	var all []string
+	for i := range 6 {
+		all = append(all, w.mint(claims("crowd", crowd, "n", i)))
+		w.accept(all[i])
+	}
+	reused := 0
+	for _, compact := range all {
+		if w.again(w.accept(compact)) {
+			reused++
+		}
+	}
+	if reused > 2 {
+		t.Errorf("%d tokens of 3,000 values each are remembered", reused)
+	}
+}
+
 func TestAllTenantsTogetherAreBounded(t *testing.T) {
 	w := newWorld(t, identity.OIDC)
 	w.restart(w.budget(32))

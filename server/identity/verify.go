@@ -76,8 +76,29 @@ func (p *Pool) Verify(ctx context.Context, raw string, tokenType TokenType) (*Pr
 	principal.ID = identify(raw, principal.JTI)
 	principal.Hash = base64.RawURLEncoding.EncodeToString(this.sum[:])
 	principal.Traded = new(atomic.Bool)
-	p.sources.verified.Put(p.tenant, this, verdict{principal, e.hash, version}, len(raw), principal.Expiry, now)
+	size := max(len(raw), weight*values(principal.Claims))
+	p.sources.verified.Put(p.tenant, this, verdict{principal, e.hash, version}, size, principal.Expiry, now)
 	return principal, nil
+}
+
+// weight is what a value among the claims takes, in bytes of a compact token. A usual token has more of those for each;
+// one that somebody filled with the smallest of values takes forty times its own length in memory.
+const weight = 24
+
+// values counts the values in v, itself included.
+func values(v any) int {
+	n := 1
+	switch v := v.(type) {
+	case map[string]any:
+		for _, inner := range v {
+			n += 1 + values(inner) // its name too
+		}
+	case []any:
+		for _, inner := range v {
+			n += values(inner)
+		}
+	}
+	return n
 }
 
 // recollection names a token by its exact bytes, for one claimed type. That is enough for a positive result; replay and

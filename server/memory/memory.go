@@ -11,14 +11,15 @@ import (
 
 // Memory holds values by tenant and key. Each tenant has two generations: when the young one is full or old it becomes
 // the old one, and the old one is dropped whole. So memory is bounded, and forgets in time without looking at every
-// entry. A generation is counted in bytes of compact tokens; with its claims a token takes about four times as much.
+// entry. A generation is counted in bytes of compact tokens; with its claims a token takes about four times as much, and
+// whoever has one that takes more says that it is longer.
 // It is safe for concurrent use.
 type Memory[K comparable, V any] struct {
 	limit int // bytes of all young generations together: then every tenant's becomes the old one
 	share int // bytes of one tenant's: then only its own does, so that no tenant makes others be forgotten
 	keep  time.Duration
 
-	mu      sync.Mutex
+	mu      sync.RWMutex
 	tenants map[ledger.Tenant]*generations[K, V]
 	size    int       // bytes in the young generations
 	born    time.Time // when all of them last began
@@ -44,8 +45,8 @@ func New[K comparable, V any](bytes int, keep time.Duration) *Memory[K, V] {
 
 // Get returns what is remembered.
 func (m *Memory[K, V]) Get(t ledger.Tenant, key K, now time.Time) (V, bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.mu.RLock()
+	defer m.mu.RUnlock()
 	var none V
 	g := m.tenants[t]
 	if g == nil {
