@@ -21,6 +21,7 @@ type caller struct {
 
 	subject  *identity.Principal // who the token will be about, by somebody else's token; nil until verified
 	parent   *parent             // who it will be about, by a token of ours; nil until verified
+	other    *clients.Client     // the client that the subject is, if it is one of ours and not the one that asks
 	actor    *identity.Principal // the verified actor token; nil without one
 	onBehalf bool                // the client acts for somebody, not as itself
 }
@@ -90,7 +91,7 @@ func (a *Attempt) identifyByToken(ctx context.Context) error {
 
 // resolve verifies what was presented and finds for whom the client asks.
 func (a *Attempt) resolve(ctx context.Context) error {
-	a.caller.subject, a.caller.parent, a.caller.actor, a.caller.onBehalf = nil, nil, nil, false
+	a.caller = caller{client: a.caller.client, proof: a.caller.proof}
 	a.txn = a.run
 	if p := a.caller.proof.Principal; p != nil && len(p.Actors) > 0 {
 		return delegated("client.assertion")
@@ -137,6 +138,7 @@ func (a *Attempt) resolveSubject(ctx context.Context) error {
 		return bad("subject.is_actor",
 			"subject_token and actor_token are of the same agent; to act as itself, leave actor_token out.")
 	case a.caller.actor != nil:
+		a.caller.other = bound
 		return a.actFor(subject)
 	case err == nil && bound.ID == a.caller.client.ID && len(subject.Actors) > 0:
 		return delegated("subject")

@@ -355,6 +355,32 @@ func TestAWorkloadThatIsCutOffLosesWhatItGot(t *testing.T) {
 	}
 }
 
+// TestAClientThatIsCutOffIsNobodysSubject: where a client's identity may be acted for, cutting off the client ends that,
+// and what was issued by it.
+func TestAClientThatIsCutOffIsNobodysSubject(t *testing.T) {
+	w := newDelegating(t)
+	secret := w.Secret("secret-bot")
+	ask := func() exchange.Request {
+		r := onBehalf(w.Mint(servertest.Once(), map[string]any{"sub": "ap-bot"}), w.Workload("secret-bot"))
+		r.Credentials = servertest.Basic("secret-bot", secret)
+		return r
+	}
+	own := issue(t, w, ask()).Token
+	if c := claimsOf(t, own); c.Subject != "once:ap-bot" || c.Act.Subject != "client:secret-bot" ||
+		!slices.Contains(c.Lineage.Clients, "ap-bot") {
+		t.Fatalf("received %+v", c)
+	}
+	w.Cut("acme", string(revoke.Client), "ap-bot", true)
+	if f := refused(t, w, ask()); f.Reason != "revoked.client" {
+		t.Errorf("refused as %v", f)
+	}
+	got, err := w.Exchanger.Introspect(t.Context(), "acme", exchange.Question{Token: own,
+		Credentials: servertest.Basic("payments-api", w.Secret("payments-api"))})
+	if err != nil || got != nil {
+		t.Errorf("the token of before is active: %v, %v", got, err)
+	}
+}
+
 // TestNoSecondIsGained (T-40): a hundred times traded in, a token lives no longer; and a chain ends at its eighth hop.
 func TestNoSecondIsGained(t *testing.T) {
 	w := newDelegating(t)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/bursar-sts/bursar/clients/token"
@@ -167,19 +166,19 @@ func (a *Attempt) claims() token.Claims {
 	return c
 }
 
-// rests names the trusted issuers that the token rests on, and the identities that its sub does not name: those of the
-// agent. So cutting one of them off reaches the token.
-func (c *caller) rests() (issuers, subjects []string) {
+// rests names what the token rests on and does not name elsewhere: trusted issuers, the identities of the agent, and a
+// client that it acts for. So cutting one of them off reaches the token.
+func (c *caller) rests() (l token.Lineage) {
 	for _, p := range c.principals() {
-		if !slices.Contains(issuers, p.Issuer) {
-			issuers = append(issuers, p.Issuer)
-		}
-		name := token.Subject(p.Issuer, p.Subject)
-		if about := c.onBehalf && p == c.subject; !about && !slices.Contains(subjects, name) {
-			subjects = append(subjects, name)
+		l.Issuers = union(l.Issuers, []string{p.Issuer})
+		if !c.onBehalf || p != c.subject {
+			l.Subjects = union(l.Subjects, []string{token.Subject(p.Issuer, p.Subject)})
 		}
 	}
-	return issuers, subjects
+	if c.other != nil {
+		l.Clients = []string{c.other.ID}
+	}
+	return l
 }
 
 func (a *Attempt) result(m *minted) *Result {

@@ -39,7 +39,7 @@ func TestEachMutationIsCaught(t *testing.T) {
 			{"narrow.go", "case p.tool == g.tool && !p.scope.Covers(g.requested):", "case false:"},
 			{"narrow.go", "c.parent != nil && c.parent.tool == g.tool && !c.parent.scope.Covers(g.granted)", "false"},
 			{decide, "r.Parent.Scope.Covers(scopes.Actions(r.Tool, actions...))", "len(actions) > 0"}},
-		"lineage: the agent's identity is missing": {{"parent.go", "union(l.Subjects, subjects)", "subjects"}},
+		"lineage: the agent's identity is missing": {{"parent.go", "union(l.Subjects, rests.Subjects)", "rests.Subjects"}},
 		"tenant: anybody's token is one of ours": {
 			{"own.go", "payload, err := view.Ring.Verify(raw, now)", "_, payload, err := token.Canonical(raw)"},
 			{"own.go", "c.Issuer != view.Issuer || ", ""},

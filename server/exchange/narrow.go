@@ -79,6 +79,9 @@ func (a *Attempt) judge(ctx context.Context, g *grant) (err error) {
 // enabled refuses a tenant, client, trusted issuer or subject that an operator has switched off.
 func (a *Attempt) enabled() error {
 	keys := []ledger.Key{target(revoke.Tenant, ""), target(revoke.Client, a.caller.client.ID)}
+	if other := a.caller.other; other != nil {
+		keys = append(keys, target(revoke.Client, other.ID))
+	}
 	for _, p := range a.caller.principals() {
 		keys = append(keys, vouching(p)...)
 	}

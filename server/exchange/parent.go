@@ -83,10 +83,10 @@ func (p *parent) subject() policy.Identity {
 	}}
 }
 
-// lineage is that of a token which descends from p and rests on the given trusted issuers and identities too.
-func (p *parent) lineage(issuers, subjects []string) (*token.Lineage, error) {
+// lineage is that of a token which descends from p and rests on what the lineage names too.
+func (p *parent) lineage(rests token.Lineage) (*token.Lineage, error) {
 	if p == nil {
-		return &token.Lineage{Issuers: issuers, Subjects: subjects}, nil
+		return &rests, nil
 	}
 	l := token.Lineage{JTI: []string{p.ID}, Clients: []string{p.ClientID}}
 	if old := p.Lineage; old != nil {
@@ -94,7 +94,8 @@ func (p *parent) lineage(issuers, subjects []string) (*token.Lineage, error) {
 		l.Clients = union(l.Clients, old.Clients)
 		l.Issuers, l.Subjects = slices.Clone(old.Issuers), slices.Clone(old.Subjects)
 	}
-	l.Issuers, l.Subjects = union(l.Issuers, issuers), union(l.Subjects, subjects)
+	l.Clients = union(l.Clients, rests.Clients)
+	l.Issuers, l.Subjects = union(l.Issuers, rests.Issuers), union(l.Subjects, rests.Subjects)
 	if len(l.JTI) > token.MaxHops {
 		return nil, bad("delegation.hops", "The token would descend from more than 8 others; begin a new run.")
 	}
