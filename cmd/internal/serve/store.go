@@ -12,7 +12,8 @@ import (
 	"github.com/bursar-sts/bursar/storage"
 )
 
-// timedStore is a store whose calls are counted and timed.
+// timedStore is a store whose calls are counted and timed, but for Spend: no request waits for that, and the limiter
+// counts its failures.
 type timedStore struct {
 	storage.Store
 	took   map[string]prometheus.Observer
