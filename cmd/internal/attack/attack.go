@@ -49,8 +49,10 @@ type suite struct {
 	server  server
 
 	client, other, reader, ungranted *client
+	disabled, foreign                *client
 	subject                          *source
-	delegation                       *delegation // nil if the profile has none
+	suspects                         map[string]*source // that the profile names under refused
+	delegation                       *delegation        // nil if the profile has none
 	again                            againBase
 
 	listener *listener
@@ -142,8 +144,8 @@ func Checks() []findings.Check {
 func all() []check {
 	return slices.Concat(controlChecks(), metadataChecks(), formChecks(), grantChecks(), clientChecks(),
 		assertionChecks(), parameterChecks(), tokenChecks(subjectRole), tokenChecks(actorRole), tokenChecks(ownRole),
-		delegationChecks(), targetChecks(), scopeChecks(), responseChecks(), againChecks(), introspectionChecks(),
-		revocationChecks(), floodChecks(), errorChecks())
+		refusedChecks(), delegationChecks(), targetChecks(), scopeChecks(), responseChecks(), againChecks(),
+		introspectionChecks(), revocationChecks(), floodChecks(), errorChecks())
 }
 
 // ErrNoCheck is the error of a name that no check goes by.

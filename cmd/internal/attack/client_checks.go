@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/bursar-sts/bursar/cmd/internal/attack/findings"
+	"github.com/bursar-sts/bursar/cmd/internal/attack/forge"
 )
 
 // clientChecks send the least number of wrong secrets that shows anything, so that no limit locks the client out.
@@ -92,6 +93,25 @@ func clientChecks() []check {
 			plain, []need{hasUngranted}, func(ctx context.Context, p *probe) {
 				p.refuse(ctx, "a client that is not registered for token exchange",
 					want{codes: []string{"unauthorized_client"}}, as(p.ungranted))
+			}},
+		{is("client.disabled", "B26 T-09", findings.Must, findings.High, "a client that was switched off gets no token",
+			"RFC 7592 §2.3", "Ask at every request whether the client still may; its credentials outlive that."),
+			plain, []need{hasDisabled}, func(ctx context.Context, p *probe) {
+				p.refuse(ctx, "a client that was switched off", unauthorized, as(p.disabled))
+			}},
+		{is("client.elsewhere", "H1", findings.Must, findings.High, "a client of another tenant is unknown here",
+			"RFC 6749 §2.3, §5.2", "Look clients up by the tenant and their id, never by the id alone."),
+			plain, []need{hasForeign}, func(ctx context.Context, p *probe) {
+				p.refuse(ctx, "a client of another tenant", unauthorized, as(p.foreign))
+			}},
+		{is("client.certificate-header", "B29 T-50", findings.Must, findings.High,
+			"a certificate in a header proves nothing",
+			"RFC 9440 §4, RFC 9700 §4.13", "Believe such headers of proxies that you know, and drop everybody else's."),
+			plain, []need{hasCredentials}, func(ctx context.Context, p *probe) {
+				for name, value := range inOrder(forge.CertificateHeaders(p.client.id)) {
+					p.refuse(ctx, "no credentials but "+name, unauthorized.or("invalid_request"), as(nil),
+						set("client_id", p.client.id), header(name, value))
+				}
 			}},
 	}
 }

@@ -22,7 +22,8 @@ func (v *victim) actor(form url.Values, id string, subject map[string]any) (map[
 		return nil, err
 	}
 	sub, _ := actor["sub"].(string)
-	if actor["act"] != nil && !v.has("actors bring actors") || sub != actorSub && !v.has("any actor") ||
+	if actor["act"] != nil && !v.has("actors bring actors") || sub != actorSub && !v.lent(sub, subject) ||
+		subject["txn"] != actor["txn"] && !v.has("joins runs") ||
 		sub == subject["sub"] && !v.has("acts for itself") || !v.mayAct(subject, actor) {
 		return nil, badRequest
 	}
@@ -34,6 +35,13 @@ func (v *victim) actor(form url.Values, id string, subject map[string]any) (map[
 		return nil, nil
 	}
 	return act, nil
+}
+
+// lent reports whether somebody else acts as the actor.
+func (v *victim) lent(sub string, subject map[string]any) bool {
+	prior, _ := subject["act"].(map[string]any)
+	return v.has("any actor") || v.has("actors by their beginning") && strings.HasPrefix(sub, actorSub) ||
+		v.has("prior actors count") && prior["sub"] == actorSub
 }
 
 func (v *victim) mayAct(subject, actor map[string]any) bool {
@@ -52,6 +60,14 @@ func (v *victim) aim(form url.Values) ([]string, error) {
 	names := append(slices.Clone(form["resource"]), form["audience"]...)
 	if v.has("ignores audience") {
 		names = form["resource"]
+	}
+	if v.has("one way to name it") && form.Has("resource") && form.Has("audience") {
+		return nil, badTarget
+	}
+	for i, name := range names {
+		if !v.has("hosts have a case") && strings.HasPrefix(name, "HTTPS://TOOLS.EXAMPLE/") {
+			names[i] = "https://tools.example/" + strings.TrimPrefix(name, "HTTPS://TOOLS.EXAMPLE/")
+		}
 	}
 	if v.has("any target") && len(names) > 0 {
 		return names[len(names)-1:], nil
@@ -99,8 +115,9 @@ func (v *victim) scope(form url.Values, subject map[string]any) (string, error) 
 	var granted []string
 	for _, one := range strings.Split(asked, " ") {
 		switch {
-		case slices.Contains(ceiling, one), v.has("grants what is asked"), v.has("scopes in any case") &&
-			slices.Contains(ceiling, strings.ToLower(one)):
+		case slices.Contains(ceiling, one), v.has("grants what is asked"),
+			v.has("one list of scopes") && one == "vault.read", v.has("scopes in any case") &&
+				slices.Contains(ceiling, strings.ToLower(one)):
 			granted = append(granted, one)
 		case !v.has("narrows silently"):
 			return "", badScope
@@ -129,6 +146,9 @@ func (v *victim) issue(subject map[string]any, id string, aud []string, scope st
 		"exp": exp, "jti": rand.Text(), "parents": append(parents(subject), subject["jti"])}
 	if v.has("hides the target") {
 		delete(claims, "aud")
+	}
+	if v.has("copies claims") && subject["client_id"] != nil {
+		claims["client_id"], claims["jti"] = subject["client_id"], subject["jti"]
 	}
 	if v.has("keeps another scope") {
 		claims["scope"] = "read"

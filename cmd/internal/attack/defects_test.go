@@ -21,7 +21,8 @@ subject: &user
   once: ${ONCE}
   issuer: {iss: https://issuer.example, key_file: issuer.jwk, audience: "${URL}", claims: {sub: user}}
 request: {resource: https://tools.example/api, scope: read write}
-try: {narrower_scope: read, denied_scope: admin, denied_resource: https://tools.example/vault, flood: ${FLOOD}}
+try: {narrower_scope: read, denied_scope: admin, denied_resource: https://tools.example/vault, flood: ${FLOOD},
+  foreign_scope: vault.read, same_audience: https://tools.example/api}
 delegation:
   subject: *user
   actor:
@@ -35,6 +36,22 @@ others:
   client: {id: other, auth: basic, secret: other-secret-0}
   resource_server: &reader {id: reader, auth: basic, secret: reader-secret-0}
   ungranted_client: *reader
+  disabled_client: {id: disabled, auth: basic, secret: disabled-secret-0}
+  foreign_client: &foreign {id: foreign, auth: basic, secret: foreign-secret-0}
+refused:
+  unknown_subject:
+    type: jwt
+    issuer: &named {iss: https://issuer.example, key_file: issuer.jwk, audience: "${URL}", claims: {sub: nobody}}
+  disabled_subject: {type: jwt, issuer: {<<: *named, claims: {sub: banned}}}
+  another_subject: {type: jwt, issuer: {<<: *named, claims: {sub: stranger}}}
+  unfit_token: {type: jwt, issuer: {<<: *named, claims: {sub: user, verified: false}}}
+  disabled_issuer: {type: jwt, issuer: {<<: *named, iss: https://dropped.example, claims: {sub: user}}}
+  other_tenants_issuer: {type: jwt, issuer: {<<: *named, iss: https://elsewhere.example, claims: {sub: user}}}
+  other_tenants_token:
+    type: access_token
+    request: {grant_type: client_credentials}
+    client: *foreign
+    token_endpoint: "${URL}/elsewhere/token"
 `
 
 const (

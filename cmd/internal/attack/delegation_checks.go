@@ -25,6 +25,16 @@ func (p *probe) pretend(ctx context.Context, sent string, claims members) *answe
 	return p.refuse(ctx, sent, invalidRequest, set("subject_token", p.delegation.subject.mint(nil, claims)))
 }
 
+// wrongActor is how an actor is refused whom the client must not present.
+var wrongActor = invalidRequest.or("invalid_client", "unauthorized_client", "invalid_grant").orStatus(401)
+
+// pose presents an actor token of the good actor's issuer that is about somebody else.
+func (p *probe) pose(ctx context.Context, sent, sub string) {
+	if _, claims := p.delegation.actor.members(); claims["sub"] != sub {
+		p.refuse(ctx, sent, wrongActor, set("actor_token", p.delegation.actor.mint(nil, members{"sub": sub})))
+	}
+}
+
 func delegationChecks() []check {
 	return slices.Concat(mayActChecks(), actorChecks(), chainChecks())
 }
@@ -88,9 +98,26 @@ func actorChecks() []check {
 					p.stop("%v", err)
 					return
 				}
-				w := invalidRequest.or("invalid_client", "unauthorized_client", "invalid_grant").orStatus(401)
-				p.refuse(ctx, "the actor token of the profile's other actor", w,
+				p.refuse(ctx, "the actor token of the profile's other actor", wrongActor,
 					set("actor_token", token), set("actor_token_type", p.delegation.otherActor.kind))
+			}},
+		{is("actor.unknown", "D-22 E7", findings.Must, findings.High, "an actor whom nobody registered does not act",
+			"RFC 8693 §2.1, §5", "Bind the actor's issuer and subject to somebody you know, and to the client that asks."),
+			delegated, []need{delegates, forged(actorRole.source)}, func(ctx context.Context, p *probe) {
+				p.pose(ctx, "an actor token with another sub", "no-such-actor-7f3a")
+			}},
+		{is("actor.lookalike", "D-22 T-31 T-33", findings.Must, findings.High,
+			"whose name looks like the actor's is somebody else",
+			"RFC 7519 §4.1.2, RFC 8725 §3", "Compare sub whole and exactly, or by patterns that are held to both ends."),
+			delegated, []need{delegates, forged(actorRole.source)}, func(ctx context.Context, p *probe) {
+				_, claims := p.delegation.actor.members()
+				sub, _ := claims["sub"].(string)
+				for sent, other := range inOrder(map[string]string{"with more behind": sub + "-evil",
+					"with more before": "evil-" + sub, "with a path behind": sub + "/evil", "with a part behind": sub + ":evil",
+					"with a line break behind": sub + "\n", "with a NUL and more": sub + "\x00evil", "in other case": swapCase(sub),
+				}) {
+					p.pose(ctx, "the actor's sub "+sent, other)
+				}
 			}},
 		{is("actor.same", "E8", findings.Profile, findings.Low, "nobody acts for itself",
 			"RFC 8693 §1.1", "Refuse the same token as subject and actor."),
@@ -150,6 +177,25 @@ func chainChecks() []check {
 					p.forge(ctx, subjectRole, "act as "+sent, nil, members{"act": act})
 				}
 			}},
+		{is("chain.splice", "T-23", findings.Profile, findings.Medium, "two runs are not joined",
+			"draft-ietf-oauth-transaction-tokens §2", "Refuse subject and actor tokens whose txn differ."),
+			delegated, []need{delegates, forged(onBehalf), forged(actorRole.source)},
+			func(ctx context.Context, p *probe) { p.splice(ctx) }},
+		{is("chain.prior-actor", "T-29", findings.Must, findings.High, "who acted before lends nobody a right to act now",
+			"RFC 8693 §4.1", "Decide by the current actor alone; the act within a token is history."),
+			delegated, []need{delegates, forged(onBehalf), forged(actorRole.source), hasOtherActor},
+			func(ctx context.Context, p *probe) {
+				_, claims := p.delegation.actor.members()
+				other, err := p.delegation.otherActor.get(ctx)
+				if err != nil {
+					p.stop("%v", err)
+					return
+				}
+				act := members{"iss": claims["iss"], "sub": claims["sub"]}
+				p.refuse(ctx, "the other actor's token, for a subject token with the act of the good one", wrongActor,
+					set("subject_token", p.delegation.subject.mint(nil, members{"act": act})),
+					set("actor_token", other), set("actor_token_type", p.delegation.otherActor.kind))
+			}},
 		{is("chain.depth", "E4 T-26", findings.Profile, findings.Medium, "a chain of actors does not grow for ever",
 			"bounded tokens; RFC 8693 §4.1", "Bound the depth, and refuse a longer chain; never cut it."),
 			plain, []need{forged(subjectRole.source)}, func(ctx context.Context, p *probe) {
@@ -161,6 +207,20 @@ func chainChecks() []check {
 					set("subject_token", p.subject.mint(nil, members{"act": deep}))))
 			}},
 	}
+}
+
+// splice joins a subject token of one run and an actor token of another.
+func (p *probe) splice(ctx context.Context) {
+	of := func(subject, actor string) []func(*request) {
+		return []func(*request){set("subject_token", p.delegation.subject.mint(nil, members{"txn": subject})),
+			set("actor_token", p.delegation.actor.mint(nil, members{"txn": actor}))}
+	}
+	if one := p.ask(ctx, of("run-7f3a", "run-7f3a")...); one == nil || !one.issued() {
+		p.absent = "the server takes no tokens with a txn, not even of one run"
+		return
+	}
+	p.refuse(ctx, "a subject token of one run (txn), an actor token of another", invalidRequest,
+		of("run-7f3a", "run-9c1e")...)
 }
 
 // judged judges a refusal that may come.

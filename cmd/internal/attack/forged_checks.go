@@ -40,6 +40,21 @@ func headerChecks(r role, about describe) []check {
 				p.spoil(ctx, r, "b64 false, the payload as it is", o.key.SignRaw(forge.Text(head), forge.Text(claims)))
 				p.forge(ctx, r, "b64 false, the payload encoded", members{"b64": false, "crit": []string{"b64"}}, nil)
 			}},
+		{about("algorithm", "D-6 T-11", findings.Must, findings.High, "is signed by an algorithm of its issuer's key",
+			"RFC 8725 §3.1", "Take the algorithm from the key that you know, and refuse a header that names another."),
+			r.base, keyed, func(ctx context.Context, p *probe) {
+				key := r.source(p.suite).key
+				for _, alg := range []string{"ES256", "ES384", "RS256", "EdDSA"} {
+					if alg != key.Alg {
+						p.forge(ctx, r, "signed by "+key.Alg+", with "+alg+" in the header", members{"alg": alg}, nil)
+					}
+				}
+				if other := key.Twin(); other != nil {
+					head, claims := r.source(p.suite).members()
+					p.spoil(ctx, r, "signed by "+other.Alg+" with the issuer's key of "+key.Alg,
+						other.Sign(forge.Text(forge.With(head, members{"alg": other.Alg})), forge.Text(claims)))
+				}
+			}},
 		{about("kid", "D-9 T-14", findings.Profile, findings.Medium, "names a key of its issuer, or none",
 			"RFC 8725 §3.10", "Look kid up exactly; do not try all keys, and do not look anything else up by it."),
 			r.base, keyed, func(ctx context.Context, p *probe) {

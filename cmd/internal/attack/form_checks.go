@@ -174,7 +174,7 @@ func formChecks() []check {
 				p.accept(ctx, "one more parameter, unknown", set("x_note",
 					"1"))
 			}},
-		{is("form.empty", "A22", findings.Must, findings.Low, "a parameter without a value counts as absent",
+		{is("form.empty", "", findings.Must, findings.Low, "a parameter without a value counts as absent",
 			"RFC 6749 §3.2", "Drop empty parameters before anything else looks at them."),
 			plain, nil, func(ctx context.Context, p *probe) {
 				p.accept(ctx, "empty actor_token and actor_token_type", set("actor_token", ""), set("actor_token_type", ""))

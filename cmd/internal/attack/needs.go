@@ -35,12 +35,20 @@ var (
 	hasOther     = offers(func(s *suite) bool { return s.other != nil }, "the profile names no others.client")
 	hasUngranted = offers(func(s *suite) bool { return s.ungranted != nil },
 		"the profile names no others.ungranted_client")
+	hasDisabled = offers(func(s *suite) bool { return s.disabled.confidential() },
+		"the profile names no others.disabled_client with credentials")
+	hasForeign = offers(func(s *suite) bool { return s.foreign.confidential() },
+		"the profile names no others.foreign_client with credentials")
 	hasScope = offers(func(s *suite) bool { return s.profile.Request.Scope != "" },
 		"the profile's request has no scope")
 	hasNarrower = offers(func(s *suite) bool { return s.profile.Try.NarrowerScope != "" },
 		"the profile names no try.narrower_scope")
 	hasDeniedScope = offers(func(s *suite) bool { return s.profile.Try.DeniedScope != "" },
 		"the profile names no try.denied_scope")
+	hasForeignScope = offers(func(s *suite) bool { return s.profile.Try.ForeignScope != "" },
+		"the profile names no try.foreign_scope")
+	hasSameAudience = offers(func(s *suite) bool { return s.profile.Try.SameAudience != "" },
+		"the profile names no try.same_audience")
 	hasDeniedTarget = offers(func(s *suite) bool {
 		return s.profile.Try.DeniedResource != "" || s.profile.Try.DeniedAudience != ""
 	},

@@ -80,13 +80,16 @@ func parameterChecks() []check {
 					}
 				}
 			}},
-		{is("request.details", "T-43", findings.Profile, findings.Medium, "authorization_details are not passed over",
+		{is("request.details", "F19 F20 T-43", findings.Profile, findings.Medium, "authorization_details are not passed over",
 			"RFC 9396 §5", "Refuse authorization_details that you do not understand: they ask for less than you grant."),
 			plain, nil, func(ctx context.Context, p *probe) {
-				p.refuse(ctx, "authorization_details of an unknown type", invalidRequest.or("invalid_authorization_details"),
-					set("authorization_details", `[{"type":"urn:example:nonsense"}]`))
+				for sent, bad := range inOrder(map[string]string{"of an unknown type": `[{"type":"urn:example:nonsense"}]`,
+					"without a type": `[{"actions":["read"]}]`, "that are no list": `"all"`, "that are no JSON": `[{`}) {
+					p.refuse(ctx, "authorization_details "+sent, invalidRequest.or("invalid_authorization_details"),
+						set("authorization_details", bad))
+				}
 			}},
-		{is("request.dpop", "T-49", findings.Profile, findings.Medium, "a DPoP proof is not passed over",
+		{is("request.dpop", "G2 T-49", findings.Profile, findings.Medium, "a DPoP proof is not passed over",
 			"RFC 9449 §5", "Check the proof, or refuse it: the caller expects a bound token."),
 			plain, nil, func(ctx context.Context, p *probe) {
 				p.refuse(ctx, "a DPoP header that is garbage", invalidRequest.or("invalid_dpop_proof"), header("DPoP", "x.y.z"))

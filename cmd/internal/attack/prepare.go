@@ -85,10 +85,15 @@ func (s *suite) load() error {
 	p := s.profile
 	s.client = made(&p.Client)
 	s.other, s.reader, s.ungranted = made(p.Others.Client), made(p.Others.ResourceServer), made(p.Others.Ungranted)
+	s.disabled, s.foreign = made(p.Others.Disabled), made(p.Others.Foreign)
 	if s.reader == nil && s.client.confidential() {
 		s.reader = s.client
 	}
 	s.subject = drawn(&p.Subject)
+	s.suspects = map[string]*source{}
+	for name, source := range p.Refused {
+		s.suspects[name] = drawn(source)
+	}
 	if d := p.Delegation; d != nil {
 		s.delegation = &delegation{client: s.client, subject: s.subject, actor: drawn(&d.Actor),
 			otherActor: drawn(d.OtherActor), request: p.Request}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/bursar-sts/bursar/cmd/internal/attack/findings"
 )
 
 // Profile says how to ask a server for tokens. What it does not offer cannot be tested, and is reported as skipped.
@@ -25,7 +27,9 @@ type Profile struct {
 	Delegation *Delegation `yaml:"delegation"`
 	Again      *Again      `yaml:"again"`
 	Others     Others      `yaml:"others"`
-	Callback   Callback    `yaml:"callback"`
+	// Refused are subject tokens that the server must refuse, by what is wrong with them.
+	Refused  map[string]*Source `yaml:"refused"`
+	Callback Callback           `yaml:"callback"`
 
 	name string
 	dir  string // relative paths begin here
@@ -80,6 +84,7 @@ type Source struct {
 	Request map[string]string `yaml:"request"`
 	Client  *Client           `yaml:"client"`
 	Once    bool              `yaml:"once"`
+	Token   string            `yaml:"token_endpoint"`
 	Keys    string            `yaml:"jwks_uri"`
 }
 
@@ -107,6 +112,8 @@ type Try struct {
 	DeniedScope    string `yaml:"denied_scope"`
 	DeniedResource string `yaml:"denied_resource"`
 	DeniedAudience string `yaml:"denied_audience"`
+	ForeignScope   string `yaml:"foreign_scope"`
+	SameAudience   string `yaml:"same_audience"`
 	Flood          int    `yaml:"flood"`
 }
 
@@ -131,6 +138,8 @@ type Others struct {
 	Client         *Client `yaml:"client"`
 	ResourceServer *Client `yaml:"resource_server"`
 	Ungranted      *Client `yaml:"ungranted_client"`
+	Disabled       *Client `yaml:"disabled_client"`
+	Foreign        *Client `yaml:"foreign_client"`
 }
 
 // Mistakes are what is wrong with a profile.
@@ -181,7 +190,8 @@ func (m *Mistakes) add(format string, args ...any) {
 
 func (p *Profile) check(m *Mistakes) {
 	clients := map[string]*Client{"client": &p.Client, "others.client": p.Others.Client,
-		"others.resource_server": p.Others.ResourceServer, "others.ungranted_client": p.Others.Ungranted}
+		"others.resource_server": p.Others.ResourceServer, "others.ungranted_client": p.Others.Ungranted,
+		"others.disabled_client": p.Others.Disabled, "others.foreign_client": p.Others.Foreign}
 	sources := map[string]*Source{"subject": &p.Subject}
 	if d := p.Delegation; d != nil {
 		clients["delegation.client"] = d.Client
@@ -190,6 +200,12 @@ func (p *Profile) check(m *Mistakes) {
 	}
 	if p.Again != nil {
 		clients["again.client"] = p.Again.Client
+	}
+	for name, source := range p.Refused {
+		if !slices.ContainsFunc(refusals, func(c findings.Check) bool { return field(c) == name }) {
+			m.add("refused.%s is no kind of token that must be refused", name)
+		}
+		sources["refused."+name] = source
 	}
 	for at, s := range sources {
 		if s != nil {

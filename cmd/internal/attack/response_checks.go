@@ -2,6 +2,7 @@ package attack
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"mime"
 	"slices"
@@ -111,6 +112,22 @@ func responseChecks() []check {
 			"RFC 9068 §2.2", "Set iss, aud, exp, iat, jti, client_id and sub."),
 			plain, nil, func(ctx context.Context, p *probe) {
 				p.issuedJWT(ctx, func(_ string, t *forge.Token) { p.checkClaims(t) })
+			}},
+		{is("token.copied", "T-36", findings.Must, findings.High, "a subject token does not write the server's own claims",
+			"RFC 9068 §2.2", "Set client_id, jti and the tenant yourself; copy no claim that you have not chosen."),
+			plain, []need{forged(subjectRole.source)}, func(ctx context.Context, p *probe) {
+				planted := members{"client_id": "planted-7f3a", "tenant": "planted-7f3a", "jti": "planted-" + rand.Text()}
+				a := p.ask(ctx, set("subject_token", p.subject.mint(nil, planted)))
+				if a != nil && !a.issued() {
+					p.judged("a subject token with client_id and tenant", a)
+					return
+				}
+				p.seen(ctx, a, func(claims map[string]any) {
+					for name, value := range inOrder(planted) {
+						p.note(claims[name] != value, name, "the server's own", yes(claims[name] != value, "the server's own, or none",
+							"that of the subject token"))
+					}
+				})
 			}},
 		{is("token.expiry", "T-40", findings.Profile, findings.High, "an issued token does not outlive its subject token",
 			"least privilege; RFC 8693 §2.2.1 leaves it open", "Let exp be the least of the policy's and the inputs'."),

@@ -59,6 +59,12 @@ func scopeChecks() []check {
 					p.wish(ctx, "the good scope and an unknown one", good+" no-such-scope-7f3a")
 				}
 			}},
+		{is("scope.foreign", "F14 T-45", findings.Must, findings.High,
+			"a scope of another target is not granted for this one",
+			"RFC 8707 §2.2, RFC 6749 §3.3", "Read a scope as one of the target that was named."),
+			plain, []need{hasForeignScope}, func(ctx context.Context, p *probe) {
+				p.wish(ctx, "a scope of another target", p.profile.Try.ForeignScope)
+			}},
 		{is("scope.case", "F17", findings.Must, findings.Medium, "scopes are compared with their case",
 			"RFC 6749 §3.3", "Compare scopes exactly."),
 			plain, []need{hasScope}, func(ctx context.Context, p *probe) {
@@ -110,25 +116,30 @@ func scopeChecks() []check {
 				p.note(len(more) == 0, "what was granted", "the narrower scope and nothing else",
 					yes(len(more) == 0, "nothing else", "also "+strings.Join(slices.Compact(more), " ")))
 			}},
-		{is("scope.omitted", "A22 T-38", findings.Must, findings.Medium,
+		{is("scope.omitted", "A22a A22b T-38", findings.Must, findings.Medium,
 			"without a scope there is a default that is stated, or no token",
 			"RFC 6749 §3.3, §5.1", "Refuse with invalid_scope, or return scope: the client cannot know the default."),
 			plain, []need{hasScope}, func(ctx context.Context, p *probe) {
-				a := p.ask(ctx, drop("scope"))
-				if a == nil || !a.issued() {
-					if a != nil {
-						p.judge("no scope", invalidScope.or("invalid_request"), a)
-					}
-					return
-				}
-				said, stated := a.object["scope"].(string)
-				p.noteAs(findings.Low, findings.Must, stated, "no scope", "400 invalid_scope, or scope in the answer",
-					yes(stated, "200, with scope", "200, without scope"))
-				bad := beyond(words(said), slices.DeleteFunc(words(said), func(w string) bool {
-					return slices.Contains(words(p.profile.Try.DeniedScope), w)
-				}))
-				p.noteAs(findings.High, findings.Must, len(bad) == 0, "the default", "nothing that is denied",
-					yes(len(bad) == 0, "nothing that is denied", "granted: "+strings.Join(bad, " ")))
+				p.byDefault("no scope", p.ask(ctx, drop("scope")))
+				p.byDefault("an empty scope", p.ask(ctx, set("scope", "")))
 			}},
 	}
+}
+
+// byDefault expects of a request without a scope a default that is stated, or a refusal.
+func (p *probe) byDefault(sent string, a *answer) {
+	if a == nil || !a.issued() {
+		if a != nil {
+			p.judge(sent, invalidScope.or("invalid_request"), a)
+		}
+		return
+	}
+	said, stated := a.object["scope"].(string)
+	p.noteAs(findings.Low, findings.Must, stated, sent, "400 invalid_scope, or scope in the answer",
+		yes(stated, "200, with scope", "200, without scope"))
+	bad := beyond(words(said), slices.DeleteFunc(words(said), func(w string) bool {
+		return slices.Contains(words(p.profile.Try.DeniedScope), w)
+	}))
+	p.noteAs(findings.High, findings.Must, len(bad) == 0, sent+": the default", "nothing that is denied",
+		yes(len(bad) == 0, "nothing that is denied", "granted: "+strings.Join(bad, " ")))
 }

@@ -53,6 +53,7 @@ func newVictim(t *testing.T, issuer *forge.Key, defects ...string) *victim {
 	mux.HandleFunc("GET /.well-known/oauth-authorization-server", v.metadata)
 	mux.HandleFunc("GET /keys", v.keys)
 	mux.HandleFunc("/token", v.token)
+	mux.HandleFunc("/elsewhere/token", v.elsewhere)
 	mux.HandleFunc("/introspect", v.introspect)
 	mux.HandleFunc("/revoke", v.revoke)
 	s := httptest.NewServer(mux)
@@ -236,6 +237,10 @@ func (v *victim) client(r *http.Request, form url.Values) (string, error) {
 		return v.asserted(form)
 	case form.Has("client_assertion") && !v.has("ignores assertions"), form.Has("client_assertion_type") && !ok:
 		return "", badClient
+	case !ok && v.has("believes headers") && r.Header.Get("Client-Cert") != "":
+		return form.Get("client_id"), nil
+	case v.has("forgets who is disabled") && id == "disabled", v.has("one list of clients") && id == "foreign":
+		return "client", nil
 	case !ok && v.has("takes no credentials") && r.Header.Get("Authorization") == "":
 		return "client", nil
 	case !ok && v.has("takes the secret in the form") && form.Has("client_secret"):

@@ -2,6 +2,7 @@ package attack
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -117,9 +118,9 @@ func (o *source) run(ctx context.Context) (string, error) {
 	return token, nil
 }
 
-// ask gets a token of the server itself.
+// ask gets a token of the server itself, or of where the profile says.
 func (o *source) ask(ctx context.Context) (string, error) {
-	r := o.suite.post(o.suite.server.Token, o.client)
+	r := o.suite.post(cmp.Or(o.config.Token, o.suite.server.Token), o.client)
 	for name, value := range o.config.Request {
 		r.set(name, value)
 	}

@@ -30,8 +30,10 @@ var defects = map[string]string{
 	"takes two methods":            "client.two-methods",
 	"takes the secret in the form": "client.other-method client.two-methods",
 	"ignores assertions":           "client.two-assertions",
-	"takes no credentials":         "client.none introspect.unauthenticated revoke.unauthenticated",
-	"knows no unknown client": "client.alike client.malformed client.none client.unknown introspect.unauthenticated " +
+	"takes no credentials": "client.certificate-header client.none introspect.unauthenticated " +
+		"revoke.unauthenticated",
+	"knows no unknown client": "client.alike client.certificate-header client.disabled client.elsewhere " +
+		"client.malformed client.none client.unknown introspect.unauthenticated " +
 		"revoke.unauthenticated",
 	"takes any secret":           "client.alike client.secret",
 	"tells clients apart":        "client.alike errors.codes",
@@ -54,12 +56,13 @@ var defects = map[string]string{
 	"ignores the requested type": "request.token-type",
 	"ignores details":            "request.details",
 	"ignores DPoP":               "request.dpop",
-	"ignores the actor": "actor.alg-none actor.audience actor.b64 actor.bound actor.chain actor.crit actor.decorated " +
-		"actor.duplicate actor.expired actor.far-exp actor.garbage actor.header-key actor.hs256 " +
-		"actor.issued-later actor.issuer actor.kid actor.large actor.leeway actor.malformed " +
+	"ignores the actor": "actor.alg-none actor.algorithm actor.audience actor.b64 actor.bound actor.chain actor.crit " +
+		"actor.decorated actor.duplicate actor.expired actor.far-exp actor.garbage actor.header-key actor.hs256 " +
+		"actor.issued-later actor.issuer actor.kid actor.large actor.leeway actor.lookalike actor.malformed " +
 		"actor.missing actor.named actor.nesting actor.no-audience actor.no-exp actor.not-before " +
 		"actor.odd-dates actor.other actor.same actor.signature actor.spelling actor.sub actor.typ " +
-		"actor.type-missing actor.type-unknown actor.unused-bits may-act.mismatch may-act.shape",
+		"actor.type-missing actor.type-unknown actor.unknown actor.unused-bits chain.prior-actor " +
+		"chain.splice may-act.mismatch may-act.shape",
 	"strips Bearer": "actor.decorated own.decorated subject.decorated",
 	"sniffs types": "actor.type-unknown again.type subject.type-confusion subject.type-missing " +
 		"subject.type-unknown",
@@ -97,27 +100,27 @@ var defects = map[string]string{
 	"any act":                  "chain.shape",
 	"believes act in its name": "chain.forged",
 	"actors bring actors":      "actor.chain",
-	"any actor":                "actor.other",
+	"any actor":                "actor.lookalike actor.other actor.unknown chain.prior-actor",
 	"acts for itself":          "actor.same",
 	"forgets prior actors":     "chain.strip",
 	"leaves act out":           "actor.named",
 	"ignores may_act":          "may-act.mismatch may-act.shape",
 	"empty may_act is anyone":  "may-act.shape",
 	"may_act without iss":      "may-act.mismatch",
-	"ignores audience":         "target.second",
+	"ignores audience":         "target.both target.second",
 	"any target": "again.retargeted target.child target.denied target.form target.lookalike target.second " +
 		"target.unknown",
-	"counts repetitions":         "form.repeat-target",
+	"counts repetitions":         "form.repeat-target target.both",
 	"default target":             "target.none",
 	"targets by their beginning": "target.child target.form target.lookalike",
 	"second target is ignored":   "target.second",
 	"tells denied targets":       "errors.codes target.alike",
 	"knows one order":            "scope.order",
 	"widens its own tokens":      "again.widened",
-	"grants what is asked": "again.widened scope.case scope.denied scope.many scope.syntax scope.unknown " +
+	"grants what is asked": "again.widened scope.case scope.denied scope.foreign scope.many scope.syntax scope.unknown " +
 		"scope.widened",
 	"scopes in any case": "scope.case",
-	"narrows silently": "again.widened scope.case scope.denied scope.many scope.syntax scope.unknown " +
+	"narrows silently": "again.widened scope.case scope.denied scope.foreign scope.many scope.syntax scope.unknown " +
 		"scope.widened",
 	"grants all it can":   "again.widened scope.narrower",
 	"buys time":           "again.expiry token.expiry",
@@ -134,6 +137,24 @@ var defects = map[string]string{
 	"issues refresh tokens":            "response.refresh",
 	"children live on":                 "again.revoked-parent",
 	"good once + forgets what it used": "subject.once",
+	"knows everybody":                  "refused.unknown-subject",
+	"forgets who is banned":            "refused.disabled-subject",
+	"anybody for anybody":              "refused.another-subject",
+	"sets no conditions":               "refused.unfit-token",
+	"believes dropped issuers":         "refused.disabled-issuer",
+	"one list of issuers":              "refused.other-tenants-issuer",
+	"one list of tokens":               "refused.other-tenants-token",
+	"one list of clients":              "client.elsewhere",
+	"one list of scopes":               "scope.foreign",
+	"forgets who is disabled":          "client.disabled",
+	"believes headers":                 "client.certificate-header",
+	"any algorithm":                    "actor.algorithm subject.algorithm",
+	"joins runs":                       "chain.splice",
+	"prior actors count":               "chain.prior-actor",
+	"actors by their beginning":        "actor.lookalike",
+	"copies claims":                    "token.copied",
+	"one way to name it":               "target.both",
+	"hosts have a case":                "target.case",
 	"any depth + parses loosely":       "actor.duplicate actor.nesting chain.depth subject.duplicate subject.nesting",
 }
 

@@ -103,6 +103,15 @@ func targetChecks() []check {
 				}
 				p.aim(ctx, "a slash more or less at its end", slash, set("resource", slash))
 			}},
+		{is("target.both", "F7", findings.Profile, findings.Low, "one target may be named by resource and audience",
+			"RFC 8693 §2.1", "Find the target of each value; refuse the request only if they differ."),
+			plain, []need{hasResource, hasSameAudience}, func(ctx context.Context, p *probe) {
+				p.accept(ctx, "resource and audience of one target", set("audience", p.profile.Try.SameAudience))
+				p.accept(ctx, "its audience alone", drop("resource"), set("audience", p.profile.Try.SameAudience))
+			}},
+		{is("target.case", "F11", findings.Profile, findings.Info, "scheme and host of a resource have no case",
+			"RFC 3986 §6.2.2.1", "Compare them without their case, and issue the resource as it was registered."),
+			plain, []need{hasResource}, func(ctx context.Context, p *probe) { p.shout(ctx) }},
 		{is("target.none", "F8", findings.Profile, findings.Low, "a token is for a target that was named",
 			"RFC 8707 §2, RFC 9700 §2.3", "Refuse a request without resource and audience, or document the default."),
 			plain, []need{hasTarget}, func(ctx context.Context, p *probe) {
@@ -128,6 +137,22 @@ func targetChecks() []check {
 				}
 			}},
 	}
+}
+
+// shout asks for the good resource with its scheme and host in upper case.
+func (p *probe) shout(ctx context.Context) {
+	good := p.profile.Request.Resource
+	u, err := url.Parse(good)
+	if err != nil || u.Host == "" {
+		p.absent = "the profile's resource has no host"
+		return
+	}
+	loud := strings.ToUpper(u.Scheme+"://"+u.Host) + strings.TrimPrefix(good, u.Scheme+"://"+u.Host)
+	p.seen(ctx, p.accept(ctx, "scheme and host in upper case", set("resource", loud)), func(claims map[string]any) {
+		as := !slices.Contains(audiences(claims), loud)
+		p.noteAs(findings.Low, findings.Profile, as, "aud of the issued token", "the resource as it was registered",
+			yes(as, "as it was registered", "as it was asked for"))
+	})
 }
 
 // lookalikes are URIs that a careless comparison takes for a resource, each by what was done to it.

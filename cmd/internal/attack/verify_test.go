@@ -36,6 +36,9 @@ func (v *victim) exchange(r *http.Request, id string, form url.Values) (map[stri
 	if err != nil {
 		return nil, err
 	}
+	if subject["iss"] != v.URL && v.stranger(subject) {
+		return nil, badRequest
+	}
 	if v.has("good once") && subject["iss"] == trusted && !v.claim(subject) {
 		return nil, badRequest
 	}
@@ -88,7 +91,7 @@ func (v *victim) verify(compact, kind, id string) (map[string]any, error) {
 	}
 	iss, aud := trusted, v.URL
 	if t, err := forge.Parse(compact); err == nil && (kind == types+"access_token" || v.has("sniffs types")) &&
-		t.Claims()["iss"] == v.URL {
+		v.ours(t.Claims()) {
 		key, iss, aud = v.own, v.URL, target
 	} else if kind != types+"jwt" || compact == "" {
 		return nil, badRequest
@@ -108,7 +111,7 @@ func (v *victim) verify(compact, kind, id string) (map[string]any, error) {
 		}
 		return claims, v.dated(claims)
 	}
-	if (claims["iss"] != iss && !v.has("any iss")) || !v.meant(claims, aud) {
+	if (claims["iss"] != iss && !v.trusts(claims["iss"])) || !v.meant(claims, aud) {
 		return nil, badRequest
 	}
 	if sub, _ := claims["sub"].(string); sub == "" && !v.has("any sub") {
@@ -182,6 +185,9 @@ func (v *victim) signed(t *forge.Token, compact string, key *forge.Key) bool {
 		head["kid"] != key.ID && !v.has("tries all keys") || typ != "JWT" && (typ != "at+jwt" || key != v.own) &&
 		!v.has("any typ") {
 		return false
+	}
+	if v.has("any algorithm") && alg != key.Alg && alg != "none" {
+		return sameHash(compact, key)
 	}
 	return alg == key.Alg && (v.has("verifies nothing") || key.Public().Verify(compact))
 }

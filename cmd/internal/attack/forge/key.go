@@ -130,6 +130,20 @@ func NewKeyFor(alg, id string) (*Key, error) {
 	return k, err
 }
 
+// Twin returns an RSA key as one of the other kind of padding; nil if the key has no other algorithm.
+func (k *Key) Twin() *Key {
+	next := *k
+	switch {
+	case strings.HasPrefix(k.Alg, "RS"):
+		next.Alg = "PS" + k.Alg[2:]
+	case strings.HasPrefix(k.Alg, "PS"):
+		next.Alg = "RS" + k.Alg[2:]
+	default:
+		return nil
+	}
+	return &next
+}
+
 // Head is the header of a proper token of the key.
 func (k *Key) Head() map[string]any {
 	head := map[string]any{"alg": k.Alg, "typ": "JWT"}
