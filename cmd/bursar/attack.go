@@ -42,7 +42,7 @@ Exit codes: 0 clean; 1 findings; 2 wrong command line or profile; 3 could not te
 	f.StringVar(&x.profile, "profile", "", "file that says how to get tokens and what to ask for")
 	f.StringSliceVar(&x.only, "only", nil, "checks to run: ids, rows or numbers, such as subject.*,A14,T-22")
 	f.StringSliceVar(&x.except, "except", nil, "checks to leave out, likewise")
-	f.BoolVar(&x.list, "list", false, "list the checks and run none")
+	f.BoolVar(&x.list, "list", false, "list the checks, and what none is about; run none")
 	f.BoolVar(&x.strict, "strict", false, "fail on stricter choices too, where the specifications leave one")
 	f.StringVar(&x.format, "format", "text", "what is printed: text, json, junit or html")
 	f.StringVarP(&x.output, "output", "o", "", "file that gets what would be printed")
@@ -160,13 +160,23 @@ func (x *assault) writeFiles(r *findings.Report) error {
 }
 
 func (p *program) listChecks(x *assault) error {
-	checks := attack.Checks()
+	checks, gaps := attack.Checks(), attack.Gaps()
 	if x.format == "json" {
-		return p.printJSON(checks)
+		return p.printJSON(map[string]any{"checks": checks, "not_covered": gaps})
 	}
 	rows := make([][]string, len(checks))
 	for i, c := range checks {
 		rows[i] = []string{c.ID, string(c.Class), string(c.Severity), strings.Join(c.Refs, " "), c.Title}
 	}
-	return p.table("ID CLASS SEVERITY ROWS WHAT", rows)
+	if err := p.table("ID CLASS SEVERITY ROWS WHAT", rows); err != nil {
+		return err
+	}
+	rows = nil
+	for _, gap := range gaps {
+		for _, ref := range gap.Refs {
+			rows = append(rows, []string{ref, gap.Reason})
+		}
+	}
+	fmt.Fprintln(p.out)
+	return p.table("NOT-COVERED WHY", rows)
 }
