@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -30,7 +32,7 @@ func TestTheAttackFindsNothing(t *testing.T) {
 func underAttack(t *testing.T, s *harness.Server) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
-	vars := map[string]string{"issuer": s.Issuer("acme")}
+	vars := map[string]string{"issuer": s.Issuer("acme"), "globex": s.Issuer("globex")}
 	for _, name := range []string{"cluster", "people", "client"} {
 		private := newKey(t, "EC")
 		vars[name+"_key"] = string(publicJWK(t, private, map[string]any{"kid": name, "use": "sig", "alg": "ES256"}))
@@ -41,8 +43,14 @@ func underAttack(t *testing.T, s *harness.Server) (dir string) {
 		write(t, filepath.Join(dir, name+".jwk"), string(jwk))
 	}
 	s.Apply(t, fill(t, read(t, "attack/tenants.yaml"), vars))
-	for _, client := range []string{"secret-bot", "post-bot", "payments-api"} {
-		write(t, filepath.Join(dir, client+".secret"), withSecret(t, s, "acme", client).Secret)
+	for client, tenant := range map[string]string{"secret-bot": "acme", "post-bot": "acme", "payments-api": "acme",
+		"parked-bot": "acme", "globex-bot": "globex"} {
+		write(t, filepath.Join(dir, client+".secret"), withSecret(t, s, tenant, client).Secret)
+	}
+	for _, off := range [][]string{{"--client", "parked-bot"}, {"--subject", "people:banned"}, {"--issuer", "dropped"}} {
+		if out, err := s.Bursar(t, append([]string{"revoke", "acme"}, off...)...); err != nil {
+			t.Fatalf("bursar revoke %v: %v\n%s", off, err, out)
+		}
 	}
 	for _, profile := range []string{"key", "token", "secret", "post"} {
 		write(t, filepath.Join(dir, profile+".yaml"), read(t, "attack/"+profile+".yaml"))
@@ -68,7 +76,7 @@ func attackClean(t *testing.T, s *harness.Server, dir, profile string) {
 	in := func(name string) string { return filepath.Join(dir, profile+name) }
 	cmd := exec.CommandContext(t.Context(), harness.Program(t), "attack", s.Issuer("acme"), "--strict",
 		"--profile", in(".yaml"), "--json", in(".json"), "--junit", in(".xml"), "--html", in(".html"))
-	cmd.Env = append(os.Environ(), "ISSUER="+s.Issuer("acme"))
+	cmd.Env = append(os.Environ(), "ISSUER="+s.Issuer("acme"), "GLOBEX="+s.Issuer("globex"))
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("bursar attack: %v\n%s", err, out)
@@ -106,4 +114,64 @@ func readFile(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// allRows are the rows of the acceptance table, whether they are required or not, and all known attacks.
+var allRows = slices.Concat(ids("A", 1, 21), []string{"A22a", "A22b"}, ids("A", 23, 24), ids("B", 1, 32),
+	ids("C", 1, 9), ids("D-", 1, 33), ids("E", 1, 10), ids("F", 1, 22), ids("G", 1, 17), ids("H", 1, 9), ids("I", 1, 18),
+	ids("T-0", 1, 9), ids("T-", 10, 62))
+
+// TestEveryRowIsAttackedOrSaysWhyNot: each row and each known attack is what some check is about, or is listed with the
+// reason why none can be; never both.
+func TestEveryRowIsAttackedOrSaysWhyNot(t *testing.T) {
+	t.Parallel()
+	list := func(args ...string) []byte {
+		args = append([]string{"attack", "--list"}, args...)
+		out, err := exec.CommandContext(t.Context(), harness.Program(t), args...).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	var listed struct {
+		Checks []struct {
+			ID   string
+			Refs []string
+		}
+		NotCovered []struct {
+			Refs   []string
+			Reason string
+		} `json:"not_covered"`
+	}
+	if err := json.Unmarshal(list("--format", "json"), &listed); err != nil {
+		t.Fatal(err)
+	}
+	told := map[string][]string{}
+	for _, c := range listed.Checks {
+		for _, ref := range c.Refs {
+			told[ref] = append(told[ref], c.ID)
+		}
+	}
+	text := string(list())
+	for _, gap := range listed.NotCovered {
+		for _, ref := range gap.Refs {
+			if gap.Reason == "" || len(told[ref]) > 0 || !slices.Contains(allRows, ref) {
+				t.Errorf("%s is not covered because %q, and is what %q are about", ref, gap.Reason, told[ref])
+			}
+			if !regexp.MustCompile(`(?m)^` + ref + ` +` + regexp.QuoteMeta(gap.Reason) + `$`).MatchString(text) {
+				t.Errorf("%s is not in the list as text", ref)
+			}
+			told[ref] = append(told[ref], gap.Reason)
+		}
+	}
+	for _, ref := range allRows {
+		if len(told[ref]) == 0 {
+			t.Errorf("no check is about %s, and no reason is given", ref)
+		}
+	}
+	for _, ref := range slices.Concat(required, attacks) {
+		if !slices.Contains(allRows, ref) {
+			t.Errorf("%s is required, and not among all rows", ref)
+		}
+	}
 }
