@@ -145,7 +145,7 @@ func TestEveryDefectIsFound(t *testing.T) {
 			only := slices.Concat(want, table.beside)
 			if os.Getenv("BURSAR_TEST") == "full" && table.auth == bySecret {
 				for i, c := range attack.Checks() {
-					if (i+len(defect))%4 == 0 {
+					if (i+len(defect))%4 == 0 && c.ID != "client.flood" { // which would guess only if it is asked for
 						only = append(only, c.ID)
 					}
 				}

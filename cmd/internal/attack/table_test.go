@@ -69,7 +69,7 @@ var defects = map[string]string{
 	"takes more parts":         "actor.malformed own.malformed subject.malformed",
 	"exchanges revoked tokens": "again.revoked again.revoked-parent",
 	"any client exchanges":     "again.other-client",
-	"any iss":                  "actor.issuer subject.issuer",
+	"any iss":                  "actor.issuer refused.disabled-issuer refused.other-tenants-issuer subject.issuer",
 	"any sub":                  "subject.sub",
 	"drops cnf":                "actor.bound subject.bound",
 	"spells loosely": "actor.duplicate actor.large actor.nesting actor.spelling actor.unused-bits own.spelling " +
