@@ -23,8 +23,7 @@ func (v *victim) actor(form url.Values, id string, subject map[string]any) (map[
 	}
 	sub, _ := actor["sub"].(string)
 	if actor["act"] != nil && !v.has("actors bring actors") || sub != actorSub && !v.lent(sub, subject) ||
-		subject["txn"] != actor["txn"] && !v.has("joins runs") ||
-		sub == subject["sub"] && !v.has("acts for itself") || !v.mayAct(subject, actor) {
+		!v.oneRun(subject, actor) || sub == subject["sub"] && !v.has("acts for itself") || !v.mayAct(subject, actor) {
 		return nil, badRequest
 	}
 	act := map[string]any{"iss": v.URL, "sub": "client:" + id}
@@ -35,6 +34,12 @@ func (v *victim) actor(form url.Values, id string, subject map[string]any) (map[
 		return nil, nil
 	}
 	return act, nil
+}
+
+// oneRun reports whether two tokens may be of one run.
+func (v *victim) oneRun(subject, actor map[string]any) bool {
+	return subject["txn"] == nil || actor["txn"] == nil || subject["txn"] == actor["txn"] || v.has("joins runs") ||
+		v.has("joins its own runs") && subject["iss"] == v.URL
 }
 
 // lent reports whether somebody else acts as the actor.
@@ -144,6 +149,9 @@ func (v *victim) issue(subject map[string]any, id string, aud []string, scope st
 	claims := map[string]any{"iss": v.URL, "sub": subject["sub"], "aud": aud[0], "client_id": id, "scope": scope,
 		"iat": now,
 		"exp": exp, "jti": rand.Text(), "parents": append(parents(subject), subject["jti"])}
+	if claims["txn"] = subject["txn"]; claims["txn"] == nil {
+		claims["txn"] = rand.Text()
+	}
 	if v.has("hides the target") {
 		delete(claims, "aud")
 	}

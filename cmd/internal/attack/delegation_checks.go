@@ -209,18 +209,31 @@ func chainChecks() []check {
 	}
 }
 
-// splice joins a subject token of one run and an actor token of another.
+// splice joins a subject token of one run and an actor token of another: the issuer's, and the server's own.
 func (p *probe) splice(ctx context.Context) {
-	of := func(subject, actor string) []func(*request) {
-		return []func(*request){set("subject_token", p.delegation.subject.mint(nil, members{"txn": subject})),
-			set("actor_token", p.delegation.actor.mint(nil, members{"txn": actor}))}
+	p.joined(ctx, "a subject token", "run-7f3a", p.delegation.subject.kind, func() string {
+		return p.delegation.subject.mint(nil, members{"txn": "run-7f3a"})
+	})
+	own := p.obtain(ctx)
+	if claims, err := p.claims(ctx, own); err == nil && p.suite.again.works {
+		if run, says := claims["txn"].(string); says {
+			p.joined(ctx, "the server's own token", run, typePrefix+"access_token", func() string { return own })
+		}
 	}
-	if one := p.ask(ctx, of("run-7f3a", "run-7f3a")...); one == nil || !one.issued() {
+	if len(p.tries) == 0 {
 		p.absent = "the server takes no tokens with a txn, not even of one run"
-		return
 	}
-	p.refuse(ctx, "a subject token of one run (txn), an actor token of another", invalidRequest,
-		of("run-7f3a", "run-9c1e")...)
+}
+
+// joined presents a token of a run with an actor token of another, if it may be had with one of the same.
+func (p *probe) joined(ctx context.Context, what, run, kind string, token func() string) {
+	with := func(actors string) []func(*request) {
+		return []func(*request){set("subject_token", token()), set("subject_token_type", kind),
+			set("actor_token", p.delegation.actor.mint(nil, members{"txn": actors}))}
+	}
+	if a := p.ask(ctx, with(run)...); a != nil && a.issued() {
+		p.refuse(ctx, what+" of one run (txn), an actor token of another", invalidRequest, with("run-9c1e")...)
+	}
 }
 
 // judged judges a refusal that may come.

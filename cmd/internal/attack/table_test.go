@@ -150,6 +150,7 @@ var defects = map[string]string{
 	"believes headers":                 "client.certificate-header",
 	"any algorithm":                    "actor.algorithm subject.algorithm",
 	"joins runs":                       "chain.splice",
+	"joins its own runs":               "chain.splice",
 	"prior actors count":               "chain.prior-actor",
 	"actors by their beginning":        "actor.lookalike",
 	"copies claims":                    "token.copied",
