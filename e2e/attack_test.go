@@ -3,6 +3,9 @@ package e2e_test
 import (
 	"encoding/json"
 	"encoding/xml"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,15 +36,20 @@ func underAttack(t *testing.T, s *harness.Server) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
 	vars := map[string]string{"issuer": s.Issuer("acme"), "globex": s.Issuer("globex")}
-	for _, name := range []string{"cluster", "people", "client"} {
+	for name, use := range map[string]string{"cluster": "sig", "people": "sig", "client": "sig", "sealed": "enc"} {
 		private := newKey(t, "EC")
-		vars[name+"_key"] = string(publicJWK(t, private, map[string]any{"kid": name, "use": "sig", "alg": "ES256"}))
+		vars[name+"_key"] = string(publicJWK(t, private, map[string]any{"kid": name, "use": use, "alg": "ES256"}))
 		jwk, err := jose.JSONWebKey{Key: private, KeyID: name, Algorithm: "ES256"}.MarshalJSON()
 		if err != nil {
 			t.Fatal(err)
 		}
 		write(t, filepath.Join(dir, name+".jwk"), string(jwk))
 	}
+	keys := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprintf(w, `{"keys": [%s, %s]}`, vars["people_key"], vars["sealed_key"])
+	}))
+	t.Cleanup(keys.Close)
+	vars["people_keys"] = keys.URL
 	s.Apply(t, fill(t, read(t, "attack/tenants.yaml"), vars))
 	for client, tenant := range map[string]string{"secret-bot": "acme", "post-bot": "acme", "payments-api": "acme",
 		"parked-bot": "acme", "globex-bot": "globex"} {

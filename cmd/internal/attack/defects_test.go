@@ -45,6 +45,7 @@ refused:
   disabled_subject: {type: jwt, issuer: {<<: *named, claims: {sub: banned}}}
   another_subject: {type: jwt, issuer: {<<: *named, claims: {sub: stranger}}}
   unfit_token: {type: jwt, issuer: {<<: *named, claims: {sub: user, verified: false}}}
+  unfit_key: {type: jwt, issuer: {<<: *named, kid: encryption, claims: {sub: user}}}
   disabled_issuer: {type: jwt, issuer: {<<: *named, iss: https://dropped.example, claims: {sub: user}}}
   other_tenants_issuer: {type: jwt, issuer: {<<: *named, iss: https://elsewhere.example, claims: {sub: user}}}
   other_tenants_token:

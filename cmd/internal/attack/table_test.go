@@ -83,7 +83,7 @@ var defects = map[string]string{
 	"follows jku":        "actor.header-key own.header-key subject.header-key",
 	"ignores crit":       "actor.crit subject.crit",
 	"takes b64":          "actor.b64 subject.b64",
-	"tries all keys":     "actor.kid subject.kid",
+	"tries all keys":     "actor.kid refused.unfit-key subject.kid",
 	"any typ":            "actor.typ subject.typ",
 	"verifies nothing": "actor.header-key actor.signature introspect.inactive own.header-key own.signature " +
 		"subject.header-key subject.signature",
@@ -140,6 +140,7 @@ var defects = map[string]string{
 	"knows everybody":                  "refused.unknown-subject",
 	"forgets who is banned":            "refused.disabled-subject",
 	"anybody for anybody":              "refused.another-subject",
+	"any use of a key":                 "refused.unfit-key",
 	"sets no conditions":               "refused.unfit-token",
 	"believes dropped issuers":         "refused.disabled-issuer",
 	"one list of issuers":              "refused.other-tenants-issuer",

@@ -182,7 +182,8 @@ func (v *victim) signed(t *forge.Token, compact string, key *forge.Key) bool {
 	}
 	typ, _ := head["typ"].(string)
 	if head["crit"] != nil && !v.has("ignores crit") || head["b64"] != nil ||
-		head["kid"] != key.ID && !v.has("tries all keys") || typ != "JWT" && (typ != "at+jwt" || key != v.own) &&
+		head["kid"] != key.ID && !v.has("tries all keys") &&
+			(head["kid"] != "encryption" || !v.has("any use of a key")) || typ != "JWT" && (typ != "at+jwt" || key != v.own) &&
 		!v.has("any typ") {
 		return false
 	}
