@@ -36,7 +36,8 @@ func underAttack(t *testing.T, s *harness.Server) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
 	vars := map[string]string{"issuer": s.Issuer("acme"), "globex": s.Issuer("globex")}
-	for name, use := range map[string]string{"cluster": "sig", "people": "sig", "client": "sig", "sealed": "enc"} {
+	for name, use := range map[string]string{"cluster": "sig", "people": "sig", "client": "sig", "sealed": "enc",
+		"mesh": "jwt-svid"} {
 		private := newKey(t, "EC")
 		vars[name+"_key"] = string(publicJWK(t, private, map[string]any{"kid": name, "use": use, "alg": "ES256"}))
 		jwk, err := jose.JSONWebKey{Key: private, KeyID: name, Algorithm: "ES256"}.MarshalJSON()

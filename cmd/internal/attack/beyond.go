@@ -22,7 +22,6 @@ var gaps = [][2]string{
 	{"B24", "a profile has one client with a key; it would take two"},
 	{"B27 B28", "mutual TLS is not spoken here"},
 	{"B30 D-27 T-48", "no SPIFFE, workload identity or TokenReview proofs are made here"},
-	{"D-20", "whether a token may be for others as well is for each issuer to say"},
 	{"D-29 D-30 D-31 T-58", "an issuer's key server would have to be in the suite's hands, and to fail"},
 	{"E10", "which issuers state scopes is known inside alone"},
 	{"F21 F22", "types of authorization_details differ from server to server"},

@@ -46,6 +46,9 @@ refused:
   another_subject: {type: jwt, issuer: {<<: *named, claims: {sub: stranger}}}
   unfit_token: {type: jwt, issuer: {<<: *named, claims: {sub: user, verified: false}}}
   unfit_key: {type: jwt, issuer: {<<: *named, kid: encryption, claims: {sub: user}}}
+  shared_token:
+    type: jwt
+    issuer: {<<: *named, iss: https://mesh.example, claims: {sub: user, aud: ["${URL}", https://other.example]}}
   disabled_issuer: {type: jwt, issuer: {<<: *named, iss: https://dropped.example, claims: {sub: user}}}
   other_tenants_issuer: {type: jwt, issuer: {<<: *named, iss: https://elsewhere.example, claims: {sub: user}}}
   other_tenants_token:

@@ -14,6 +14,9 @@ import (
 	"github.com/bursar-sts/bursar/cmd/internal/attack/forge"
 )
 
+// mesh is an issuer whose tokens have one audience.
+const mesh = "https://mesh.example"
+
 // stranger reports whether a subject is nobody whose tokens the client may exchange.
 func (v *victim) stranger(subject map[string]any) bool {
 	sub, _ := subject["sub"].(string)
@@ -24,7 +27,7 @@ func (v *victim) stranger(subject map[string]any) bool {
 // trusts reports whether an issuer that is no longer trusted, or elsewhere, is believed.
 func (v *victim) trusts(iss any) bool {
 	return v.has("any iss") || iss == "https://dropped.example" && v.has("believes dropped issuers") ||
-		iss == "https://elsewhere.example" && v.has("one list of issuers")
+		iss == "https://elsewhere.example" && v.has("one list of issuers") || iss == mesh
 }
 
 // ours reports whether a token says that this tenant issued it.

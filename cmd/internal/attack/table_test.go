@@ -88,7 +88,7 @@ var defects = map[string]string{
 	"verifies nothing": "actor.header-key actor.signature introspect.inactive own.header-key own.signature " +
 		"subject.header-key subject.signature",
 	"no aud is fine":           "actor.no-audience subject.no-audience",
-	"any aud":                  "actor.audience subject.audience",
+	"any aud":                  "actor.audience refused.shared-token subject.audience",
 	"aud by its beginning":     "actor.audience subject.audience",
 	"has leeway":               "actor.leeway subject.leeway",
 	"odd dates are none":       "actor.far-exp actor.odd-dates subject.far-exp subject.odd-dates",
@@ -141,6 +141,7 @@ var defects = map[string]string{
 	"forgets who is banned":            "refused.disabled-subject",
 	"anybody for anybody":              "refused.another-subject",
 	"any use of a key":                 "refused.unfit-key",
+	"lets meshes share":                "refused.shared-token",
 	"sets no conditions":               "refused.unfit-token",
 	"believes dropped issuers":         "refused.disabled-issuer",
 	"one list of issuers":              "refused.other-tenants-issuer",

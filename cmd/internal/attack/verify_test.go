@@ -200,7 +200,8 @@ func (v *victim) meant(claims map[string]any, aud string) bool {
 	case string:
 		return said == aud || v.has("any aud") || v.has("aud by its beginning") && strings.HasPrefix(said, aud)
 	case []any:
-		return v.has("any aud") || slices.Contains(said, any(aud))
+		alone := claims["iss"] != mesh || len(said) == 1 || v.has("lets meshes share")
+		return v.has("any aud") || slices.Contains(said, any(aud)) && alone
 	}
 	return v.has("any aud")
 }
