@@ -42,13 +42,18 @@ type probe struct {
 func (s *suite) run(ctx context.Context, c check) findings.Result {
 	result := findings.Result{Check: c.Check}
 	for _, need := range c.needs {
-		if verdict, reason := need(ctx, s); verdict != "" {
+		var verdict findings.Verdict
+		var reason string
+		if broke := unbroken(func() { verdict, reason = need(ctx, s) }); broke != "" {
+			verdict, reason = findings.Error, broke
+		}
+		if verdict != "" {
 			result.Verdict, result.Reason = verdict, reason
 			return result
 		}
 	}
 	p := &probe{suite: s, check: c}
-	c.run(ctx, p)
+	p.stuck = cmp.Or(unbroken(func() { c.run(ctx, p) }), p.stuck)
 	if p.refused && p.stuck == "" && c.base != nothing {
 		result.Control = p.control(ctx)
 	}

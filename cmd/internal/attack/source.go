@@ -146,15 +146,20 @@ func (o *source) sample(ctx context.Context) (*forge.Token, string, error) {
 	return t, compact, nil
 }
 
+// keysAt is where the public keys of the source's tokens are; "" if nobody says.
+func (o *source) keysAt() string {
+	if o.config.Keys == "" && len(o.config.Request) > 0 {
+		return o.suite.server.Keys
+	}
+	return o.config.Keys
+}
+
 // keys are the public keys that the source's tokens are verified with; none if they cannot be found.
 func (o *source) keys(ctx context.Context) []*forge.Public {
 	if o.public != nil {
 		return o.public
 	}
-	uri := o.config.Keys
-	if uri == "" && len(o.config.Request) > 0 {
-		uri = o.suite.server.Keys
-	}
+	uri := o.keysAt()
 	if uri == "" {
 		return nil
 	}

@@ -123,9 +123,12 @@ func Padded(compact string) string {
 	return compact + strings.Repeat("=", 4-len(signature)%4)
 }
 
+// Bare returns a JWT without its signature and the dot before it.
+func Bare(t *Token) string { return t.input }
+
 // Broken returns a compact JWT with a line break within its signature.
 func Broken(compact string) string {
-	at := strings.LastIndexByte(compact, '.') + 5
+	at := min(strings.LastIndexByte(compact, '.')+5, len(compact))
 	return compact[:at] + "\n" + compact[at:]
 }
 
