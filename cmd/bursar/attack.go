@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -64,13 +64,20 @@ func (p *program) attack(ctx context.Context, x *assault, args []string) error {
 	case len(args) == 0 || x.profile == "":
 		return usage("give the URL and --profile, or --list", "docs/attack.md has profiles to begin with")
 	}
+	if err := attack.Named(slices.Concat(x.only, x.except)); err != nil {
+		return usage(err.Error(), "--list shows all checks")
+	}
 	profile, err := p.readProfile(x.profile)
 	if err != nil {
 		return err
 	}
 	out, done, err := p.open(x.output)
 	if err != nil {
-		return err
+		return unwritable(err)
+	}
+	files, err := x.open()
+	if err != nil {
+		return errors.Join(err, done())
 	}
 	lines := &findings.Text{W: out, Strict: x.strict, Color: x.output == "" && p.outColor}
 	config := attack.Config{URL: args[0], Profile: profile, Only: x.only, Except: x.except, Strict: x.strict,
@@ -79,16 +86,17 @@ func (p *program) attack(ctx context.Context, x *assault, args []string) error {
 		config.Each = func(r findings.Result) { err = errors.Join(err, lines.Line(r)) }
 	}
 	r, ran := attack.Run(ctx, config)
-	if ran != nil {
-		return errors.Join(explainAttack(ran), done())
-	}
-	if x.format == "text" {
-		err = errors.Join(err, lines.Summary(r))
-	} else {
+	switch {
+	case x.format != "text":
 		err = write(out, r)
+	case ran == nil:
+		err = errors.Join(err, lines.Summary(r))
 	}
-	if err := errors.Join(err, done(), x.writeFiles(r)); err != nil {
+	if err := errors.Join(err, done(), files.write(r)); err != nil {
 		return err
+	}
+	if ran != nil {
+		return explainAttack(ran)
 	}
 	return judgement(r)
 }
@@ -108,13 +116,10 @@ func judgement(r *findings.Report) error {
 	return nil
 }
 
-// explainAttack explains why there is no report.
+// explainAttack explains why a run did not come to its end.
 func explainAttack(err error) error {
 	if u, ok := errors.AsType[*attack.Unable](err); ok {
 		return &failure{code: exitUnknown, text: u.Reason, hints: []string{u.Hint}}
-	}
-	if errors.Is(err, attack.ErrNoCheck) {
-		return usage(err.Error(), "--list shows all checks")
 	}
 	return err
 }
@@ -122,41 +127,13 @@ func explainAttack(err error) error {
 func (p *program) readProfile(path string) (*attack.Profile, error) {
 	text, err := p.readInput(path)
 	if err != nil {
-		return nil, err
+		return nil, usage("the profile cannot be read: "+err.Error(), "docs/attack.md has profiles to begin with")
 	}
 	profile, err := attack.ReadProfile(path, text, p.env)
 	if m, ok := errors.AsType[*attack.Mistakes](err); ok {
 		return nil, &failure{code: exitUsage, text: m.Error(), details: m.List}
 	}
 	return profile, err
-}
-
-// open opens the file that gets the output; done must be called in the end.
-func (p *program) open(path string) (w io.Writer, done func() error, err error) {
-	if path == "" {
-		return p.out, func() error { return nil }, nil
-	}
-	f, err := os.Create(path)
-	if err != nil {
-		return nil, nil, err
-	}
-	return f, f.Close, nil
-}
-
-func (x *assault) writeFiles(r *findings.Report) error {
-	for format, path := range x.files {
-		if *path == "" {
-			continue
-		}
-		f, err := os.Create(*path)
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(formats[format](f, r), f.Close()); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func (p *program) listChecks(x *assault) error {

@@ -7,6 +7,7 @@
 package attack
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,7 +80,8 @@ type againBase struct {
 	reason  string
 }
 
-// Run attacks. Its error is an *Unable, or that of the context.
+// Run attacks. Its error is an *Unable, that of the context, or ErrNoCheck. But for the last the report is there all the
+// same: a run that could not begin, or did not end, has an error for a result that says why.
 func Run(ctx context.Context, c Config) (*findings.Report, error) {
 	s := newSuite(c)
 	chosen, err := choose(c.Only, c.Except)
@@ -88,24 +90,45 @@ func Run(ctx context.Context, c Config) (*findings.Report, error) {
 	}
 	r := &findings.Report{Tool: "bursar attack", Version: c.Version, Target: c.URL, Profile: c.Profile.name,
 		Began: s.now().UTC().Truncate(time.Second), Strict: c.Strict}
-	if err := s.prepare(ctx); err != nil {
-		return nil, err
+	if err = s.prepare(ctx); err == nil {
+		err = s.runAll(ctx, chosen, r)
 	}
-	defer s.listener.close()
-	r.Endpoint = s.server.Token
+	s.listener.close()
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		r.Results = append(r.Results, stopped(err))
+	}
+	r.Endpoint = cmp.Or(s.server.Token, c.URL)
+	r.Requests, r.Seconds = s.requests, s.now().Sub(r.Began).Seconds()
+	r.Count()
+	return r, err
+}
+
+// runAll runs checks until ctx ends.
+func (s *suite) runAll(ctx context.Context, chosen []check, r *findings.Report) error {
 	for _, check := range chosen {
 		result := s.run(ctx, check)
 		if ctx.Err() != nil {
-			return nil, ctx.Err()
+			return ctx.Err()
 		}
 		r.Results = append(r.Results, result)
-		if c.Each != nil {
-			c.Each(result)
+		if s.config.Each != nil {
+			s.config.Each(result)
 		}
 	}
-	r.Requests, r.Seconds = s.requests, s.now().Sub(r.Began).Seconds()
-	r.Count()
-	return r, nil
+	return nil
+}
+
+// stopped is the result of a run that ended before its checks.
+func stopped(err error) findings.Result {
+	result := findings.Result{Verdict: findings.Error, Reason: "it was interrupted",
+		Check: is("control.run", "", findings.Must, findings.High, "the run begins, and comes to its end", "", "Run it again.")}
+	if u, ok := errors.AsType[*Unable](err); ok {
+		result.Reason, result.Advice = u.Reason, u.Hint
+	}
+	return result
 }
 
 func newSuite(c Config) *suite {
@@ -150,6 +173,12 @@ func all() []check {
 
 // ErrNoCheck is the error of a name that no check goes by.
 var ErrNoCheck = errors.New("no check goes by that name")
+
+// Named reports, as ErrNoCheck, a name that no check goes by.
+func Named(names []string) error {
+	_, err := choose(names, nil)
+	return err
+}
 
 // choose returns the checks that are asked for.
 func choose(only, except []string) ([]check, error) {

@@ -33,7 +33,12 @@ func listen(c Callback) (*listener, error) {
 	return l, nil
 }
 
-func (l *listener) close() { _ = l.server.Close() }
+// close ends it; there may be none.
+func (l *listener) close() {
+	if l != nil {
+		_ = l.server.Close()
+	}
+}
 
 func (l *listener) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	l.mu.Lock()

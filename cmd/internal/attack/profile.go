@@ -3,12 +3,10 @@ package attack
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -142,41 +140,35 @@ type Others struct {
 	Foreign        *Client `yaml:"foreign_client"`
 }
 
-// Mistakes are what is wrong with a profile.
-type Mistakes struct {
-	File string
-	List []string
-}
-
-func (m *Mistakes) Error() string {
-	return fmt.Sprintf("the profile %s has %d mistakes", m.File, len(m.List))
-}
-
 var variable = regexp.MustCompile(`\$\{[A-Za-z_][A-Za-z0-9_]*\}`)
 
-// ReadProfile reads a profile strictly. ${NAME} stands for a variable of the environment. The error is a *Mistakes.
+// ReadProfile reads a profile strictly, and the keys and secrets that it names. ${NAME} stands for a variable of the
+// environment. The error is a *Mistakes.
 func ReadProfile(file string, text []byte, env func(string) string) (*Profile, error) {
 	p := &Profile{name: filepath.Base(file), dir: filepath.Dir(file)}
 	m := &Mistakes{File: file}
 	text = variable.ReplaceAllFunc(text, func(name []byte) []byte {
 		value := env(string(name[2 : len(name)-1]))
 		if value == "" {
-			m.add("%s is not in the environment", name)
+			m.add("%s is not in the environment: export it", name)
 		}
 		return []byte(value)
 	})
+	if len(m.List) > 0 { // what misses them would only be called wrong again
+		return nil, m
+	}
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	d.KnownFields(true)
 	switch err := d.Decode(p); {
 	case errors.Is(err, io.EOF):
 		m.add("it is empty")
 	case err != nil:
-		m.add("%s", strings.TrimPrefix(err.Error(), "yaml: "))
+		m.addYAML(err)
 	default:
 		if err := d.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 			m.add("it must be one document")
 		}
-		p.check(m)
+		p.check(m, env)
 	}
 	if len(m.List) > 0 {
 		return nil, m
@@ -184,11 +176,7 @@ func ReadProfile(file string, text []byte, env func(string) string) (*Profile, e
 	return p, nil
 }
 
-func (m *Mistakes) add(format string, args ...any) {
-	m.List = append(m.List, fmt.Sprintf(format, args...))
-}
-
-func (p *Profile) check(m *Mistakes) {
+func (p *Profile) check(m *Mistakes, env func(string) string) {
 	clients := map[string]*Client{"client": &p.Client, "others.client": p.Others.Client,
 		"others.resource_server": p.Others.ResourceServer, "others.ungranted_client": p.Others.Ungranted,
 		"others.disabled_client": p.Others.Disabled, "others.foreign_client": p.Others.Foreign}
@@ -218,7 +206,27 @@ func (p *Profile) check(m *Mistakes) {
 			c.check(m, at)
 		}
 	}
+	if len(m.List) == 0 {
+		p.checkFiles(m, sources, clients, env)
+	}
 	slices.Sort(m.List)
+}
+
+// checkFiles reads the keys and secrets, so that a run does not begin that would miss them.
+func (p *Profile) checkFiles(m *Mistakes, sources map[string]*Source, clients map[string]*Client,
+	env func(string) string) {
+	for _, s := range sources {
+		if s != nil && s.Issuer != nil {
+			if _, err := readKey(p, s.Issuer.Key); err != nil {
+				m.add("%v", err)
+			}
+		}
+	}
+	for _, c := range clients {
+		if _, err := newClient(p, c, "", env); err != nil {
+			m.add("%v", err)
+		}
+	}
 }
 
 func (c *Client) check(m *Mistakes, at string) {
