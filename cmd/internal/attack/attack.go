@@ -124,7 +124,8 @@ func (s *suite) runAll(ctx context.Context, chosen []check, r *findings.Report) 
 // stopped is the result of a run that ended before its checks.
 func stopped(err error) findings.Result {
 	result := findings.Result{Verdict: findings.Error, Reason: "it was interrupted",
-		Check: is("control.run", "", findings.Must, findings.High, "the run begins, and comes to its end", "", "Run it again.")}
+		Check: is("control.run", "", findings.Must, findings.High, "the run begins, and comes to its end", "",
+			"Run it again.")}
 	if u, ok := errors.AsType[*Unable](err); ok {
 		result.Reason, result.Advice = u.Reason, u.Hint
 	}

@@ -157,7 +157,7 @@ func chainChecks() []check {
 		{is("chain.forged", "T-27", findings.Must, findings.High,
 			"a trusted issuer cannot speak of actors in the server's name",
 			"RFC 8693 §4.1", "Do not sign another issuer's act as if you had recorded it; refuse your own iss in it."),
-			plain, []need{forged(subjectRole.source)}, func(ctx context.Context, p *probe) {
+			plain, []need{forged(subjectRole.source), hasIssuer}, func(ctx context.Context, p *probe) {
 				sent := "act with the server's own iss"
 				act := members{"iss": p.server.Issuer, "sub": prior}
 				a := p.ask(ctx, set("subject_token", p.subject.mint(nil, members{"act": act})))

@@ -11,6 +11,7 @@ import (
 type server struct {
 	Endpoints
 	metadata map[string]any // nil if it publishes none
+	named    bool           // somebody says what its issuer is; else Issuer is a guess, the URL
 }
 
 // discover finds the endpoints: the profile's word first, then the metadata's (RFC 8414 §3, OpenID Connect Discovery
@@ -37,6 +38,8 @@ func (s *suite) discover(ctx context.Context) error {
 		return &Unable{Reason: "the server is not reached: " + reached, Hint: "check the address, and that it is running"}
 	}
 	s.server.Endpoints = s.endpoints()
+	_, said := s.server.metadata["issuer"].(string)
+	s.server.named = said || s.profile.Server.Issuer != ""
 	return nil
 }
 

@@ -61,3 +61,19 @@ func TestOneTokenIsEnough(t *testing.T) {
 		}
 	}
 }
+
+// TestAnUnknownIssuerIsNotHeldAgainstTheServer attacks a token endpoint, of whose issuer nobody says a word, and then
+// lets the profile say a wrong one.
+func TestAnUnknownIssuerIsNotHeldAgainstTheServer(t *testing.T) {
+	for issuer, want := range map[string]findings.Verdict{"": findings.Pass, "https://other.example": findings.Fail} {
+		v, p := lean(t, "ES256")
+		p.Server.Issuer = issuer
+		r, err := attack.Run(t.Context(), attack.Config{URL: v.URL + "/token", Profile: p, Only: []string{"token.claims"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := r.Results[0]; got.Verdict != want {
+			t.Errorf("the profile's issuer is %q: %s: %s, want %s", issuer, got.Verdict, got.Reason, want)
+		}
+	}
+}

@@ -38,7 +38,8 @@ func metadataChecks() []check {
 					p.note(!bad, name, "without none", yes(!bad, "without", "with none"))
 				}
 			}},
-		{is("metadata.tls", "OA-01", findings.Must, findings.High, "endpoints that see credentials are reached by https",
+		{is("metadata.tls", "OA-01", findings.Must, findings.High,
+			"endpoints that see credentials are reached by https, or on loopback",
 			"RFC 6749 §3.2, RFC 9700 §2.6", "Serve https; http is for loopback."),
 			nothing, nil, func(_ context.Context, p *probe) {
 				for name, endpoint := range inOrder(map[string]string{"token_endpoint": p.server.Token,

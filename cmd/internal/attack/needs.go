@@ -82,6 +82,8 @@ func publishes(there func(*suite) bool, reason string) need {
 var (
 	hasMetadata = publishes(func(s *suite) bool { return s.server.metadata != nil },
 		"the server publishes no metadata")
+	hasIssuer = publishes(func(s *suite) bool { return s.server.named },
+		"the server's issuer is not known: server.issuer in the profile, or metadata, would say it")
 	hasIntrospection = publishes(func(s *suite) bool { return s.server.Introspection != "" },
 		"the server names no introspection endpoint")
 	hasRevocation = publishes(func(s *suite) bool { return s.server.Revocation != "" },
