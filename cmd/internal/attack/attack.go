@@ -98,7 +98,8 @@ func Run(ctx context.Context, c Config) (*findings.Report, error) {
 		err = ctx.Err()
 	}
 	if err != nil {
-		r.Results = append(r.Results, stopped(err))
+		last := stopped(err)
+		r.Stopped, r.Results = last.Reason, append(r.Results, last)
 	}
 	r.Endpoint = cmp.Or(s.server.Token, c.URL)
 	r.Requests, r.Seconds = s.requests, s.now().Sub(r.Began).Seconds()

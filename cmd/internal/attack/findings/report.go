@@ -2,7 +2,10 @@
 // and one HTML page. It never holds a token or a secret.
 package findings
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Verdict is what came of a check.
 type Verdict string
@@ -80,8 +83,9 @@ type Report struct {
 	Requests int             `json:"requests"`
 	Strict   bool            `json:"strict"`
 	Counts   map[Verdict]int `json:"counts"`
-	Findings int             `json:"findings"` // failed checks that fail the run
-	Observed int             `json:"observed"` // failed checks that do not
+	Findings int             `json:"findings"`          // failed checks that fail the run
+	Observed int             `json:"observed"`          // failed checks that do not
+	Stopped  string          `json:"stopped,omitempty"` // why the run did not come to its end
 	Results  []Result        `json:"results"`
 }
 
@@ -105,6 +109,32 @@ func (r *Report) Count() {
 			r.Observed++
 		}
 	}
+}
+
+// Ran is how many checks ran. Of what the others are about nothing is known.
+func (r *Report) Ran() int { return len(r.Results) - r.Counts[Skip] - r.Counts[NotApplicable] }
+
+// Cause is a reason that several results share.
+type Cause struct {
+	Reason string
+	N      int
+}
+
+// Causes are the reasons of the results with a verdict, the most frequent first.
+func (r *Report) Causes(v Verdict) []Cause {
+	var causes []Cause
+	for _, result := range r.Results {
+		if result.Verdict != v {
+			continue
+		}
+		i := slices.IndexFunc(causes, func(c Cause) bool { return c.Reason == result.Reason })
+		if i < 0 {
+			i, causes = len(causes), append(causes, Cause{Reason: result.Reason})
+		}
+		causes[i].N++
+	}
+	slices.SortStableFunc(causes, func(a, b Cause) int { return b.N - a.N })
+	return causes
 }
 
 // Rank orders severities; the greatest is the worst.

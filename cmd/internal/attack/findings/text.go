@@ -48,16 +48,24 @@ func (t *Text) Line(r Result) error {
 	return err
 }
 
-// Summary writes the report in a few lines.
+// Summary writes the report in a few lines. The last ones say what was not run, so that nobody takes it for passed.
 func (t *Text) Summary(r *Report) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n%d checks of %s with %d requests in %.1f s: %d passed, %d failed", len(r.Results),
+	fmt.Fprintf(&b, "\n%d of %d checks ran at %s, with %d requests in %.1f s: %d passed, %d failed", r.Ran(), len(r.Results),
 		harmless(r.Endpoint), r.Requests, r.Seconds, r.Counts[Pass], r.Findings)
 	if r.Observed > 0 {
 		fmt.Fprintf(&b, ", %d noted", r.Observed)
 	}
-	fmt.Fprintf(&b, ", %d could not tell, %d skipped, %d not applicable\n",
-		r.Counts[Error], r.Counts[Skip], r.Counts[NotApplicable])
+	fmt.Fprintf(&b, ", %d could not tell\n", r.Counts[Error])
+	if skipped := r.Counts[Skip]; skipped > 0 {
+		fmt.Fprintf(&b, "%d did not run, because the profile does not offer what they need:\n", skipped)
+		for _, c := range r.Causes(Skip) {
+			fmt.Fprintf(&b, "%6d  %s\n", c.N, harmless(c.Reason))
+		}
+	}
+	if absent := r.Counts[NotApplicable]; absent > 0 {
+		fmt.Fprintf(&b, "%d did not run, because the server does not have what they are about\n", absent)
+	}
 	_, err := io.WriteString(t.W, b.String())
 	return err
 }
