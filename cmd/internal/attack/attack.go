@@ -80,8 +80,8 @@ type againBase struct {
 	reason  string
 }
 
-// Run attacks. Its error is an *Unable, that of the context, or ErrNoCheck. But for the last the report is there all the
-// same: a run that could not begin, or did not end, has an error for a result that says why.
+// Run attacks. Its error is an *Unable, that of the context, or ErrNoCheck. But for the last the report is there
+// all the same: a run that could not begin, or did not end, has an error for a result that says why.
 func Run(ctx context.Context, c Config) (*findings.Report, error) {
 	s := newSuite(c)
 	chosen, err := choose(c.Only, c.Except)

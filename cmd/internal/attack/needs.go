@@ -120,6 +120,6 @@ func forged(of func(*suite) *source) need {
 		if o := of(s); o != nil && o.key != nil {
 			return "", ""
 		}
-		return findings.Skip, "the profile has no issuer's key to forge such a token with"
+		return findings.Skip, "the profile has no issuer's key to forge such a token with (issuer, with its key_file)"
 	}
 }

@@ -73,11 +73,13 @@ func TestThePageBeginsWithTheGravestFinding(t *testing.T) {
 
 func TestThePageOpensWhatIsToLookAtAlone(t *testing.T) {
 	page := written(t, report(t, false))
-	if got, want := all(`id="([^"]+)" open`, page), []string{"a.noted", "b.low", "b.unknown", "c.high"}; !slices.Equal(got, want) {
-		t.Errorf("open: %v, want %v", got, want)
-	}
-	if got, want := all(`id="show-([a-z]+)" checked`, page), []string{"fail", "note", "error"}; !slices.Equal(got, want) {
-		t.Errorf("shown: %v, want %v", got, want)
+	for pattern, want := range map[string][]string{
+		`id="([^"]+)" open`:          {"a.noted", "b.low", "b.unknown", "c.high"},
+		`id="show-([a-z]+)" checked`: {"fail", "note", "error"},
+	} {
+		if got := all(pattern, page); !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", pattern, got, want)
+		}
 	}
 }
 

@@ -51,8 +51,8 @@ func (t *Text) Line(r Result) error {
 // Summary writes the report in a few lines. The last ones say what was not run, so that nobody takes it for passed.
 func (t *Text) Summary(r *Report) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n%d of %d checks ran at %s, with %d requests in %.1f s: %d passed, %d failed", r.Ran(), len(r.Results),
-		harmless(r.Endpoint), r.Requests, r.Seconds, r.Counts[Pass], r.Findings)
+	fmt.Fprintf(&b, "\n%d of %d checks ran at %s, with %d requests in %.1f s: %d passed, %d failed", r.Ran(),
+		len(r.Results), harmless(r.Endpoint), r.Requests, r.Seconds, r.Counts[Pass], r.Findings)
 	if r.Observed > 0 {
 		fmt.Fprintf(&b, ", %d noted", r.Observed)
 	}
