@@ -184,3 +184,32 @@ func TestEveryRowIsAttackedOrSaysWhyNot(t *testing.T) {
 		}
 	}
 }
+
+// TestTheAttackInTheDocumentation does what "Try it" says, beside a real bursar dev, and compares the last lines. The
+// counts are not compared: they grow with the checks.
+func TestTheAttackInTheDocumentation(t *testing.T) {
+	section, _, _ := strings.Cut(after(t, readPage(t, "../docs/attack.md").text, "\n## Try it\n"), "\n## ")
+	all := fences(section)
+	if len(all) != 3 {
+		t.Fatalf("the section has %d blocks, want a profile, a command and what it prints", len(all))
+	}
+	dir := t.TempDir()
+	server := harness.Dev(t, dir)
+	here := strings.NewReplacer("/tmp/acme", dir, "http://127.0.0.1:8080", server)
+	write(t, filepath.Join(dir, "profile.yaml"), all[0].text)
+	cmd := exec.CommandContext(t.Context(), "bash", "-euc", here.Replace(all[1].text))
+	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(harness.Program(t))+":"+os.Getenv("PATH"))
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	count := regexp.MustCompile(` *[1-9][0-9]* |[0-9.]+ s:`)
+	bare := func(text string) string { return count.ReplaceAllString(text, " … ") }
+	_, last, _ := strings.Cut(string(out), "\n\n")
+	if !pattern(bare(here.Replace(all[2].text))).MatchString(strings.TrimSpace(bare(last))) {
+		t.Errorf("it ends:\n%s\nand not:\n%s", last, all[2].text)
+	}
+	if !strings.Contains(readFile(t, filepath.Join(dir, "attack.html")), server+"/t/acme") {
+		t.Error("the page is not about the server")
+	}
+}
