@@ -51,7 +51,7 @@ func (m *Mistakes) addYAML(err error) {
 
 var (
 	unknownField = regexp.MustCompile(`^(line \d+): field (.+) not found in type \S*\.(\w+)$`)
-	wrongKind    = regexp.MustCompile("(?s)^(line \\d+): cannot unmarshal !!(\\w+) .*into (\\S+)$")
+	wrongKind    = regexp.MustCompile(`(?s)^(line \d+): cannot unmarshal !!(\w+) .*into (\S+)$`)
 )
 
 // part names a part of a profile by its type here.
