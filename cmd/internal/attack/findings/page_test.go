@@ -115,3 +115,21 @@ func TestWhatDidNotRunIsSaid(t *testing.T) {
 		t.Errorf("the terminal gets %q", b.String())
 	}
 }
+
+// TestTheTerminalIsNotToldEveryReason lets twelve checks want for something, two of them for the same.
+func TestTheTerminalIsNotToldEveryReason(t *testing.T) {
+	r := &findings.Report{}
+	for i := range 11 {
+		r.Results = append(r.Results, findings.Result{Verdict: findings.Skip, Reason: fmt.Sprint("reason ", i)})
+	}
+	r.Results = append(r.Results, r.Results[4])
+	r.Count()
+	var b strings.Builder
+	if err := (&findings.Text{W: &b}).Summary(r); err != nil {
+		t.Fatal(err)
+	}
+	want := regexp.MustCompile(`12 did not run,.*:\n +2  reason 4\n( +1  reason \d\n){7} +3  for 3 other reasons`)
+	if !want.MatchString(b.String()) {
+		t.Errorf("it gets %q", b.String())
+	}
+}

@@ -48,6 +48,9 @@ func (t *Text) Line(r Result) error {
 	return err
 }
 
+// maxCauses is how many reasons a terminal is told at the end.
+const maxCauses = 8
+
 // Summary writes the report in a few lines. The last ones say what was not run, so that nobody takes it for passed.
 func (t *Text) Summary(r *Report) error {
 	var b strings.Builder
@@ -59,8 +62,14 @@ func (t *Text) Summary(r *Report) error {
 	fmt.Fprintf(&b, ", %d could not tell\n", r.Counts[Error])
 	if skipped := r.Counts[Skip]; skipped > 0 {
 		fmt.Fprintf(&b, "%d did not run, because the profile does not offer what they need:\n", skipped)
-		for _, c := range r.Causes(Skip) {
+		causes := r.Causes(Skip)
+		most := causes[:min(len(causes), maxCauses)]
+		for _, c := range most {
 			fmt.Fprintf(&b, "%6d  %s\n", c.N, harmless(c.Reason))
+			skipped -= c.N
+		}
+		if skipped > 0 {
+			fmt.Fprintf(&b, "%6d  for %d other reasons, which stand above\n", skipped, len(causes)-len(most))
 		}
 	}
 	if absent := r.Counts[NotApplicable]; absent > 0 {
