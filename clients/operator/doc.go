@@ -28,7 +28,7 @@
 //	409 conflict             lost to a concurrent change, contradicts what exists, or came too early
 //	413 too_large            body over the limit of the route (1 MiB for a tenant file, 64 KiB elsewhere)
 //	422 invalid              a document with mistakes: problems lists all of them, each with its path
-//	429 too_many_requests    too many wrong operator tokens came from this address, with Retry-After: nothing was done
+//	429 too_many_requests    the token is wrong, and too many wrong ones came from this address; with Retry-After
 //	500 internal             nothing more is told
 //	503 unavailable          the store or the log did not confirm, with Retry-After: the change was made whole or not
 //	                         at all, and which of the two cannot be told

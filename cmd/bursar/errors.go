@@ -88,7 +88,7 @@ func explainProblem(p *operator.Problem) *failure {
 		f.hints = []string{"look at what is there now, then try again if it is still wanted"}
 	case operator.CodeTooMany:
 		f.code = exitUnknown
-		f.hints = []string{fmt.Sprintf("check the token, and try again in %s", p.RetryAfter)}
+		f.hints = []string{"check the token; the right one is served at once"}
 	case operator.CodeUnavailable:
 		f.code = exitUnknown
 		if p.RetryAfter > 0 {

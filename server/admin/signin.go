@@ -103,40 +103,53 @@ func IsPlatformToken(s string) bool {
 // Authenticate finds the operator of a token. A tenant's token is good on that tenant's paths; everywhere else it finds
 // nothing, so that nobody learns which other tenants exist. A token of the platform is good everywhere.
 //
-// It refuses with Unauthenticated, or with NotFound for another tenant's token; refusals are counted in the log of the
-// tenant, or of the platform if there is no such tenant. Whoever is at an address from which too many wrong tokens came
-// is refused with TooMany, whatever the token.
+// It refuses with Unauthenticated, with NotFound for another tenant's token, or, from an address that has sent too many
+// wrong tokens, with TooMany; refusals are counted in the log of the tenant, or of the platform if there is no such
+// tenant. A right token is never refused for wrong ones: whoever shares an address with an operator would hold the kill
+// switch shut.
 func (s *Service) Authenticate(ctx context.Context, c Credentials) (Operator, error) {
-	if c.Token == "" { // which is no guess
-		return s.authenticate(ctx, c)
+	op, err := s.identify(ctx, c)
+	if err == nil {
+		return op, nil
 	}
-	guard := s.cfg.Limits.Guard(limit.Tenant{ID: ledger.Platform}, c.IP)
-	if err := guard.Try(anyOperator, c.Token); err != nil {
-		s.cfg.Log.Refuse(s.cfg.Directory.PlatformOrigin(), fault.As(err).Reason, c.IP)
-		return Operator{}, err
+	if kind := fault.As(err).Kind; kind == fault.Unauthenticated || kind == fault.NotFound {
+		err = s.limit(c, err)
+		s.cfg.Log.Refuse(op.origin, fault.As(err).Reason, op.ip)
 	}
-	op, err := s.authenticate(ctx, c)
-	if kind := fault.As(err).Kind; err == nil || kind == fault.Unauthenticated || kind == fault.NotFound {
-		guard.Tried(anyOperator, c.Token, err == nil)
-	}
-	return op, err
+	return Operator{}, err
 }
 
 // anyOperator stands for all operators where tokens are counted that are nobody's. No client has that id, and clients
 // are not of the platform.
 const anyOperator = "operator"
 
-func (s *Service) authenticate(ctx context.Context, c Credentials) (Operator, error) {
+// limit returns what a wrong token is answered: wrong, or, if there were too many from its address, a refusal that says
+// so to the sender, the log and the metrics. It spares no look-up, of which those at the same time share one read.
+func (s *Service) limit(c Credentials, wrong error) error {
+	if c.Token == "" { // which is no guess
+		return wrong
+	}
+	guard := s.cfg.Limits.Guard(limit.Tenant{ID: ledger.Platform}, c.IP)
+	if err := guard.Try(anyOperator, c.Token); err != nil {
+		f := *fault.As(err)
+		f.Public = "There were too many wrong operator tokens from this address, and this is another one."
+		return &f
+	}
+	guard.Tried(anyOperator, c.Token, false)
+	return wrong
+}
+
+// identify looks a token up. What it returns beside an error has the log that the refusal belongs to.
+func (s *Service) identify(ctx context.Context, c Credentials) (Operator, error) {
 	op := Operator{slug: c.Tenant, ip: c.IP, origin: s.cfg.Directory.PlatformOrigin()}
 	hash := HashToken(c.Token)
 	first := sameHash(hash, s.cfg.PlatformTokenHash)
 	home, formed := parseToken(c.Token)
 	switch {
 	case !first && !formed:
-		return s.refuse(op, "operator.malformed")
+		return op, unauthenticated("operator.malformed")
 	case home != "" && home != c.Tenant:
-		s.cfg.Log.Refuse(op.origin, "operator.elsewhere", op.ip)
-		return Operator{}, fault.New(fault.NotFound, "operator.elsewhere", "There is no such thing for this operator token.")
+		return op, fault.New(fault.NotFound, "operator.elsewhere", "There is no such thing for this operator token.")
 	}
 	var rows []ledger.Row
 	if c.Tenant != "" && scopes.CheckSlug(c.Tenant) == nil {
@@ -145,7 +158,7 @@ func (s *Service) authenticate(ctx context.Context, c Credentials) (Operator, er
 		case err == nil:
 			op.origin, rows = v.Origin(), v.Rows(tenant.KindOperator)
 		case !isNotFound(err):
-			return Operator{}, err
+			return op, err
 		}
 	}
 	if first {
@@ -154,27 +167,26 @@ func (s *Service) authenticate(ctx context.Context, c Credentials) (Operator, er
 	}
 	if home == "" {
 		var err error
-		if rows, _, err = s.cfg.Store.Rows(ctx, ledger.Platform, tenant.KindOperator); err != nil {
-			return Operator{}, fmt.Errorf("authenticate operator: %w", err)
+		if rows, err = s.cfg.Directory.PlatformOperators(ctx); err != nil {
+			return op, fmt.Errorf("authenticate operator: %w", err)
 		}
 		op.platform = true
 	}
 	switch found, err := findOperator(rows, hash); {
 	case err != nil:
-		return Operator{}, fmt.Errorf("authenticate operator: %w", err)
+		return op, fmt.Errorf("authenticate operator: %w", err)
 	case found == nil:
-		return s.refuse(op, "operator.unknown")
+		return op, unauthenticated("operator.unknown")
 	case found.expired(s.cfg.Directory.Now()):
-		return s.refuse(op, "operator.expired")
+		return op, unauthenticated("operator.expired")
 	default:
 		op.id, op.role = found.ID, found.Role
 		return op, nil
 	}
 }
 
-func (s *Service) refuse(op Operator, reason string) (Operator, error) {
-	s.cfg.Log.Refuse(op.origin, reason, op.ip)
-	return Operator{}, fault.New(fault.Unauthenticated, reason,
+func unauthenticated(reason string) error {
+	return fault.New(fault.Unauthenticated, reason,
 		"An operator token that is valid here is required; it may have expired or belong elsewhere.")
 }
 

@@ -337,6 +337,9 @@ func (a *appender) refused(batch []*request, err error) {
 	}
 	for _, r := range batch {
 		r.answer(ledger.Position{}, err)
+		if r.done == nil {
+			a.log.count.lost.Add(r.events[0].Body.Count) // which no event has now
+		}
 	}
 }
 

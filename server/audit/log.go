@@ -80,7 +80,7 @@ func New(cfg Config) *Log {
 	}
 	l := &Log{cfg: cfg, writer: ledger.NewID(cfg.Now()), tenants: make(map[ledger.Tenant]*appender)}
 	l.life, l.end = context.WithCancel(context.Background())
-	l.floods.log = l
+	l.floods.log, l.floods.logs = l, make(map[Origin]*tally)
 	return l
 }
 
@@ -246,6 +246,9 @@ func (l *Log) Close(ctx context.Context) error {
 	}
 	l.end()
 	<-drained
+	if n := l.count.lost.Load(); n > 0 {
+		l.cfg.Logger.Warn("no log counts some of the refusals of strangers", "count", n)
+	}
 	return err
 }
 

@@ -1,10 +1,13 @@
 package audit_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -252,11 +255,15 @@ func TestCloseGivesUpWhenItsContextEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore(t)
 		s.breaks(always(hang))
-		l := audit.New(audit.Config{Store: s, Deadline: time.Hour})
+		var said bytes.Buffer
+		l := audit.New(audit.Config{Store: s, Deadline: time.Hour, Logger: slog.New(slog.NewTextHandler(&said, nil))})
 		var wg sync.WaitGroup
 		for i := range 2 {
 			wg.Go(func() { wantUnavailable(t, appendOnly(l, origin, event(fmt.Sprint(i)))) })
 			synctest.Wait()
+		}
+		for range 3 {
+			l.Refuse(origin, "client.unknown", netip.MustParseAddr("192.0.2.1"))
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -264,5 +271,8 @@ func TestCloseGivesUpWhenItsContextEnds(t *testing.T) {
 			t.Errorf("got %v, want the deadline", err)
 		}
 		wg.Wait()
+		if l.Stats().Lost != 3 || !strings.Contains(said.String(), "count=3") {
+			t.Errorf("%d refusals are lost; the log says %s", l.Stats().Lost, &said)
+		}
 	})
 }

@@ -138,6 +138,7 @@ type set struct {
 	Txn    string `json:"txn"`
 	Writer string `json:"wid"`
 	Number int64  `json:"wsn"`
+	Issued int64  `json:"iat"`
 	Name   string
 	Body   struct {
 		Agent string `json:"agent"`
@@ -161,10 +162,15 @@ func (s set) String() string {
 // each writer opens its part.
 func history(t *testing.T, l *audit.Log) []set {
 	t.Helper()
+	return historyOf(t, l, origin)
+}
+
+func historyOf(t *testing.T, l *audit.Log, o audit.Origin) []set {
+	t.Helper()
 	var all []set
 	numbers, ids := map[string]int64{}, map[string]bool{}
 	for {
-		page, err := l.Read(t.Context(), origin.Tenant, int64(len(all)), 100)
+		page, err := l.Read(t.Context(), o.Tenant, int64(len(all)), 100)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -25,13 +25,13 @@ const trust = time.Hour
 // Try is asked before a secret is compared. Its error is a *fault.Error of kind TooMany; then nothing may be compared,
 // so that nobody learns anything by going on.
 //
-// What was wrong for this client from this address counts always. What was wrong from this address for others, or for
-// this client from elsewhere, does not stop a client at an address where it has shown its secret within the last hour:
-// strangers cannot lock it out.
+// What was wrong for this client from this address counts always. What was wrong from this address for others does not
+// stop a client where it has shown its secret within the last hour, and what was wrong from elsewhere stops nobody here:
+// whoever is at no address of a client cannot lock it out.
 func (g Guard) Try(id, secret string) error {
 	l, now, rules := g.limiter, g.limiter.now(), g.limiter.of(g.tenant)
 	k := g.keys(id, secret)
-	kinds := []Kind{repeated, Pair, Guesser, Guessed}
+	kinds := []Kind{repeated, Pair, Guesser}
 	if seen := l.tables[proven].find(k[Pair]); seen != nil && seen.full.Load() > now {
 		kinds = kinds[:2]
 	}
@@ -58,7 +58,7 @@ func (g Guard) Tried(id, secret string, right bool) {
 		l.tables[proven].get(k[Pair], now).raise(now + int64(trust))
 		return
 	}
-	kinds := []Kind{repeated, Pair, Guesser, Guessed}
+	kinds := []Kind{repeated, Pair, Guesser}
 	if again := l.tables[repeated].find(k[repeated]); again != nil && again.full.Load() > now {
 		kinds = kinds[:1]
 	}
@@ -85,7 +85,7 @@ func (g Guard) keys(id, secret string) (k [kinds]key) {
 	copy(both[:], name[:])
 	copy(both[16:], at[:])
 	sum := sha256.Sum256(both[:])
-	k[Guesser].id, k[Guessed].id = at, name
+	k[Guesser].id = at
 	copy(k[Pair].id[:], sum[:])
 	k[repeated].id = k[Pair].id
 	binary.NativeEndian.PutUint64(k[repeated].id[8:], maphash.String(g.limiter.seed, secret))

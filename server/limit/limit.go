@@ -37,14 +37,13 @@ const (
 	TenantOf             // requests of a tenant
 	Pair                 // wrong secrets for one client from one address
 	Guesser              // wrong secrets from one address
-	Guessed              // wrong secrets for one client
 	repeated             // the same wrong secret; never shared
 	proven               // a right secret; never shared
 
 	kinds
 )
 
-var names = [kinds]string{"address", "client", "tenant", "pair", "guesser", "guessed", "repeated", "proven"}
+var names = [kinds]string{"address", "client", "tenant", "pair", "guesser", "repeated", "proven"}
 
 // Tenant is whose budgets are meant.
 type Tenant struct {
@@ -109,12 +108,11 @@ func New(cfg Config) *Limiter {
 }
 
 // budgets returns the allowances of the rules. Wrong secrets from one address have ten times the room of those for one
-// client from it, and those for one client from everywhere a hundred times.
+// client from it. Those for one client from everywhere have no bound: it would be a way to have the client refused.
 func (r Rules) budgets() (all budgets) {
 	for kind, rate := range map[Kind]Rate{
 		Address: r.Address, Client: r.Client, TenantOf: r.Tenant,
-		Pair: r.SecretFailures, Guesser: r.SecretFailures.times(10), Guessed: r.SecretFailures.times(100),
-		repeated: r.SecretFailures,
+		Pair: r.SecretFailures, Guesser: r.SecretFailures.times(10), repeated: r.SecretFailures,
 	} {
 		if a, on := rate.allowance(); on {
 			all[kind] = &a

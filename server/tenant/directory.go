@@ -59,9 +59,10 @@ type Directory struct {
 	cfg   Config
 	clock clock
 
-	platform joint[*enrollment]
-	tenants  atomic.Pointer[enrollment] // as read last
-	running  sync.WaitGroup             // shared reads
+	platform  joint[*enrollment]
+	operators joint[[]ledger.Row]
+	tenants   atomic.Pointer[enrollment] // as read last
+	running   sync.WaitGroup             // shared reads
 
 	mu     sync.RWMutex     // guards what follows
 	slots  map[string]*slot // by slug; only tenants that exist
@@ -183,6 +184,23 @@ func (d *Directory) enrolled(ctx context.Context) (*enrollment, error) {
 	}
 	d.tenants.Store(next)
 	return next, nil
+}
+
+// PlatformOperators returns the rows of the platform's operators as they stand in the store when it is called, or
+// later. Calls that wait at the same time share one read, and what it returns. It needs nothing else of the platform to
+// be in order.
+func (d *Directory) PlatformOperators(ctx context.Context) ([]ledger.Row, error) {
+	rows, err := d.operators.do(ctx, &d.running, func(ctx context.Context) ([]ledger.Row, error) {
+		rows, at, err := d.cfg.Store.Rows(ctx, ledger.Platform, KindOperator)
+		if err == nil {
+			d.Observe(at)
+		}
+		return rows, err
+	})
+	if err != nil {
+		return nil, unreadable("directory.read", err)
+	}
+	return rows, nil
 }
 
 // Check reports whether the master key opens what the store holds: an error if none of the tenants that it looks at has

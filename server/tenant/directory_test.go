@@ -140,13 +140,31 @@ func TestGuessingSlugsCostsTheStoreNothing(t *testing.T) {
 func TestNobodyIsTurnedAwayWhileTheDirectoryIsRead(t *testing.T) {
 	w, c := countingWorld(t)
 	w.Create(servertest.Acme())
+	together(t, w, c, func(d *tenant.Directory) error {
+		_, err := d.View(t.Context(), "acme")
+		return err
+	})
+}
+
+// Wrong tokens of the platform have to be looked up like right ones, but not each on its own.
+func TestThoseWhoSignInTogetherShareARead(t *testing.T) {
+	w, c := countingWorld(t)
+	together(t, w, c, func(d *tenant.Directory) error {
+		_, err := d.PlatformOperators(t.Context())
+		return err
+	})
+}
+
+// together has twenty ask a new process while its first read waits; no call may fail, and they share two reads.
+func together(t *testing.T, w *servertest.World, c *counting, ask func(*tenant.Directory) error) {
+	t.Helper()
 	fresh := &counting{Store: c.Store, hold: make(chan struct{})}
 	d := tenant.NewDirectory(tenant.Config{Store: fresh, Master: w.Master, Sources: newSources(w),
 		BaseURL: servertest.BaseURL, Now: w.Clock.Now})
 	var all sync.WaitGroup
 	for range 20 {
 		all.Go(func() {
-			if _, err := d.View(t.Context(), "acme"); err != nil {
+			if err := ask(d); err != nil {
 				t.Error(err)
 			}
 		})
@@ -220,6 +238,7 @@ func TestAStoreThatIsDownIsUnavailable(t *testing.T) {
 		"cold View":      func() error { _, err := cold.View(ctx, "acme"); return err },
 		"an unknown one": func() error { _, err := cold.View(ctx, "nobody"); return err },
 		"Tenants":        func() error { _, err := cold.Tenants(ctx); return err },
+		"the operators":  func() error { _, err := cold.PlatformOperators(ctx); return err },
 	} {
 		if err := call(); fault.As(err).Kind != fault.Unavailable || !errors.Is(err, fault.ErrUnavailable) {
 			t.Errorf("%s: %v", name, err)

@@ -126,8 +126,8 @@ type Limits struct {
 	// Requests to one tenant; `10000/s` if absent.
 	Tenant limit.Rate `yaml:"tenant"`
 	// Wrong secrets for one client from one address; `10/m` if absent. Ten times as many are allowed from one address for
-	// all clients, and a hundred times as many for one client from all addresses. The same goes for wrong operator tokens
-	// at the admin API, whatever single tenants have.
+	// all clients. Of wrong operator tokens at the admin API as many are allowed from one address as of secrets for one
+	// client, whatever single tenants have; a right one is always served.
 	SecretFailures limit.Rate `yaml:"secret_failures"`
 	// How often servers that share a Redis tell each other what was asked, from `10ms` to `10s`; `100ms` if absent.
 	Share time.Duration `yaml:"share"`
