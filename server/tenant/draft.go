@@ -39,7 +39,7 @@ func (d *Directory) Draft(v *View, f *File, prune bool) (*Draft, error) {
 	for _, key := range draft.Unmanaged {
 		result = append(result, ledger.Row{Kind: key.Kind, ID: key.ID, Value: v.rows[key]})
 	}
-	refused := append(v.retired(f), disabledEdits(draft.Edits, v)...)
+	refused := append(v.retired(f), v.holds().refuse(draft.Edits, v, f.paths())...)
 	if err := check(d.plan(v.ID, v.Slug), v.Policies, result, v.otherRows(), refused); err != nil {
 		return nil, err
 	}
@@ -94,22 +94,12 @@ func (v *View) retired(f *File) []string {
 	return found
 }
 
-// disabledEdits lists the deletions of what an operator has disabled: under another name it could be used at once, by
-// somebody who may edit and may not enable.
-func disabledEdits(edits []Edit, v *View) []string {
-	var found problems
-	for _, edit := range edits {
-		key := ledger.Key{Kind: edit.Kind, ID: edit.ID} // the kinds of rows and of cutoffs that can be disabled have one name
-		if _, disabled := v.Cutoffs.Disabled(key); edit.Action == Delete && disabled {
-			found.add(edit.Kind+" "+edit.ID, "is disabled by a revocation; it can be deleted after somebody has enabled it")
-		}
-	}
-	return found
-}
-
 // apply adds one edit to the change. Deleting an object revokes what was issued by or for it.
 func (d *Draft) apply(edit Edit, v *View) {
 	c := &d.Change
+	if edit.Kind == KindTool {
+		d.cutLost(edit)
+	}
 	if edit.Action != Delete {
 		c.Put = append(c.Put, ledger.Row{Kind: edit.Kind, ID: edit.ID, Value: edit.After})
 		if edit.Kind == KindClient && !usesSecrets(edit.After) {
@@ -118,20 +108,30 @@ func (d *Draft) apply(edit Edit, v *View) {
 		return
 	}
 	c.Delete = append(c.Delete, edit.Key)
-	var kind revoke.Kind
 	switch edit.Kind {
 	case KindClient:
-		kind = revoke.Client
+		d.cut(revoke.Client, edit.ID)
 		c.Put = append(c.Put, ledger.Row{Kind: KindRetired, ID: retiredClient(edit.ID), Value: []byte("{}")})
 		d.dropSecrets(edit.ID, v)
 	case KindTool:
-		kind = revoke.Tool
+		d.cut(revoke.Tool, edit.ID)
 	case KindIssuer:
-		kind = revoke.Issuer
-	default: // what a policy allowed ends with its tokens, minutes later; revoke for less
-		return
+		d.cut(revoke.Issuer, edit.ID)
+	} // what a policy allowed ends with its tokens, minutes later; revoke for less
+}
+
+func (d *Draft) cut(kind revoke.Kind, value string) {
+	d.Change.Cut = append(d.Change.Cut, ledger.Cut{Key: ledger.Key{Kind: string(kind), ID: value}, Keep: revoke.Keep})
+}
+
+// cutLost revokes what was issued for the resource that a tool loses. Tokens name the resource, which may be another
+// tool's from now on, so that a cutoff of the tool's name would miss them.
+func (d *Draft) cutLost(tool Edit) {
+	before, _ := read[Tool](tool.Before)
+	after, _ := read[Tool](tool.After)
+	if before.Resource != "" && before.Resource != after.Resource {
+		d.cut(revoke.Tool, before.Resource)
 	}
-	c.Cut = append(c.Cut, ledger.Cut{Key: ledger.Key{Kind: string(kind), ID: edit.ID}, Keep: revoke.Keep})
 }
 
 // usesSecrets reports whether a client authenticates by a secret.
