@@ -24,7 +24,7 @@ type Draft struct {
 // Draft compares a file with the tenant as v has it, which may be a Bare view: a configuration that cannot be used can
 // be replaced. What the file lacks is deleted only if prune is set. All mistakes of the result, the file's and what it
 // would break, come back at once. Committing the draft's change fails with fault.ErrConflict if somebody else changed
-// the tenant since v.
+// the tenant since v, or disabled something of it.
 func (d *Directory) Draft(v *View, f *File, prune bool) (*Draft, error) {
 	if v.Ring == nil {
 		_, err := v.usable()
@@ -32,7 +32,8 @@ func (d *Directory) Draft(v *View, f *File, prune bool) (*Draft, error) {
 	}
 	draft, wanted := new(Draft), f.rows()
 	draft.Edits, draft.Unmanaged = diff(v.allRows(), wanted, prune)
-	draft.Change.Expect = v.Revision
+	known := v.Cutoffs.Seq
+	draft.Change.Expect, draft.Change.Cutoffs = v.Revision, &known
 
 	// The file's rows come first, so that the paths of mistakes are the file's own.
 	result := slices.Clone(wanted)
