@@ -1,6 +1,8 @@
 package clients
 
 import (
+	"crypto"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -45,6 +47,19 @@ func parseKeys(jwks []byte) (keys keySet, problems []problem) {
 		keys = append(keys, key)
 	}
 	return keys, problems
+}
+
+// Thumbprints returns the RFC 7638 thumbprints of the keys in JWKS, SHA-256 in base64url. By them a key is known again,
+// whatever its kid and whoever has it.
+func (a Auth) Thumbprints() []string {
+	keys, _ := parseKeys(a.JWKS)
+	var all []string
+	for _, key := range keys {
+		if sum, err := key.Thumbprint(crypto.SHA256); err == nil { // which no key of parseKeys fails
+			all = append(all, base64.RawURLEncoding.EncodeToString(sum))
+		}
+	}
+	return all
 }
 
 // parseKey reads one public key, or says what is wrong with it.

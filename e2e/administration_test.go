@@ -65,6 +65,47 @@ func TestAnOperatorOfOneTenantFindsNoOther(t *testing.T) {
 	})
 }
 
+// TestAnEditorCannotUndoARevocation: who may apply and not enable finds no name under which what is disabled goes on.
+func TestAnEditorCannotUndoARevocation(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		api, old := w.as(t, "payments-api"), w.token(t)
+		editor, responder := w.operatorOf(t, "acme", operator.RoleEditor), w.operatorOf(t, "acme", operator.RoleResponder)
+		target := operator.Target{Kind: operator.CutoffTool, Value: "payments"}
+		apply := func(file string) error {
+			_, err := editor.Apply(t.Context(), "acme", []byte(file), operator.ApplyOptions{Prune: true})
+			return err
+		}
+		renamed := strings.NewReplacer("name: payments", "name: pay2", "tool: payments", "tool: pay2",
+			"tools: [payments]", "tools: [pay2]").Replace(w.file(t, "acme.yaml"))
+		if _, err := responder.Revoke(t.Context(), "acme", target); err != nil {
+			t.Fatal(err)
+		}
+		p, ok := errors.AsType[*operator.Problem](apply(renamed))
+		if !ok || len(p.Problems) != 2 || !strings.Contains(strings.Join(p.Problems, "\n"),
+			"tool payments: is disabled by a revocation; before it is deleted: bursar enable acme --tool payments") {
+			t.Errorf("the editor renames a disabled tool: %+v", p)
+		}
+		if _, err := editor.Enable(t.Context(), "acme", target); err == nil {
+			t.Error("the editor enables")
+		}
+		if _, err := responder.Enable(t.Context(), "acme", target); err != nil {
+			t.Fatal(err)
+		}
+		young := w.token(t)
+		if err := apply(renamed); err != nil {
+			t.Fatalf("an enabled tool is not renamed: %v", err)
+		}
+		if api.Active(t, old) || api.Active(t, young) {
+			t.Errorf("the new name inherits tokens: the revoked one %v, the later one %v", api.Active(t, old),
+				api.Active(t, young))
+		}
+		next := harness.Form(w.workload(t), payments, "pay2:refunds.read")
+		if !api.Active(t, w.acme().MustExchange(t, next)) {
+			t.Error("the new name is of no use")
+		}
+	})
+}
+
 // What one of two servers is told, the other heeds on the very next request.
 // TestTwoServersOnOneRedis (T-35): what one of them is told, the other heeds on the next request.
 func TestTwoServersOnOneRedis(t *testing.T) {

@@ -43,7 +43,7 @@ var hints = map[string]string{
 	"revoked.lineage": "The tree of tokens that it descends from was revoked, for good; " + lower(ourToken),
 	"revoked.run":     "The run was revoked, for good; the agent must begin another.",
 	"revoked.client":  "The client was revoked; when its cause is mended: bursar enable TENANT --client ID",
-	"revoked.tool":    "The tool was revoked; when its cause is mended: bursar enable TENANT --tool NAME",
+	"revoked.tool":    "The tool was revoked, or lost its resource; if it is disabled: bursar enable TENANT --tool NAME",
 	"revoked.tenant":  "The tenant was revoked; when its cause is mended: bursar enable TENANT --all",
 	"revoked.issuer":  "The trusted issuer was revoked; when its cause is mended: bursar enable TENANT --issuer NAME",
 	"revoked.subject": "The subject was revoked; when its cause is mended: bursar enable TENANT --subject ISSUER:SUB",

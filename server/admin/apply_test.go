@@ -40,12 +40,16 @@ func TestApplyCreatesUpdatesAndPrunes(t *testing.T) {
 	if err != nil || len(done.Edits) != 2 {
 		t.Fatalf("prune: %+v, %v", done, err)
 	}
+	if w.slept <= 0 || w.slept > 1100*time.Millisecond { // what takes their place is not hit by the cutoffs
+		t.Errorf("prune waited %v", w.slept)
+	}
 	events := w.records(w.id("acme"))[before:]
 	var names []string
 	for _, e := range events {
 		names = append(names, e.Name+" "+e.Body.Change.ID+e.Body.Cutoff.Value)
 	}
-	want := []string{"admin.client.delete old", "admin.tool.delete payments", "cutoff.set old", "cutoff.set payments"}
+	want := []string{"admin.client.delete old", "admin.tool.delete payments", "cutoff.set old",
+		"cutoff.set https://pay.example", "cutoff.set payments"}
 	if !slices.Equal(names, want) {
 		t.Errorf("recorded %q, want %q", names, want)
 	}

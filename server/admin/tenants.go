@@ -185,6 +185,9 @@ func (s *Service) apply(ctx context.Context, op Operator, f *tenant.File, r Appl
 	if err != nil && r.Revision != 0 && errors.Is(err, fault.ErrConflict) {
 		return nil, errOutdated
 	}
+	if err == nil && len(draft.Change.Cut) > 0 { // what took the place of what was cut off can be used at once
+		s.outlast(ctx, p.Time)
+	}
 	done.Revision = p.Revision
 	return done, err
 }

@@ -63,3 +63,50 @@ func TestWhatIsDisabledTradesNothingIn(t *testing.T) {
 		}
 	}
 }
+
+// TestNobodyInheritsTheTokensOfAResource: whichever tool has the resource of a token, and under whichever name, a token
+// that was cut off stays so for as long as it can live.
+func TestNobodyInheritsTheTokensOfAResource(t *testing.T) {
+	const spelled = "https://TOOLS.example:443/payments"
+	elsewhere := servertest.Acme("tools.example/payments", "tools.example/elsewhere")
+	renamed := servertest.Acme("name: payments", "name: pay2", "tool: payments", "tool: pay2", "[payments]", "[pay2]")
+	taken := servertest.Acme("tools.example/payments", "tools.example/elsewhere",
+		"tools:\n  - {name: payments", "tools:\n  - {name: pay2, resource: \""+spelled+"\", actions: [x]}\n"+
+			"  - {name: payments", "[payments]", "[payments, pay2]")
+	for name, files := range map[string][]string{
+		"renamed":                     {renamed},
+		"handed over":                 {taken},
+		"handed over in two steps":    {elsewhere, taken},
+		"gone and back":               {elsewhere, servertest.Acme()},
+		"spelled otherwise, and back": {servertest.Acme(payments, spelled), servertest.Acme()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			servertest.EachStore(t, func(t *testing.T, w *servertest.World) {
+				w.Create(servertest.Acme())
+				secret := w.Secret("payments-api")
+				old := issue(t, w, self(w.Workload("ap-bot"))).Token
+				if c, err := owner(w, secret, old); c == nil || err != nil {
+					t.Fatalf("inactive before anything happened: %v", err)
+				}
+				for _, file := range files {
+					w.Apply(file, true)
+					w.Clock.Advance(2 * time.Second)
+					if c, err := owner(w, secret, old); c != nil || err != nil {
+						t.Errorf("the tool lost its resource, and the token is active: %v", err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestADisabledSubjectIsNobody: not even a client, should somebody make one of it.
+func TestADisabledSubjectIsNobody(t *testing.T) {
+	w := newWorld(t, servertest.Options{})
+	w.Cut("acme", "subject", "once:alice", true)
+	w.Apply(servertest.Acme("{issuer: once, subject: ap-bot}", "{issuer: once, subject: alice}"), false)
+	request := self(w.Mint(servertest.Once(), map[string]any{"sub": "alice", "jti": "1"}))
+	if f := refused(t, w, request); f.Reason != "revoked.subject" {
+		t.Errorf("refused with %v", f)
+	}
+}

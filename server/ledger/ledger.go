@@ -68,8 +68,11 @@ func (*Taken) Error() string { return "claimed by somebody else" }
 type Change struct {
 	// Expect is the revision that the tenant's rows must still have; checked only if Put or Delete is not empty.
 	Expect int64
-	Put    []Row
-	Delete []Key
+	// Cutoffs, unless nil, is the number of the last cutoff that was known when the change was decided. A later one that
+	// disables something is a conflict, too; checked when Expect is.
+	Cutoffs *int64
+	Put     []Row
+	Delete  []Key
 	// Cut revokes. At is the store's time, Seq the next cutoff number. An existing cutoff moves forward only.
 	Cut []Cut
 	// Enable lifts the disabling of cutoffs and leaves their times. Targets that were never cut are left alone.

@@ -21,7 +21,7 @@ const (
 	Lineage Kind = "lineage" // the same of a root: its whole tree; the value is the root's jti
 	Run     Kind = "run"     // all tokens of one task; the value is their txn
 	Client  Kind = "client"  // all tokens issued to a client, and what it passed on; the value is its id
-	Tool    Kind = "tool"    // all tokens for a tool; the value is its name
+	Tool    Kind = "tool"    // all tokens for a tool; the value is its name, or a resource that a tool lost (their aud)
 	Tenant  Kind = "tenant"  // all tokens of the tenant; there is no value
 	Issuer  Kind = "issuer"  // all tokens that rest on a trusted issuer; the value is its name
 	Subject Kind = "subject" // all tokens issued for somebody; the value is their sub, "<trusted issuer's name>:<its sub>"

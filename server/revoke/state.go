@@ -154,7 +154,7 @@ func targets(c token.Claims, tool string) iter.Seq2[Kind, string] {
 		}
 		_ = all(Tenant, "") &&
 			all(JTI, c.ID) && all(JTI, lineage.JTI...) && all(Lineage, c.ID) && all(Lineage, lineage.JTI...) &&
-			all(Run, c.Txn) && all(Tool, tool) &&
+			all(Run, c.Txn) && all(Tool, tool, c.Audience) &&
 			all(Client, c.ClientID) && all(Client, lineage.Clients...) && all(Client, actors(c)...) &&
 			all(Issuer, lineage.Issuers...) && all(Subject, lineage.Subjects...) && principal(c.Subject, yield)
 	}
@@ -192,4 +192,23 @@ func (s *State) Disabled(keys ...ledger.Key) (ledger.Key, bool) {
 		}
 	}
 	return ledger.Key{}, false
+}
+
+// AllDisabled yields every target that is disabled, in no order.
+func (s *State) AllDisabled() iter.Seq[ledger.Key] {
+	return func(yield func(ledger.Key) bool) {
+		if s == nil {
+			return
+		}
+		for k, c := range s.recent {
+			if c.Disabled && !yield(k) {
+				return
+			}
+		}
+		for k, c := range s.base {
+			if _, newer := s.recent[k]; !newer && c.Disabled && !yield(k) {
+				return
+			}
+		}
+	}
 }

@@ -73,6 +73,8 @@ func TestHitsByEveryTargetOfAToken(t *testing.T) {
 		{revoke.Client, "corp-sso", delegated(), false},
 		{revoke.Tool, "payments", delegated(), true},
 		{revoke.Tool, "ledger", delegated(), false},
+		{revoke.Tool, "https://tool.example", delegated(), true}, // whichever tool it belongs to now
+		{revoke.Tool, "https://tool.example/", delegated(), false},
 		{revoke.Tenant, "", delegated(), true},
 		{revoke.Tenant, "", itself(), true},
 		{revoke.Issuer, "corp-sso", delegated(), true},
@@ -219,6 +221,9 @@ func TestManyCutoffs(t *testing.T) {
 	if _, hit := s.Hits(itself(), ""); !hit {
 		t.Error("a disabled client came back by itself")
 	}
+	if all := slices.Collect(s.AllDisabled()); len(all) != 1 || all[0].ID != "ap-bot" {
+		t.Errorf("disabled are %v", all)
+	}
 	if _, hit := s.Disabled(helper); hit {
 		t.Error("a client that was enabled is disabled again")
 	}
@@ -259,7 +264,8 @@ func claims(t *rapid.T) token.Claims {
 	word := rapid.SampledFrom([]string{"a", "b", "c", "d", ""})
 	words := rapid.SliceOfN(word, 0, 2)
 	return token.Claims{
-		Issuer: issuer, ID: word.Draw(t, "jti"), Txn: word.Draw(t, "txn"), ClientID: word.Draw(t, "client"),
+		Issuer: issuer, Audience: word.Draw(t, "aud"), ID: word.Draw(t, "jti"), Txn: word.Draw(t, "txn"),
+		ClientID: word.Draw(t, "client"),
 		Subject:  rapid.SampledFrom([]string{"client:", "a:", "c:"}).Draw(t, "prefix") + word.Draw(t, "sub"),
 		IssuedAt: cut.Unix() + rapid.Int64Range(-2, 20).Draw(t, "iat"),
 		Lineage: &token.Lineage{JTI: words.Draw(t, "ancestors"), Clients: words.Draw(t, "clients"),
@@ -283,7 +289,7 @@ func hitBy(c ledger.Cutoff, tok token.Claims, tool string) bool {
 		concerned = c.ID == tok.ClientID || slices.Contains(tok.Lineage.Clients, c.ID) || self && id == c.ID ||
 			tok.Act.Subject == "client:"+c.ID
 	case revoke.Tool:
-		concerned = c.ID == tool
+		concerned = c.ID == tool || c.ID == tok.Audience
 	case revoke.Tenant:
 		concerned = true
 	case revoke.Issuer:
@@ -316,9 +322,11 @@ func TestHitsIsWhatTheDefinitionSaysInWhateverOrderChangesCome(t *testing.T) {
 		if key, got := s.Hits(tok, tool); got != want {
 			t.Fatalf("got %v by %v, want %v", got, key, want)
 		}
+		listed := slices.Collect(s.AllDisabled())
 		for key, c := range latest {
-			if _, disabled := s.Disabled(key); disabled != c.Disabled {
-				t.Fatalf("%v: disabled %v, want %v", key, disabled, c.Disabled)
+			_, disabled := s.Disabled(key)
+			if disabled != c.Disabled || slices.Contains(listed, key) != c.Disabled {
+				t.Fatalf("%v: disabled %v, listed %v, want %v", key, disabled, listed, c.Disabled)
 			}
 		}
 	})

@@ -24,7 +24,7 @@ type Draft struct {
 // Draft compares a file with the tenant as v has it, which may be a Bare view: a configuration that cannot be used can
 // be replaced. What the file lacks is deleted only if prune is set. All mistakes of the result, the file's and what it
 // would break, come back at once. Committing the draft's change fails with fault.ErrConflict if somebody else changed
-// the tenant since v.
+// the tenant since v, or disabled something of it.
 func (d *Directory) Draft(v *View, f *File, prune bool) (*Draft, error) {
 	if v.Ring == nil {
 		_, err := v.usable()
@@ -32,14 +32,15 @@ func (d *Directory) Draft(v *View, f *File, prune bool) (*Draft, error) {
 	}
 	draft, wanted := new(Draft), f.rows()
 	draft.Edits, draft.Unmanaged = diff(v.allRows(), wanted, prune)
-	draft.Change.Expect = v.Revision
+	known := v.Cutoffs.Seq
+	draft.Change.Expect, draft.Change.Cutoffs = v.Revision, &known
 
 	// The file's rows come first, so that the paths of mistakes are the file's own.
 	result := slices.Clone(wanted)
 	for _, key := range draft.Unmanaged {
 		result = append(result, ledger.Row{Kind: key.Kind, ID: key.ID, Value: v.rows[key]})
 	}
-	refused := append(v.retired(f), disabledEdits(draft.Edits, v)...)
+	refused := append(v.retired(f), v.holds().refuse(draft.Edits, v, f.paths())...)
 	if err := check(d.plan(v.ID, v.Slug), v.Policies, result, v.otherRows(), refused); err != nil {
 		return nil, err
 	}
@@ -94,22 +95,12 @@ func (v *View) retired(f *File) []string {
 	return found
 }
 
-// disabledEdits lists the deletions of what an operator has disabled: under another name it could be used at once, by
-// somebody who may edit and may not enable.
-func disabledEdits(edits []Edit, v *View) []string {
-	var found problems
-	for _, edit := range edits {
-		key := ledger.Key{Kind: edit.Kind, ID: edit.ID} // the kinds of rows and of cutoffs that can be disabled have one name
-		if _, disabled := v.Cutoffs.Disabled(key); edit.Action == Delete && disabled {
-			found.add(edit.Kind+" "+edit.ID, "is disabled by a revocation; it can be deleted after somebody has enabled it")
-		}
-	}
-	return found
-}
-
 // apply adds one edit to the change. Deleting an object revokes what was issued by or for it.
 func (d *Draft) apply(edit Edit, v *View) {
 	c := &d.Change
+	if edit.Kind == KindTool {
+		d.cutLost(edit)
+	}
 	if edit.Action != Delete {
 		c.Put = append(c.Put, ledger.Row{Kind: edit.Kind, ID: edit.ID, Value: edit.After})
 		if edit.Kind == KindClient && !usesSecrets(edit.After) {
@@ -118,20 +109,30 @@ func (d *Draft) apply(edit Edit, v *View) {
 		return
 	}
 	c.Delete = append(c.Delete, edit.Key)
-	var kind revoke.Kind
 	switch edit.Kind {
 	case KindClient:
-		kind = revoke.Client
+		d.cut(revoke.Client, edit.ID)
 		c.Put = append(c.Put, ledger.Row{Kind: KindRetired, ID: retiredClient(edit.ID), Value: []byte("{}")})
 		d.dropSecrets(edit.ID, v)
 	case KindTool:
-		kind = revoke.Tool
+		d.cut(revoke.Tool, edit.ID)
 	case KindIssuer:
-		kind = revoke.Issuer
-	default: // what a policy allowed ends with its tokens, minutes later; revoke for less
-		return
+		d.cut(revoke.Issuer, edit.ID)
+	} // what a policy allowed ends with its tokens, minutes later; revoke for less
+}
+
+func (d *Draft) cut(kind revoke.Kind, value string) {
+	d.Change.Cut = append(d.Change.Cut, ledger.Cut{Key: ledger.Key{Kind: string(kind), ID: value}, Keep: revoke.Keep})
+}
+
+// cutLost revokes what was issued for the resource that a tool loses. Tokens name the resource, which may be another
+// tool's from now on, so that a cutoff of the tool's name would miss them.
+func (d *Draft) cutLost(tool Edit) {
+	before, _ := read[Tool](tool.Before)
+	after, _ := read[Tool](tool.After)
+	if before.Resource != "" && before.Resource != after.Resource {
+		d.cut(revoke.Tool, before.Resource)
 	}
-	c.Cut = append(c.Cut, ledger.Cut{Key: ledger.Key{Kind: string(kind), ID: edit.ID}, Keep: revoke.Keep})
 }
 
 // usesSecrets reports whether a client authenticates by a secret.

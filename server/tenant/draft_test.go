@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bursar-sts/bursar/server/audit"
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/ledger"
 	"github.com/bursar-sts/bursar/server/revoke"
@@ -94,7 +95,8 @@ func TestWhatAFileDoesNotNameIsKeptUnlessPruned(t *testing.T) {
 		}
 		cut = append(cut, c.Kind+"/"+c.ID)
 	}
-	if want := []string{"client/payments-api", "tool/mail"}; !slices.Equal(sorted(cut), want) {
+	want = []string{"client/payments-api", "tool/https://tools.example/mail", "tool/mail"}
+	if !slices.Equal(sorted(cut), want) {
 		t.Errorf("cuts %q, want %q", cut, want)
 	}
 	w.Commit("acme", pruned.Change)
@@ -127,6 +129,28 @@ func TestDeletingWhatAPolicyNamesIsRefused(t *testing.T) {
 			t.Errorf("%v %q, want %q", err, got, row.want)
 		}
 	}
+}
+
+// What is disabled after a change was drafted is not led around by it.
+func TestADraftKnowsWhatIsDisabled(t *testing.T) {
+	servertest.EachStore(t, func(t *testing.T, w *servertest.World) {
+		w.Create(servertest.Acme())
+		first := draft(t, w, servertest.Acme("tools.example/mail", "tools.example/post"), false)
+		commit := func(d *tenant.Draft) error {
+			_, err := w.Log.Change(t.Context(), audit.Origin{Tenant: w.ID("acme"), Issuer: servertest.BaseURL + "/t/acme"},
+				d.Change, audit.Event{Name: "admin.tool.update", Body: audit.Body{Outcome: audit.Allowed}})
+			return err
+		}
+		w.Cut("acme", "tool", "mail", true)
+		if err := commit(first); !errors.Is(err, fault.ErrConflict) {
+			t.Errorf("the tool was disabled in between, and the change made: %v", err)
+		}
+		second := draft(t, w, servertest.Acme("ttl: 2m", "ttl: 3m"), false)
+		w.Cut("acme", "jti", "some-token", false)
+		if err := commit(second); err != nil {
+			t.Errorf("a token was revoked in between, and the change not made: %v", err)
+		}
+	})
 }
 
 // A change that was drafted on an older configuration is not made.

@@ -103,6 +103,24 @@ func (f *File) rows() []ledger.Row {
 	return rows
 }
 
+// paths returns where the file has each of its objects.
+func (f *File) paths() map[ledger.Key]string {
+	paths := map[ledger.Key]string{}
+	for i, x := range f.Issuers {
+		paths[ledger.Key{Kind: KindIssuer, ID: x.Name}] = fmt.Sprintf("issuers[%d]", i)
+	}
+	for i, x := range f.Clients {
+		paths[ledger.Key{Kind: KindClient, ID: x.ID}] = fmt.Sprintf("clients[%d]", i)
+	}
+	for i, x := range f.Tools {
+		paths[ledger.Key{Kind: KindTool, ID: x.Name}] = fmt.Sprintf("tools[%d]", i)
+	}
+	for i, x := range f.Policies {
+		paths[ledger.Key{Kind: KindPolicy, ID: x.ID}] = fmt.Sprintf("policies[%d]", i)
+	}
+	return paths
+}
+
 // fromRows reads the objects of a tenant back from its rows.
 func fromRows(rows []ledger.Row) (*File, error) {
 	f := new(File)

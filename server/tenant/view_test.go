@@ -131,23 +131,3 @@ func TestForget(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-// TestWhatIsDisabledStays: who may edit and may not enable cannot undo a kill switch by giving its target another name.
-func TestWhatIsDisabledStays(t *testing.T) {
-	w := servertest.New(t, servertest.Options{})
-	w.Create(servertest.Acme())
-	const mail = "  - {name: mail, resource: \"https://tools.example/mail\", actions: [send]}\n"
-	const policy = "  - {id: mail-night, clients: [ap-bot], tool: mail, actions: [send], " +
-		"condition: \"request.hour_utc > 24\"}\n"
-	renamed := servertest.Acme(mail, strings.Replace(mail, "name: mail", "name: post", 1), policy, "")
-	w.Cut("acme", "tool", "mail", true)
-	_, err := w.Draft(renamed, true)
-	if got := servertest.Problems(err); len(got) != 1 ||
-		!strings.HasPrefix(got[0], "tool mail: is disabled by a revocation") {
-		t.Errorf("a disabled tool was renamed: %v %q", err, got)
-	}
-	w.Commit("acme", ledger.Change{Enable: []ledger.Key{{Kind: "tool", ID: "mail"}}})
-	if _, err := w.Draft(renamed, true); err != nil {
-		t.Errorf("an enabled tool cannot be renamed: %v %q", err, servertest.Problems(err))
-	}
-}

@@ -13,10 +13,10 @@ import (
 
 // Commit appends c's entries to t's log and applies its change: whole and on disk, or not at all.
 //
-// Errors: fault.ErrConflict (another revision), fault.ErrSequence (the writer's counter does not continue) and
-// *ledger.Taken (somebody has what c claims), all with nothing written; fault.ErrUnavailable with the outcome unknown,
-// settled by repeating the commit. A repeated commit is answered with its own index and with the revision, cutoff
-// sequence and time of now.
+// Errors: fault.ErrConflict (another revision, or something was disabled), fault.ErrSequence (the writer's counter does
+// not continue) and *ledger.Taken (somebody has what c claims), all with nothing written; fault.ErrUnavailable with the
+// outcome unknown, settled by repeating the commit. A repeated commit is answered with its own index and with the
+// revision, cutoff sequence and time of now.
 func (db *DB) Commit(ctx context.Context, t ledger.Tenant, c ledger.Commit) (ledger.Position, error) {
 	if err := accept.Commit(t, c); err != nil {
 		return ledger.Position{}, fmt.Errorf("commit: %w", err)
@@ -35,7 +35,7 @@ func (db *DB) Commit(ctx context.Context, t ledger.Tenant, c ledger.Commit) (led
 			position.Index = batch.index
 			return nil, nil
 		}
-		if err := expect(c.Change, h); err != nil {
+		if err := l.expect(c.Change, h); err != nil {
 			return nil, err
 		}
 		if taken := l.taken(claims, now); taken != nil {
@@ -72,9 +72,13 @@ func clone(c ledger.Commit) ledger.Commit {
 	return c
 }
 
-func expect(c ledger.Change, h head) error {
-	if len(c.Put)+len(c.Delete) > 0 && c.Expect != h.revision {
+func (l *tenantState) expect(c ledger.Change, h head) error {
+	switch {
+	case len(c.Put)+len(c.Delete) == 0:
+	case c.Expect != h.revision:
 		return fmt.Errorf("commit: %w: expected %d, found %d", fault.ErrConflict, c.Expect, h.revision)
+	case c.Cutoffs != nil && l.disabledSince(*c.Cutoffs):
+		return fmt.Errorf("commit: %w: something was disabled after cutoff %d", fault.ErrConflict, *c.Cutoffs)
 	}
 	return nil
 }

@@ -102,6 +102,20 @@ func (l *tenantState) cutoff(key ledger.Key) (c ledger.Cutoff, found bool) {
 	}, true
 }
 
+// disabledSince reports whether something is disabled by a change with a greater sequence number.
+func (l *tenantState) disabledSince(after int64) bool {
+	if l == nil {
+		return false
+	}
+	changes := l.bucket(cutSeq).Cursor()
+	for seq, name := changes.Seek(uint64s(max(after, 0) + 1)); seq != nil; seq, name = changes.Next() {
+		if c, _ := l.cutoff(parseCutoffKey(name)); c.Disabled {
+			return true
+		}
+	}
+	return false
+}
+
 // Cutoffs returns those cutoffs of t that changed after the given sequence number, in that order, without those that
 // are over, and the position that they belong to.
 func (db *DB) Cutoffs(ctx context.Context, t ledger.Tenant, after int64) ([]ledger.Cutoff, ledger.Position, error) {

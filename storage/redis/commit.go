@@ -22,10 +22,10 @@ var commitScript = goredis.NewScript(commitSource)
 
 // Commit appends c's entries to t's log and applies its change: whole, or not at all.
 //
-// Errors: fault.ErrConflict (another revision), fault.ErrSequence (the writer's counter does not continue) and
-// *ledger.Taken (somebody has what c claims), all with nothing written; fault.ErrUnavailable with the outcome unknown,
-// settled by repeating the commit. A repeated commit is answered with its own index and with the revision, cutoff
-// sequence and time of now.
+// Errors: fault.ErrConflict (another revision, or something was disabled), fault.ErrSequence (the writer's counter does
+// not continue) and *ledger.Taken (somebody has what c claims), all with nothing written; fault.ErrUnavailable with the
+// outcome unknown, settled by repeating the commit. A repeated commit is answered with its own index and with the
+// revision, cutoff sequence and time of now.
 //
 // Where Redis has replicas, a commit with a change is also waited for at one of them, and with ReplicateAppends every
 // commit is. If none confirms, the answer is fault.ErrUnavailable although the primary has the commit.
@@ -159,7 +159,7 @@ func arguments(k keys, c ledger.Commit, floor int64, now time.Time) (names []str
 	args = []any{
 		c.Writer, c.First, len(c.Entries), floor, strconv.FormatInt(ch.Expect, 10),
 		len(ch.Put), len(ch.Delete), len(ch.Cut), len(ch.Enable), len(c.Claims),
-		accept.EnabledFor.Milliseconds(), sweepCutoffs,
+		accept.EnabledFor.Milliseconds(), sweepCutoffs, seen(ch.Cutoffs),
 	}
 	for _, entry := range c.Entries {
 		args = append(args, entry)
@@ -181,6 +181,14 @@ func arguments(k keys, c ledger.Commit, floor int64, now time.Time) (names []str
 		args = append(args, len(names), claimedFor(claim.Until, now).Milliseconds())
 	}
 	return names, args
+}
+
+// seen writes the number of a cutoff that may be nil.
+func seen(cutoff *int64) string {
+	if cutoff == nil {
+		return ""
+	}
+	return strconv.FormatInt(*cutoff, 10)
 }
 
 func cutoffName(key ledger.Key) string { return key.Kind + ":" + key.ID }

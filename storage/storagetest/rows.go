@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/ledger"
@@ -59,6 +60,34 @@ func testConflict(t *testing.T, s storage.Store) {
 		}
 	}
 	w.put("client", "a", "3")
+}
+
+func testConflictWithDisabling(t *testing.T, s storage.Store) {
+	w := newWriter(t, s)
+	rename := func(known int64) error {
+		_, err := w.try(ledger.Change{Expect: w.position().Revision, Cutoffs: &known,
+			Put: []ledger.Row{row("tool", "new", "1")}, Delete: []ledger.Key{{Kind: "tool", ID: "old"}}})
+		return err
+	}
+	is(t, rename(0), nil)
+	w.do(cutOf("a", time.Hour, false)) // 1
+	is(t, rename(0), nil)
+	w.do(cutOf("a", time.Hour, true)) // 2
+	w.do(cutOf("b", time.Hour, false))
+	before := w.position()
+	for _, known := range []int64{0, 1} {
+		is(t, rename(known), fault.ErrConflict)
+		w.unchanged(before)
+	}
+	for _, known := range []int64{2, 3, 9} {
+		is(t, rename(known), nil)
+	}
+	w.do(ledger.Change{Expect: w.position().Revision, Put: []ledger.Row{row("tool", "new", "2")}}) // does not care
+	w.do(enableOf("a"))
+	is(t, rename(0), nil)
+	unknown := int64(0)
+	_, err := w.other().try(ledger.Change{Cutoffs: &unknown, Cut: cutOf("c", time.Hour, true).Cut})
+	is(t, err, nil) // no row, no condition
 }
 
 // testNoLostUpdate counts in one row. Each writer reads, adds one and writes at the revision that it read.
