@@ -56,7 +56,7 @@ func Start(t testing.TB, store string) *Server {
 	s := &Server{Dir: t.TempDir()}
 	url := "bolt:bursar.db"
 	if store == "redis" {
-		s.Redis = storagetest.StartRedis(t)
+		s.Redis = storagetest.StartRedis(t, "--appendfsync", "always") // tests kill it, and count what it acknowledged
 		url = s.Redis.URL()
 	}
 	listen := freeAddress(t)
