@@ -87,6 +87,16 @@ func command(use, short string, args cobra.PositionalArgs, run func(context.Cont
 	}
 }
 
+// inFlag takes no arguments, and says which flag takes what may have been meant by one.
+func inFlag(flag, what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return fmt.Errorf("%q is superfluous; %s is given with %s", args[0], what, flag)
+		}
+		return nil
+	}
+}
+
 // oneOf makes a command take exactly one of the flags, or at most one if none is needed.
 func oneOf(cmd *cobra.Command, needed bool, names ...string) {
 	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {

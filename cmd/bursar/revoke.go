@@ -108,7 +108,8 @@ func hitsNothing(id string, now time.Time) string {
 	case !ok:
 		return ""
 	case made.Before(now.Add(-token.MaxLife - token.MaxLeeway)):
-		return fmt.Sprintf("note: the id was made at %s, and nothing issued then can be alive; is it the right one?", stamp(made))
+		return fmt.Sprintf("note: the id was made at %s, and nothing issued then can be alive; is it the right one?",
+			stamp(made))
 	case made.After(now.Add(token.MaxLeeway)):
 		return fmt.Sprintf("note: the id is of %s, which is yet to come: nothing has it; is it the right one?", stamp(made))
 	}

@@ -83,7 +83,7 @@ type Admin struct {
 	// The file that holds the token of the first platform operator; only its owner may be able to read it. Required.
 	// Replacing its content and restarting the server replaces the token.
 	TokenFile string `yaml:"token_file"`
-	// A listener of its own for the admin API and the console, host:port, under the same rule as `listen`. Absent: they
+	// A listener of its own for the admin API, host:port, under the same rule as `listen`. Absent: they
 	// are served on `listen`.
 	Listen string `yaml:"listen"`
 }
