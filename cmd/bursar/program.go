@@ -45,7 +45,7 @@ func (p *program) root() *cobra.Command {
 		p.applyCommand(), p.tenantCommand(),
 		p.objectCommand("client", p.clientSecretCommand()), p.objectCommand("tool"), p.objectCommand("issuer"),
 		p.objectCommand("policy"),
-		p.tokenCommand(), p.revokeCommand(), p.enableCommand(),
+		p.tokenCommand(), p.revokeCommand(), p.enableCommand(), p.cutoffCommand(),
 		p.explainCommand(), p.auditCommand(), p.attackCommand(),
 		p.keysCommand(), p.operatorCommand(), p.healthCommand(), p.versionCommand(),
 	)

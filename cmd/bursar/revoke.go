@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -128,6 +129,24 @@ func (p *program) enableCommand() *cobra.Command {
 	return cmd
 }
 
+// missed says what was to be revoked or enabled, if it is not there, and where to look for what is.
+func missed(tenant string, o operator.Target, err error) error {
+	problem, ok := errors.AsType[*operator.Problem](err)
+	if !ok || problem.Code() != operator.CodeNotFound {
+		return err
+	}
+	f := explainProblem(problem)
+	f.text = describe(tenant, o) + ": " + clause(f.text)
+	switch o.Kind {
+	case operator.CutoffClient, operator.CutoffTool, operator.CutoffIssuer:
+		f.hints = append(f.hints, "what there is: bursar "+string(o.Kind)+" list "+tenant)
+	case operator.CutoffSubject:
+		f.hints = append(f.hints, "what can stand before the colon: bursar issuer list "+tenant)
+	}
+	f.hints = append(f.hints, "what is revoked: bursar cutoff list "+tenant)
+	return f
+}
+
 func describe(tenant string, o operator.Target) string {
 	switch o.Kind {
 	case operator.CutoffTenant:
@@ -155,7 +174,7 @@ func (p *program) cutCommand(use, short string, t *target,
 		receipt, err := do(client, ctx, args[0], cutoff)
 		switch {
 		case err != nil:
-			return err
+			return missed(args[0], cutoff, err)
 		case *asJSON:
 			return p.printJSON(receipt)
 		}
