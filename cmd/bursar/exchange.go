@@ -40,7 +40,7 @@ func (p *program) tokenExchangeCommand() *cobra.Command {
 	x.asJSON = cmd.Flags().Bool("json", false, "print the whole response")
 	f := cmd.Flags()
 	f.StringVar(&x.subjectFile, "subject-token-file", "", "file with the token to trade, - for standard input")
-	f.StringVar(&x.subject, "subject-token-type", "jwt", "its type: jwt, id_token, access_token (of bursar itself) or a URI")
+	f.StringVar(&x.subject, "subject-token-type", "jwt", "its type: jwt, id_token, access_token (of bursar) or a URI")
 	f.StringVar(&x.actorFile, "actor-token-file", "", "file with the agent's own token, if it acts for the subject")
 	f.StringVar(&x.actor, "actor-token-type", "jwt", "its type")
 	f.StringVar(&x.resource, "resource", "", "resource URI of the tool")

@@ -48,8 +48,8 @@ func (p *program) keysRevokeCommand() *cobra.Command {
 					`to replace a key without harm, use "bursar keys rotate"`)
 			}
 			keys, err := c.RevokeKey(ctx, args[0], args[1])
-			return keys, []string{"ended " + args[1] + ": every token that it signed is inactive; checkers that verify offline " +
-				"refuse them when they fetch the keys again, within 5 minutes"}, err
+			return keys, []string{"ended " + args[1] + ": every token that it signed is inactive; checkers that verify " +
+				"offline refuse them when they fetch the keys again, within 5 minutes"}, err
 		})
 	cmd.Flags().BoolVar(&now, "now", false, "confirm")
 	return cmd

@@ -150,7 +150,8 @@ func TestWhatIsNoScopeIsNotShownAsNone(t *testing.T) {
 	w := newWorld(t, servertest.Options{})
 	b, err := w.Exchanger.Suppose(t.Context(), "acme", exchange.Hypothesis{Client: "ap-bot", Tool: "payments",
 		Scope: "refunds.read x"})
-	if got := tell(exchange.Explain(b)); err != nil || !strings.Contains(got, ": refunds.read, x ->  refused: scope.unknown\n") {
+	if got := tell(exchange.Explain(b)); err != nil ||
+		!strings.Contains(got, ": refunds.read, x ->  refused: scope.unknown\n") {
 		t.Errorf("supposed\n%s%v", got, err)
 	}
 	_, err = run(t.Context(), w.Exchanger, "acme", withScope(self(w.Workload("ap-bot")), "refunds.read"))
