@@ -51,7 +51,8 @@ type Revoked struct {
 
 // Revoke ends everything of the target that was issued up to now, and disables the target if its kind can be. A client,
 // tool or issuer must exist (a client may also be deleted), so that a slip of the pen cannot pass for a revocation; the
-// ids of tokens and runs are not looked up. Revoking again moves the cutoff forward. Admin, responder.
+// ids of tokens and runs must have the form of one, and are not looked up. Revoking again moves the cutoff forward.
+// Admin, responder.
 //
 //	POST /t/{tenant}/revoke Target → 200 Revoked
 //	404 not_found: there is no such client, tool or issuer

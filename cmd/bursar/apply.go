@@ -11,6 +11,9 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/bursar-sts/bursar/clients/operator"
+	"github.com/bursar-sts/bursar/scopes"
+	"github.com/bursar-sts/bursar/server/fault"
+	"github.com/bursar-sts/bursar/server/tenant"
 )
 
 func (p *program) applyCommand() *cobra.Command {
@@ -19,7 +22,7 @@ func (p *program) applyCommand() *cobra.Command {
 	var o operator.ApplyOptions
 	var asJSON *bool
 	cmd := command("apply -f FILE [--dry-run] [--prune]", "Make tenants what a file says, one YAML document a tenant",
-		cobra.NoArgs,
+		inFlag("-f", "the file"),
 		func(ctx context.Context, _ []string) error {
 			client, err := conn.open()
 			if err != nil {
@@ -31,7 +34,7 @@ func (p *program) applyCommand() *cobra.Command {
 			}
 			documents, err := split(data)
 			if err != nil {
-				return fmt.Errorf("read %s: %w", file, err)
+				return within(file, err)
 			}
 			return p.apply(ctx, client, documents, o, *asJSON)
 		})
@@ -53,7 +56,7 @@ func (p *program) apply(ctx context.Context, c *operator.Client, all []document,
 	for _, d := range all {
 		a, err := c.Apply(ctx, d.tenant, d.text, o)
 		if err != nil {
-			failed = inTenant(d.tenant, err)
+			failed = within("tenant "+d.tenant, err)
 			break
 		}
 		done = append(done, a)
@@ -67,10 +70,10 @@ func (p *program) apply(ctx context.Context, c *operator.Client, all []document,
 	return failed
 }
 
-// inTenant says which tenant an error is about.
-func inTenant(tenant string, err error) error {
+// within says what an error is about.
+func within(what string, err error) error {
 	f := explain(&ran{err})
-	f.text = fmt.Sprintf("tenant %s: %s", tenant, clause(f.text))
+	f.text = what + ": " + clause(f.text)
 	return f
 }
 
@@ -92,11 +95,8 @@ func split(data []byte) ([]document, error) {
 			return nil
 		}
 		var head struct{ Tenant string }
-		if err := yaml.Unmarshal(text.Bytes(), &head); err != nil {
-			return errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
-		}
-		if head.Tenant == "" {
-			return errors.New("a document has no tenant; write tenant: and its name")
+		if err := yaml.Unmarshal(text.Bytes(), &head); err != nil || scopes.CheckSlug(head.Tenant) != nil {
+			return nobodys(text.Bytes())
 		}
 		all = append(all, document{head.Tenant, bytes.Clone(text.Bytes())})
 		return nil
@@ -125,6 +125,12 @@ func split(data []byte) ([]document, error) {
 		return nil, errors.New("it holds no tenant")
 	}
 	return all, nil
+}
+
+// nobodys is the error of a document that can be sent to no tenant: all that can be told of it without a server.
+func nobodys(text []byte) error {
+	_, err := tenant.ParseFile(text)
+	return &failure{code: exitRefused, text: "a document names no tenant that could be", details: fault.As(err).Problems}
 }
 
 var marks = map[operator.Action]string{

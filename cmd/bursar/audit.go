@@ -139,6 +139,9 @@ type recorded struct {
 			ID   string `json:"id"`
 			Role string `json:"role"`
 		} `json:"operator"`
+		Request struct {
+			IP string `json:"ip"`
+		} `json:"request"`
 	} `json:"events"`
 }
 
@@ -152,12 +155,18 @@ func (p *program) printEvent(e operator.Event) error {
 		if b.Outcome == "allowed" {
 			b.Asked = nil // it is what was granted
 		}
+		if b.Cutoff.Kind == string(operator.CutoffTenant) {
+			b.Cutoff.Value = "all" // it has none
+		}
+		if name != "deny.flood" {
+			b.Request.IP = "" // of callers whom the line names
+		}
 		line := fmt.Sprintf("%6d  %s  %-16s  %-7s", e.Index, stamp(time.Unix(r.Issued, 0)), name, b.Outcome)
 		for _, f := range []struct{ label, value string }{
 			{"reason", b.Reason}, {"client", b.ClientID}, {"tool", b.Tool}, {"actions", strings.Join(b.Actions, ",")},
 			{"requested", strings.Join(b.Asked, ",")},
 			{"jti", b.Token.JTI}, {"decision", b.Decision}, {b.Change.Object, b.Change.ID}, {b.Cutoff.Kind, b.Cutoff.Value},
-			{"by", b.Operator.ID}, {"role", b.Operator.Role},
+			{"by", b.Operator.ID}, {"role", b.Operator.Role}, {"address", b.Request.IP},
 		} {
 			if f.value != "" {
 				line += "  " + f.label + "=" + f.value

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -41,7 +42,7 @@ func (p *program) clientSecretCommand() *cobra.Command {
 			}
 			made, err := client.CreateSecret(ctx, tenant, id)
 			if err != nil {
-				return err
+				return methods(tenant, id, err)
 			}
 			return p.printOnce(made, made.ClientSecret, *asJSON)
 		})
@@ -50,6 +51,18 @@ func (p *program) clientSecretCommand() *cobra.Command {
 	cmd.Flags().StringVar(&remove, "delete", "", "end the secret with this id")
 	oneOf(cmd, false, "list", "delete")
 	return cmd
+}
+
+// methods says where to see how a client authenticates that is to have no secret.
+func methods(tenant, id string, err error) error {
+	problem, ok := errors.AsType[*operator.Problem](err)
+	if !ok || problem.Code() != operator.CodeConflict {
+		return err
+	}
+	f := explainProblem(problem)
+	f.hints = []string{"how it authenticates now: bursar client show " + tenant + "/" + id +
+		"; a client with identities needs no secret: its platform's token is its proof"}
+	return f
 }
 
 // printOnce prints a secret that nobody can ask for again, alone, so that it can be piped to where it belongs.
@@ -151,9 +164,15 @@ func (p *program) operatorDeleteCommand() *cobra.Command {
 			case err != nil:
 				return err
 			case in.platform:
-				return client.DeletePlatformOperator(ctx, args[0])
+				err = client.DeletePlatformOperator(ctx, args[0])
+			default:
+				err = client.DeleteOperator(ctx, in.tenant, args[0])
 			}
-			return client.DeleteOperator(ctx, in.tenant, args[0])
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(p.out, "operator token %s ended\n", harmless(args[0]))
+			return err
 		})
 	conn = p.connect(cmd)
 	in.flags(cmd)

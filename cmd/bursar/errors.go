@@ -57,6 +57,9 @@ func explain(err error) *failure {
 	}
 	f := &failure{code: exitRefused, text: unwrapped(err)}
 	switch {
+	case errors.Is(err, http.ErrSchemeMismatch):
+		f.code = exitUnknown
+		f.hints = []string{"the server speaks plain HTTP at that address; write http:// instead of https://"}
 	case errors.Is(err, context.Canceled):
 		f.code, f.text = exitUnknown, "interrupted"
 	case errors.Is(err, operator.ErrNoAnswer), errors.Is(err, errNoAnswer):

@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -38,7 +40,7 @@ func (p *program) tokenExchangeCommand() *cobra.Command {
 	x.asJSON = cmd.Flags().Bool("json", false, "print the whole response")
 	f := cmd.Flags()
 	f.StringVar(&x.subjectFile, "subject-token-file", "", "file with the token to trade, - for standard input")
-	f.StringVar(&x.subject, "subject-token-type", "jwt", "its type: jwt, id_token or a URI")
+	f.StringVar(&x.subject, "subject-token-type", "jwt", "its type: jwt, id_token, access_token (of bursar) or a URI")
 	f.StringVar(&x.actorFile, "actor-token-file", "", "file with the agent's own token, if it acts for the subject")
 	f.StringVar(&x.actor, "actor-token-type", "jwt", "its type")
 	f.StringVar(&x.resource, "resource", "", "resource URI of the tool")
@@ -54,7 +56,7 @@ func (p *program) exchange(ctx context.Context, x *exchange) error {
 	if err != nil {
 		return err
 	}
-	form, err := p.exchangeForm(x)
+	form, err := p.exchangeForm(x, s)
 	if err != nil {
 		return err
 	}
@@ -67,7 +69,7 @@ func (p *program) exchange(ctx context.Context, x *exchange) error {
 	}
 	body, err := s.post(ctx, m.TokenEndpoint, form)
 	if err != nil {
-		return err
+		return x.advise(err)
 	}
 	var answer struct {
 		AccessToken string `json:"access_token"`
@@ -82,8 +84,18 @@ func (p *program) exchange(ctx context.Context, x *exchange) error {
 	return err
 }
 
+// advise adds to a refusal of a subject token that came alone what is missing if it is not the agent's.
+func (x *exchange) advise(err error) error {
+	f, ok := errors.AsType[*failure](err)
+	if ok && strings.HasPrefix(f.text, "invalid_request") && x.actorFile == "" && x.issuer.clientID == "" {
+		f.hints = append(f.hints,
+			"if the token is of somebody for whom the agent acts, give the agent's own with --actor-token-file")
+	}
+	return err
+}
+
 // exchangeForm returns the request of RFC 8693 §2.1.
-func (p *program) exchangeForm(x *exchange) (url.Values, error) {
+func (p *program) exchangeForm(x *exchange, s *issuer) (url.Values, error) {
 	if x.resource == "" && x.audience == "" {
 		return nil, usage("name the tool, with --resource or --audience")
 	}
@@ -98,6 +110,9 @@ func (p *program) exchangeForm(x *exchange) (url.Values, error) {
 		if err != nil {
 			return nil, err
 		}
+		if err := s.presentable(token, t.kind); err != nil {
+			return nil, within(t.file, err)
+		}
 		form.Set(t.name, token)
 		form.Set(t.name+"_type", tokenType(t.kind))
 	}
@@ -109,6 +124,28 @@ func (p *program) exchangeForm(x *exchange) (url.Values, error) {
 		}
 	}
 	return form, nil
+}
+
+// presentable tells what is wrong with a token that is of no use as one of the given type. Only words for types of JWTs
+// are understood; what somebody writes as a URI is sent as it is.
+func (s *issuer) presentable(token, kind string) error {
+	if !slices.Contains([]string{"jwt", "id_token", "access_token"}, kind) {
+		return nil
+	}
+	found, err := decode(token)
+	if err != nil {
+		return err
+	}
+	var claims struct {
+		Issuer string `json:"iss"`
+	}
+	_ = json.Unmarshal(found.Claims, &claims) // without an issuer it is for the server to refuse
+	if claims.Issuer == s.url && kind != "access_token" {
+		return &failure{code: exitRefused, text: "this is a token of bursar itself, and not a " + kind + " of a platform",
+			hints: []string{"to trade it in, give --subject-token-type access_token, and the agent's own token " +
+				"with --actor-token-file"}}
+	}
+	return nil
 }
 
 // tokenType returns the URI of a token type (RFC 8693 §3) that may be written short.

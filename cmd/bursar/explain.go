@@ -124,7 +124,30 @@ func (s *supposition) ask(ctx context.Context, p *program, c *operator.Client, t
 			return nil, usage("--ip must be an IP address")
 		}
 	}
-	return c.Explain(ctx, tenant, h)
+	e, err := c.Explain(ctx, tenant, h)
+	return e, s.inFlags(tenant, err)
+}
+
+// inFlags says what is wrong with a hypothesis by the flags that it was made with.
+func (s *supposition) inFlags(tenant string, err error) error {
+	p, ok := errors.AsType[*operator.Problem](err)
+	if !ok || p.Code() != operator.CodeInvalid {
+		return err
+	}
+	f := explainProblem(p)
+	given := map[string]struct{ flag, value, list string }{
+		"client": {"client", s.Client, "client"}, "parent.client": {"parent-client", s.parent.Client, "client"},
+		"parent.tool": {"parent-tool", s.parent.Tool, "tool"},
+		"agent":       {"agent", s.agent, "issuer"}, "subject": {"subject", s.subject, "issuer"},
+	}
+	for i, problem := range f.details {
+		field, what, _ := strings.Cut(problem, ": ")
+		if g, ok := given[field]; ok {
+			f.details[i] = fmt.Sprintf("--%s %s: %s", g.flag, g.value, what)
+			f.hints = append(f.hints, fmt.Sprintf("compare with: bursar %s list %s", g.list, tenant))
+		}
+	}
+	return f
 }
 
 // readIdentity reads what two flags say about somebody; nil if they say nothing.

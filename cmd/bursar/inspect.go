@@ -94,7 +94,7 @@ func (p *program) readToken(path string) (string, error) {
 	}
 	compact := strings.TrimSpace(string(data))
 	if compact == "" {
-		return "", errors.New("there is no token to read")
+		return "", fmt.Errorf("there is no token in %s", cmp.Or(strings.TrimPrefix(path, "-"), "standard input"))
 	}
 	return compact, nil
 }
@@ -147,7 +147,11 @@ func (x *inspection) verify(ctx context.Context, compact string, found *inspecte
 	_, err = v.Verify(ctx, compact)
 	if refused, ok := errors.AsType[*token.Error](err); ok {
 		found.Signature, found.Reason = "refused", refused.Reason
-		return &failure{code: exitRefused, text: "the token is refused: " + refused.Reason}
+		text := "the token is refused: " + refused.Reason
+		if refused.Reason == token.ReasonAudience {
+			text += fmt.Sprintf(": it is for %s, and not for %s", own.Audience, v.Audience)
+		}
+		return &failure{code: exitRefused, text: text}
 	}
 	if err == nil {
 		found.Signature = "verified"

@@ -19,6 +19,9 @@ import (
 // errNoAnswer is wrapped by errors that leave open what the issuer decided.
 var errNoAnswer = errors.New("no answer from the issuer")
 
+// errNotThere is the answer of a server that has nothing at an address.
+var errNotThere = errors.New("there is nothing at the issuer's address")
+
 // issuer is the token side of one tenant, as an agent or a resource server sees it.
 type issuer struct {
 	url    string
@@ -69,6 +72,11 @@ func (s *issuer) discover(ctx context.Context) (*metadata, error) {
 	}
 	u.Path = "/.well-known/oauth-authorization-server" + strings.TrimSuffix(u.Path, "/")
 	body, err := s.get(ctx, u.String())
+	if errors.Is(err, errNotThere) {
+		return nil, &failure{code: exitRefused, text: "there is no issuer " + s.url,
+			hints: []string{"the issuer of a tenant is the server's base_url, /t/, and the tenant's name, " +
+				"as in https://sts.example/t/acme; an operator finds it with: bursar tenant list"}}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the metadata of the issuer: %w", err)
 	}
@@ -97,7 +105,10 @@ func (s *issuer) get(ctx context.Context, address string) ([]byte, error) {
 		return nil, err
 	}
 	status, body, err := send(req)
-	if err == nil && status != http.StatusOK {
+	switch {
+	case err == nil && status == http.StatusNotFound:
+		err = errNotThere
+	case err == nil && status != http.StatusOK:
 		err = fmt.Errorf("%w: it answers with status %d", errNoAnswer, status)
 	}
 	return body, err
@@ -120,9 +131,17 @@ func (s *issuer) post(ctx context.Context, endpoint string, form url.Values) ([]
 		return nil, err
 	}
 	if status != http.StatusOK {
-		return nil, oauthFailure(status, body)
+		return nil, s.oauthFailure(status, body)
 	}
 	return body, nil
+}
+
+// tenant returns the name of the tenant whose issuer it is.
+func (s *issuer) tenant() string {
+	if _, name, ok := strings.Cut(s.url, "/t/"); ok && scopes.CheckSlug(name) == nil {
+		return name
+	}
+	return "TENANT"
 }
 
 // maxIssuerAnswer bounds an answer of an issuer.
@@ -148,7 +167,7 @@ func send(req *http.Request) (status int, body []byte, err error) {
 
 // oauthFailure explains a refusal by an OAuth endpoint (RFC 6749 §5.2). Only its members are repeated, never a body
 // that is something else.
-func oauthFailure(status int, body []byte) *failure {
+func (s *issuer) oauthFailure(status int, body []byte) *failure {
 	var refusal struct {
 		Error       string `json:"error"`
 		Description string `json:"error_description"`
@@ -166,7 +185,7 @@ func oauthFailure(status int, body []byte) *failure {
 		f.text += ": " + clause(refusal.Description)
 	}
 	if refusal.DecisionID != "" {
-		f.hints = append(f.hints, "an operator learns the cause with: bursar explain TENANT "+refusal.DecisionID)
+		f.hints = append(f.hints, "an operator learns the cause with: bursar explain "+s.tenant()+" "+refusal.DecisionID)
 	}
 	return f
 }

@@ -66,6 +66,7 @@ func setup(env *testscript.Env) error {
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()
 	env.Setenv("SERVER", srv.URL)
+	env.Setenv("TLS", "https"+strings.TrimPrefix(srv.URL, "http")) // which it does not speak
 	env.Setenv("NOBODY", gone.URL)
 	return mintTokens(env.WorkDir, srv.URL+"/t/acme")
 }

@@ -45,7 +45,7 @@ func (p *program) root() *cobra.Command {
 		p.applyCommand(), p.tenantCommand(),
 		p.objectCommand("client", p.clientSecretCommand()), p.objectCommand("tool"), p.objectCommand("issuer"),
 		p.objectCommand("policy"),
-		p.tokenCommand(), p.revokeCommand(), p.enableCommand(),
+		p.tokenCommand(), p.revokeCommand(), p.enableCommand(), p.cutoffCommand(),
 		p.explainCommand(), p.auditCommand(), p.attackCommand(),
 		p.keysCommand(), p.operatorCommand(), p.healthCommand(), p.versionCommand(),
 	)
@@ -84,6 +84,16 @@ func command(use, short string, args cobra.PositionalArgs, run func(context.Cont
 			}
 			return nil
 		},
+	}
+}
+
+// inFlag takes no arguments, and says which flag takes what may have been meant by one.
+func inFlag(flag, what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return fmt.Errorf("%q is superfluous; %s is given with %s", args[0], what, flag)
+		}
+		return nil
 	}
 }
 

@@ -2,11 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/bursar-sts/bursar/clients/operator"
+	"github.com/bursar-sts/bursar/clients/token"
+	"github.com/bursar-sts/bursar/server/ledger"
 )
 
 // targetFlag is one way to name what is revoked or enabled.
@@ -80,8 +84,12 @@ func (p *program) revokeCommand() *cobra.Command {
 		func(tenant string, o operator.Target, r *operator.Revoked) []string {
 			enable := enabling(tenant, o)
 			if enable == "" {
-				return []string{fmt.Sprintf("revoked %s: it, and what descends from it, is refused (event %d)",
+				lines := []string{fmt.Sprintf("revoked %s: it, and what descends from it, is refused (event %d)",
 					describe(tenant, o), r.Index)}
+				if odd := hitsNothing(o.Value, r.At); odd != "" {
+					lines = append(lines, odd)
+				}
+				return lines
 			}
 			return []string{
 				fmt.Sprintf("revoked %s: everything of it that was issued up to %s is refused (event %d)",
@@ -91,6 +99,22 @@ func (p *program) revokeCommand() *cobra.Command {
 		})
 	t.add(cmd, "the tenant: every token of it, and new ones", func(operator.CutoffKind) bool { return true })
 	return cmd
+}
+
+// hitsNothing says why nothing can be alive that an id names, as far as the id tells: it says when it was made. It is
+// empty for an id that may name something alive.
+func hitsNothing(id string, now time.Time) string {
+	made, ok := ledger.IDTime(id)
+	switch {
+	case !ok:
+		return ""
+	case made.Before(now.Add(-token.MaxLife - token.MaxLeeway)):
+		return fmt.Sprintf("note: the id was made at %s, and nothing issued then can be alive; is it the right one?",
+			stamp(made))
+	case made.After(now.Add(token.MaxLeeway)):
+		return fmt.Sprintf("note: the id is of %s, which is yet to come: nothing has it; is it the right one?", stamp(made))
+	}
+	return ""
 }
 
 func (p *program) enableCommand() *cobra.Command {
@@ -103,6 +127,24 @@ func (p *program) enableCommand() *cobra.Command {
 		})
 	t.add(cmd, "the tenant itself; what was revoked one by one stays disabled", operator.CutoffKind.Disables)
 	return cmd
+}
+
+// missed says what was to be revoked or enabled, if it is not there, and where to look for what is.
+func missed(tenant string, o operator.Target, err error) error {
+	problem, ok := errors.AsType[*operator.Problem](err)
+	if !ok || problem.Code() != operator.CodeNotFound {
+		return err
+	}
+	f := explainProblem(problem)
+	f.text = describe(tenant, o) + ": " + clause(f.text)
+	switch o.Kind {
+	case operator.CutoffClient, operator.CutoffTool, operator.CutoffIssuer:
+		f.hints = append(f.hints, "what there is: bursar "+string(o.Kind)+" list "+tenant)
+	case operator.CutoffSubject:
+		f.hints = append(f.hints, "what can stand before the colon: bursar issuer list "+tenant)
+	}
+	f.hints = append(f.hints, "what is revoked: bursar cutoff list "+tenant)
+	return f
 }
 
 func describe(tenant string, o operator.Target) string {
@@ -132,7 +174,7 @@ func (p *program) cutCommand(use, short string, t *target,
 		receipt, err := do(client, ctx, args[0], cutoff)
 		switch {
 		case err != nil:
-			return err
+			return missed(args[0], cutoff, err)
 		case *asJSON:
 			return p.printJSON(receipt)
 		}

@@ -6,7 +6,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/bursar-sts/bursar/cmd/internal/config"
 	"github.com/bursar-sts/bursar/cmd/internal/serve"
 )
 
@@ -14,13 +13,9 @@ func (p *program) serveCommand() *cobra.Command {
 	var path string
 	cmd := command("serve [--config FILE]", "Run the server", cobra.NoArgs,
 		func(ctx context.Context, _ []string) error {
-			c, err := config.Load(path)
+			c, secrets, err := openConfig(path)
 			if err != nil {
 				return err
-			}
-			secrets, found := c.Secrets()
-			if len(found) > 0 {
-				return &config.Mistakes{File: path, List: found}
 			}
 			logger := slog.New(slog.NewJSONHandler(p.err, nil))
 			s, err := serve.Start(ctx, serve.Config{Config: c, Secrets: secrets, Version: version().Version, Logger: logger})

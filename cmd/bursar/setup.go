@@ -77,7 +77,7 @@ func (p *program) configCheckCommand() *cobra.Command {
 			if len(args) == 1 {
 				path = args[0]
 			}
-			err := checkConfig(path)
+			_, _, err := openConfig(path)
 			found, isMistakes := errors.AsType[*config.Mistakes](err)
 			if err != nil && !isMistakes {
 				return err
@@ -102,15 +102,14 @@ func (p *program) configFlag(cmd *cobra.Command, path *string) {
 	cmd.Flags().StringVar(path, "config", fallback, "configuration file (or BURSAR_CONFIG)")
 }
 
-func checkConfig(path string) error {
-	c, err := config.Load(path)
-	if err != nil {
-		return err
+// openConfig reads the configuration and the secrets that it names.
+func openConfig(path string) (*config.Config, *config.Secrets, error) {
+	c, s, err := config.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, &failure{code: exitRefused, text: err.Error(),
+			hints: []string{"check the path; bursar init --dir DIR writes a new configuration"}}
 	}
-	if _, found := c.Secrets(); len(found) > 0 {
-		return &config.Mistakes{File: path, List: found}
-	}
-	return nil
+	return c, s, err
 }
 
 func report(path string, found *config.Mistakes) checked {

@@ -33,7 +33,7 @@ func (p *program) healthCommand() *cobra.Command {
 				return err
 			}
 			err = client.Ready(ctx)
-			_, refused := errors.AsType[*operator.Problem](err)
+			problem, refused := errors.AsType[*operator.Problem](err)
 			switch {
 			case err != nil && !refused:
 				return err
@@ -43,7 +43,7 @@ func (p *program) healthCommand() *cobra.Command {
 				_, err = fmt.Fprintln(p.out, "ready")
 			}
 			if refused {
-				return &failure{code: exitRefused, text: "the server is not ready"}
+				return notReady(problem.Status)
 			}
 			return err
 		})
@@ -51,6 +51,16 @@ func (p *program) healthCommand() *cobra.Command {
 	cmd.Flags().StringVar(&path, "config", "", "ask the server that this file configures, on this machine")
 	cmd.MarkFlagsMutuallyExclusive("server", "config")
 	return cmd
+}
+
+// notReady says why a server is not ready, as far as its status tells.
+func notReady(status int) error {
+	f := &failure{code: exitRefused, text: fmt.Sprintf("the server is not ready: it answers with status %d", status),
+		hints: []string{"check the address: a bursar server answers with 200 or 503"}}
+	if status == http.StatusServiceUnavailable {
+		f.hints = []string{"its store does not answer; the server's own log has the cause"}
+	}
+	return f
 }
 
 // local returns the client of the server that a file configures and that runs on this machine: it speaks to its

@@ -153,11 +153,11 @@ func (p *program) perform(ctx context.Context, d *demo, number int, s step) erro
 	for i, arg := range s.args {
 		words[i] = shellWord(arg)
 	}
-	redirect := ""
+	line := "bursar " + strings.Join(words, " ")
 	if s.into != "" {
-		redirect = " > " + shellWord(s.into)
+		line = "(umask 077; " + line + " > " + shellWord(s.into) + ")" // it is a secret
 	}
-	fmt.Fprintf(p.out, "\n%d. %s\n\n  $ bursar %s%s\n", number, s.says, strings.Join(words, " "), redirect)
+	fmt.Fprintf(p.out, "\n%d. %s\n\n  $ %s\n", number, s.says, line)
 	var out bytes.Buffer
 	actor := &program{in: strings.NewReader(""), out: &out, err: &out, env: d.env(p.env)}
 	code := actor.run(ctx, s.args)

@@ -16,8 +16,9 @@ const sso = `issuers: [{name: sso, issuer: "https://sso.example", jwks_uri: "htt
 	`audiences: ["https://sts.example/t/acme"], use: [subject]}]` + "\n"
 
 func TestRevokeAndEnable(t *testing.T) {
+	id := ledger.NewID(time.Now())
 	for kind, value := range map[string]string{
-		"jti": "0abc", "lineage": "0abc", "run": "task-1", "client": "bot", "tool": "payments", "tenant": "",
+		"jti": id, "lineage": id, "run": id, "client": "bot", "tool": "payments", "tenant": "",
 		"issuer": "sso", "subject": "sso:alice",
 	} {
 		t.Run(kind, func(t *testing.T) {
@@ -110,7 +111,9 @@ func TestRevokeRefuses(t *testing.T) {
 		"an unknown kind":        {ledger.Key{Kind: "clients", ID: "bot"}, fault.Invalid},
 		"a tenant with a value":  {ledger.Key{Kind: "tenant", ID: "acme"}, fault.Invalid},
 		"a client without value": {ledger.Key{Kind: "client"}, fault.Invalid},
-		"a jti with a space":     {ledger.Key{Kind: "jti", ID: "a b"}, fault.Invalid},
+		"what is no jti":         {ledger.Key{Kind: "jti", ID: "xyz"}, fault.Invalid},
+		"what is no root":        {ledger.Key{Kind: "lineage", ID: "xyz"}, fault.Invalid},
+		"what is no run":         {ledger.Key{Kind: "run", ID: "xyz"}, fault.Invalid},
 		"an unknown client":      {ledger.Key{Kind: "client", ID: "bto"}, fault.NotFound},
 		"an unknown tool":        {ledger.Key{Kind: "tool", ID: "bot"}, fault.NotFound},
 		"an unknown issuer":      {ledger.Key{Kind: "issuer", ID: "bot"}, fault.NotFound},

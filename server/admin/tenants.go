@@ -145,7 +145,7 @@ func (s *Service) Apply(ctx context.Context, op Operator, r ApplyRequest) (*Appl
 	if err := s.allow(ctx, op, ApplyFile); err != nil {
 		return nil, err
 	}
-	f, err := tenant.ParseFile(r.File)
+	f, err := tenant.ReadFile(r.File)
 	if err != nil {
 		return nil, err
 	}

@@ -85,7 +85,7 @@ func TestAHypothesisIsReadStrictlyAllTheWayDown(t *testing.T) {
 		`"agent":{"issuer":"sso","subject":"x","claims":[]}`:            notClaims,
 		`"agent":{"issuer":"sso","subject":"x","claims":{"a":1,"a":2}}`: notClaims,
 
-		`"subject":{"issuer":"elsewhere","subject":"x"}`: "issuer: is not a trusted issuer of this tenant, by name",
+		`"subject":{"issuer":"elsewhere","subject":"x"}`: "subject: names no trusted issuer of this tenant",
 		`"parent":{"client":"bot"}`:                      "parent.tool: is required",
 		parent + `"depth":"1"}`:                          "parent.depth: must be a number",
 		parent + `"depth":1000}`:                         "parent.depth: must be 0 to 16",

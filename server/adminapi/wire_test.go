@@ -61,6 +61,8 @@ func TestRequestsAreReadStrictly(t *testing.T) {
 			"vaule: is not a known member"},
 		"a member in another case": {"POST", revoke, js, `{"Kind":"tenant"}`, 422, "Kind: is not a known member"},
 		"a member twice":           {"POST", revoke, js, `{"kind":"jti","kind":"tenant"}`, 422, "kind: is given twice"},
+		"what is no jti": {"POST", revoke, js, `{"kind":"jti","value":"xyz"}`, 422,
+			"value: cannot be the id of a token or a run: those have 36 characters, digits and the letters a to v"},
 		"a member of another type": {"POST", revoke, js, `{"kind":7}`, 422, "kind: must be a string"},
 		"a missing member":         {"POST", operators, js, `{"role":"admin"}`, 422, "ttl: is required"},
 		"a null member":            {"POST", operators, js, `{"role":null,"ttl":"1h"}`, 422, "role: is required"},

@@ -74,7 +74,13 @@ func explainTarget(b *audit.Body) []Line { return []Line{{Had: some(b.Resource),
 
 func explainScope(b *audit.Body) []Line {
 	line := Line{Had: b.Requested, Left: b.Requested}
-	if len(b.Requested) == 0 {
+	switch {
+	case b.Reason == "scope.malformed" || b.Reason == "scope.unknown": // of a request in earnest the words are not kept
+		line.Left = nil
+		if len(b.Requested) == 0 {
+			line.Had = []string{"(no scope of the tool)"}
+		}
+	case len(b.Requested) == 0:
 		line.Had, line.Left = []string{"(no scope)"}, []string{"(the defaults)"}
 	}
 	if len(b.Within) > 0 {

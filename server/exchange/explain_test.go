@@ -10,6 +10,7 @@ import (
 	"github.com/bursar-sts/bursar/server/audit"
 	"github.com/bursar-sts/bursar/server/exchange"
 	"github.com/bursar-sts/bursar/server/fault"
+	"github.com/bursar-sts/bursar/server/servertest"
 )
 
 // tell writes lines as one would read them.
@@ -129,8 +130,9 @@ func TestAHypothesisIsJudgedLikeARequest(t *testing.T) {
 		})
 	}
 	for name, h := range map[string]exchange.Hypothesis{
-		"client": {Client: "nobody", Tool: "payments"}, "issuer": {Client: "ap-bot", Tool: "payments",
+		"client": {Client: "nobody", Tool: "payments"}, "subject": {Client: "ap-bot", Tool: "payments",
 			Subject: exchange.Supposed{Issuer: "nowhere", Subject: "x"}},
+		"agent":       {Client: "ap-bot", Tool: "payments", Agent: exchange.Supposed{Issuer: "nowhere", Subject: "x"}},
 		"parent.tool": {Client: "ap-bot", Tool: "payments", Parent: &exchange.SupposedParent{Client: "ap-bot", Tool: "x"}},
 		"parent.client": {Client: "ap-bot", Tool: "payments",
 			Parent: &exchange.SupposedParent{Client: "nobody", Tool: "payments"}},
@@ -140,5 +142,22 @@ func TestAHypothesisIsJudgedLikeARequest(t *testing.T) {
 		if f.Kind != fault.Invalid || len(f.Problems) != 1 || !strings.HasPrefix(f.Problems[0], name+": ") {
 			t.Errorf("%s: %v %q", name, err, f.Problems)
 		}
+	}
+}
+
+// TestWhatIsNoScopeIsNotShownAsNone: a supposed request shows what it was, a recorded one that there was something.
+func TestWhatIsNoScopeIsNotShownAsNone(t *testing.T) {
+	w := newWorld(t, servertest.Options{})
+	b, err := w.Exchanger.Suppose(t.Context(), "acme", exchange.Hypothesis{Client: "ap-bot", Tool: "payments",
+		Scope: "refunds.read x"})
+	if got := tell(exchange.Explain(b)); err != nil ||
+		!strings.Contains(got, ": refunds.read, x ->  refused: scope.unknown\n") {
+		t.Errorf("supposed\n%s%v", got, err)
+	}
+	_, err = run(t.Context(), w.Exchanger, "acme", withScope(self(w.Workload("ap-bot")), "refunds.read"))
+	log := records(w, 0)
+	if got := tell(exchange.Explain(log[len(log)-1].Body)); err == nil ||
+		!strings.Contains(got, ": (no scope of the tool) ->  refused: scope.unknown\n") {
+		t.Errorf("recorded\n%s%v", got, err)
 	}
 }

@@ -3,6 +3,7 @@ package exchange
 import (
 	"context"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/bursar-sts/bursar/clients"
@@ -70,6 +71,9 @@ func (x *Exchanger) Suppose(ctx context.Context, slug string, h Hypothesis) (aud
 		outcome, reason = outcomeOf(f), f.Reason
 	}
 	body := a.event(outcome, reason).Body
+	if len(body.Requested) == 0 { // what is no scope of the tool: only a record may not hold it
+		body.Requested = strings.Fields(h.Scope)
+	}
 	if outcome == audit.Allowed {
 		body.Token.Expiry = a.grant.expiry.Unix()
 	}
@@ -88,10 +92,10 @@ func (h Hypothesis) caller(view *tenant.View, now time.Time) (c caller, err erro
 		life = time.Hour
 	}
 	expiry := now.Add(life)
-	if c.proof.Principal, err = h.Agent.principal(view, expiry); err != nil {
+	if c.proof.Principal, err = h.Agent.principal("agent", view, expiry); err != nil {
 		return caller{}, err
 	}
-	if c.subject, err = h.Subject.principal(view, expiry); err != nil {
+	if c.subject, err = h.Subject.principal("subject", view, expiry); err != nil {
 		return caller{}, err
 	}
 	c.onBehalf = c.subject != nil
@@ -102,12 +106,12 @@ func (h Hypothesis) caller(view *tenant.View, now time.Time) (c caller, err erro
 	return c, err
 }
 
-func (s Supposed) principal(view *tenant.View, expiry time.Time) (*identity.Principal, error) {
+func (s Supposed) principal(field string, view *tenant.View, expiry time.Time) (*identity.Principal, error) {
 	if s.Issuer == "" && s.Subject == "" {
 		return nil, nil
 	}
 	if _, ok := view.Row(tenant.KindIssuer, s.Issuer); !ok {
-		return nil, noSuch("issuer", "is not a trusted issuer of this tenant, by name")
+		return nil, noSuch(field, "names no trusted issuer of this tenant")
 	}
 	return &identity.Principal{Issuer: s.Issuer, IssuerURL: s.Issuer, Subject: s.Subject, Claims: s.Claims,
 		Expiry: expiry}, nil

@@ -41,7 +41,7 @@ func (d *Directory) Draft(v *View, f *File, prune bool) (*Draft, error) {
 		result = append(result, ledger.Row{Kind: key.Kind, ID: key.ID, Value: v.rows[key]})
 	}
 	refused := append(v.retired(f), v.holds().refuse(draft.Edits, v, f.paths())...)
-	if err := check(d.plan(v.ID, v.Slug), v.Policies, result, v.otherRows(), refused); err != nil {
+	if err := f.joined(check(d.plan(v.ID, v.Slug), v.Policies, result, v.otherRows(), refused)); err != nil {
 		return nil, err
 	}
 	for _, edit := range draft.Edits {
@@ -64,7 +64,7 @@ func (d *Directory) DraftNew(f *File) (ledger.Tenant, *Draft, error) {
 	}
 	draft, wanted := new(Draft), f.rows()
 	draft.Edits, _ = diff(nil, wanted, false)
-	if err := check(d.plan(id, f.Tenant), nil, wanted, sealed, nil); err != nil {
+	if err := f.joined(check(d.plan(id, f.Tenant), nil, wanted, sealed, nil)); err != nil {
 		return "", nil, err
 	}
 	draft.Change.Put = append(sealed, wanted...)

@@ -3,6 +3,7 @@ package tenant
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/bursar-sts/bursar/clients"
 	"github.com/bursar-sts/bursar/scopes"
@@ -47,28 +48,44 @@ type File struct {
 	Clients  []clients.Client  `json:"clients,omitempty"`
 	Tools    []Tool            `json:"tools,omitempty"`
 	Policies []policy.Rule     `json:"policies,omitempty"`
+
+	form form // what is wrong with it, if it was read by ReadFile
 }
 
-// ParseFile reads a tenant file, YAML or JSON. It reports every mistake of form at once; whether the objects fit
-// together is found when they are built into a World.
+// ParseFile reads a tenant file, YAML or JSON, and accepts no mistake of form; it reports all of them at once. Whether
+// the objects fit together is found when they are built into a World.
 func ParseFile(data []byte) (*File, error) {
+	f, err := ReadFile(data)
+	if err == nil {
+		err = f.joined(nil)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// ReadFile reads a tenant file as far as it can be read. What is wrong with its form is told by Draft and DraftNew,
+// which refuse it, together with what is wrong with its meaning. The error is that of a file of which no more can be
+// found out: it is no document, has too many mistakes, or does not say whose it is.
+func ReadFile(data []byte) (*File, error) {
 	if len(data) > MaxFile {
 		return nil, invalid("file.too_large", []string{fmt.Sprintf("is larger than %d bytes", MaxFile)})
 	}
 	var r reader
 	f := new(File)
-	r.decode(data, f)
-	if len(r.problems) > 0 {
+	read := r.decode(data, f)
+	if read && !slices.Contains(r.bad, "apiVersion") && f.APIVersion != APIVersion {
+		r.problems.add("apiVersion", "must be "+APIVersion)
+	}
+	named := scopes.CheckSlug(f.Tenant)
+	if read && !slices.Contains(r.bad, "tenant") {
+		r.problems.err("tenant", named)
+	}
+	if !read || named != nil || len(r.problems) > maxProblems {
 		return nil, invalid("file.malformed", r.problems)
 	}
-	var p problems
-	if f.APIVersion != APIVersion {
-		p.add("apiVersion", "must be "+APIVersion)
-	}
-	p.err("tenant", scopes.CheckSlug(f.Tenant))
-	if len(p) > 0 {
-		return nil, invalid("file.malformed", p)
-	}
+	f.form = form{r.problems, r.bad}
 	return f, nil
 }
 

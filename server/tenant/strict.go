@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/bursar-sts/bursar/scopes"
 )
 
 // reader turns YAML into Go values strictly: an unknown field, a field given twice, a field without a value, a merge
@@ -21,6 +23,7 @@ import (
 // because it is more likely a template's missing variable than a wish for the default, which may allow more.
 type reader struct {
 	problems problems
+	bad      []string // paths of what could not be read
 	depth    int
 }
 
@@ -30,34 +33,37 @@ const (
 	topLevel    = 3   // the depth of the lists of objects, which may be empty: below the document and its mapping
 )
 
-// decode reads the single YAML document in data into target, a pointer to a struct.
-func (r *reader) decode(data []byte, target any) {
+// decode reads the single YAML document in data into target, a pointer to a struct, without what has mistakes. It
+// reports whether there is a document to speak of.
+func (r *reader) decode(data []byte, target any) bool {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	var doc yaml.Node
 	switch err := dec.Decode(&doc); {
 	case errors.Is(err, io.EOF):
 		r.problems.add("", "is empty")
-		return
+		return false
 	case err != nil:
 		r.problems.add("", "is not YAML: "+strings.TrimPrefix(err.Error(), "yaml: "))
-		return
+		return false
 	}
 	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		r.problems.add("", "holds more than one document; apply one tenant at a time")
-		return
+		return false
 	}
 	value := r.value(&doc, reflect.TypeOf(target).Elem(), "")
-	if len(r.problems) > 0 {
-		return
+	if value == nil || len(r.problems) > maxProblems {
+		return false
 	}
 	text, err := json.Marshal(value)
 	if err != nil {
 		r.problems.add("", "cannot be represented: "+err.Error())
-		return
+		return false
 	}
 	if err := json.Unmarshal(text, target); err != nil {
 		r.problems.add("", err.Error())
+		return false
 	}
+	return true
 }
 
 // value converts a node that is to fill a value of the given type. typ is nil where anything may stand.
@@ -176,6 +182,7 @@ func (r *reader) mistake(n *yaml.Node, path, what string) {
 		return
 	}
 	r.problems.add(path, fmt.Sprintf("%s (line %d)", what, n.Line))
+	r.bad = append(r.bad, path)
 }
 
 // later are fields of the format that this version does not have yet; they are refused, not ignored.
@@ -200,6 +207,7 @@ var (
 	unmarshaler = reflect.TypeFor[json.Unmarshaler]()
 
 	textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
+	duration        = reflect.TypeFor[scopes.Duration]()
 )
 
 // opaque reports whether the type reads its JSON itself, so that its inside is not ours to check.
@@ -225,6 +233,8 @@ func jsonFields(typ reflect.Type) map[string]reflect.Type {
 // want describes a type to somebody who writes YAML.
 func want(typ reflect.Type) string {
 	switch {
+	case typ == duration:
+		return "a duration, such as 90s or 5m"
 	case typ.Kind() == reflect.String, reflect.PointerTo(typ).Implements(textUnmarshaler):
 		return "a string"
 	case typ.Kind() == reflect.Bool:

@@ -83,7 +83,7 @@ type Admin struct {
 	// The file that holds the token of the first platform operator; only its owner may be able to read it. Required.
 	// Replacing its content and restarting the server replaces the token.
 	TokenFile string `yaml:"token_file"`
-	// A listener of its own for the admin API and the console, host:port, under the same rule as `listen`. Absent: they
+	// A listener of its own for the admin API, host:port, under the same rule as `listen`. Absent: they
 	// are served on `listen`.
 	Listen string `yaml:"listen"`
 }
@@ -165,28 +165,64 @@ type Tenant struct {
 // later are fields of later versions. They are refused by name, so that nobody believes that they work.
 var later = map[string]bool{"shim": true}
 
-// Load reads and checks a configuration file. Its mistakes are a *Mistakes.
+// Load reads and checks a configuration file, and nothing that it names. Its mistakes are a *Mistakes.
 func Load(path string) (*Config, error) {
-	data, err := os.ReadFile(path)
+	c, r, err := load(path)
 	if err != nil {
 		return nil, err
+	}
+	if len(r.mistakes) > 0 {
+		return nil, &Mistakes{File: path, List: r.sorted()}
+	}
+	return c, nil
+}
+
+// Open reads and checks a configuration file and the secrets that it names. All mistakes of both are one *Mistakes:
+// those of the file hide no others.
+func Open(path string) (*Config, *Secrets, error) {
+	c, r, err := load(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, found := c.Secrets()
+	for _, m := range found {
+		if !r.mentions(m.Path) {
+			r.add(m.Path, m.Text)
+		}
+	}
+	if len(r.mistakes) > 0 {
+		return nil, nil, &Mistakes{File: path, List: r.sorted()}
+	}
+	return c, s, nil
+}
+
+// load reads a configuration file as far as it can be read, and what is wrong with it.
+func load(path string) (*Config, *reader, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, nil, err
 	}
 	dir, err := filepath.Abs(filepath.Dir(path))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	c, found := Parse(data, dir)
-	if len(found) > 0 {
-		return nil, &Mistakes{File: path, List: found}
-	}
-	return c, nil
+	c, r := parse(data, dir)
+	return c, r, nil
 }
 
 // Parse reads and checks the content of a configuration file whose paths are relative to dir. It touches nothing but
 // its arguments. The configuration is nil if there are mistakes.
 func Parse(data []byte, dir string) (*Config, []Mistake) {
+	c, r := parse(data, dir)
+	if len(r.mistakes) > 0 {
+		return nil, r.sorted()
+	}
+	return c, nil
+}
+
+func parse(data []byte, dir string) (*Config, *reader) {
 	c := new(Config)
-	r := reader{lines: make(map[string]int)}
+	r := &reader{lines: make(map[string]int)}
 	r.document(data, c)
 	// A value that could not be read is as good as absent: only what was read is checked, so that nobody is told twice.
 	for _, m := range c.Validate() {
@@ -194,11 +230,8 @@ func Parse(data []byte, dir string) (*Config, []Mistake) {
 			r.add(m.Path, m.Text)
 		}
 	}
-	if len(r.mistakes) > 0 {
-		return nil, r.sorted()
-	}
 	c.resolve(dir)
-	return c, nil
+	return c, r
 }
 
 // resolve makes paths absolute and fills defaults.

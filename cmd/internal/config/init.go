@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -55,7 +54,7 @@ func Init(dir string, in Initial) (string, error) {
 	}
 	for _, f := range files {
 		if _, err := os.Lstat(f.path); err == nil {
-			return "", fmt.Errorf("%s exists already: %w", f.path, fs.ErrExist)
+			return "", &fs.PathError{Op: "write", Path: f.path, Err: fs.ErrExist}
 		}
 	}
 	for i, f := range files {

@@ -180,6 +180,13 @@ func (r *reader) marred(path string) bool {
 	return slices.Contains(r.bad, "")
 }
 
+// mentions reports whether something is said already about what the path names, or about a part of it.
+func (r *reader) mentions(path string) bool {
+	return r.marred(path) || slices.ContainsFunc(r.mistakes, func(m Mistake) bool {
+		return m.Path == path || strings.HasPrefix(m.Path, path+".")
+	})
+}
+
 // sorted returns the mistakes in the order of the file; what is missing from it comes first.
 func (r *reader) sorted() []Mistake {
 	slices.SortStableFunc(r.mistakes, func(a, b Mistake) int { return a.Line - b.Line })

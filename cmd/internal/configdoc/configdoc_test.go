@@ -27,7 +27,8 @@ go generate ./cmd/internal/configdoc -->
 There are two kinds of files. ` + "`bursar.yaml`" + ` is the server's, and its operator writes it. A tenant file
 describes one tenant: who it trusts, who its clients are, which tools they can call, and who may do what;
 ` + "`bursar apply`" + ` sends it to the server. Both are strict: an unknown field is a mistake, and all mistakes of a
-file are reported at once.
+file are reported at once, except what may only follow from a value that could not be read. A file that is no YAML, or
+names no tenant, has first to be mended in that.
 
 Durations are written as in ` + "`90s`, `5m`, `24h`" + `. A field may be left out unless it says that it is required.
 `
