@@ -238,8 +238,8 @@ func TestGuessingOperatorTokensIs429(t *testing.T) {
 	})
 }
 
-// However many strangers ask, and whatever they write, the log gets no more than one event a second for each reason, and
-// the reasons are ours. Half of them come from one address, which is limited.
+// However many strangers ask, and whatever they write, the log gets no more than one event a second for each reason,
+// and the reasons are ours. Half of them come from one address, which is limited.
 func TestTenThousandRefusalsOfStrangersAreFewRecords(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		w.Limit(t, behindAProxy+"limits: {address: 500/h}\n", nil)

@@ -231,8 +231,8 @@ func TestAStoreThatIsAwayLetsNobodyIn(t *testing.T) {
 	wantKind(t, err, fault.Unavailable)
 }
 
-// TestWrongTokensAreLimited, of one address at all tenants together, and nothing else is: a right token is served at the
-// same address while wrong ones arrive, and one that was right uses up its own budget only.
+// TestWrongTokensAreLimited, of one address at all tenants together, and nothing else is: a right token is served at
+// the same address while wrong ones arrive, and one that was right uses up its own budget only.
 func TestWrongTokensAreLimited(t *testing.T) {
 	w := newWorld(t)
 	w.limits = limit.Rules{SecretFailures: limit.Rate{Count: 10, Per: time.Minute}}

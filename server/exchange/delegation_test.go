@@ -325,11 +325,12 @@ func TestATokenSaysByItselfWhatCutsItOff(t *testing.T) {
 		revoke.Issuer:  {"corp", "cluster"},
 		revoke.Subject: {"corp:alice", account + "ap-bot", account + "other-bot"},
 	} {
-		for value, want := range map[string]bool{"another": kind == revoke.Tenant, values[0]: true, values[len(values)/2]: true,
-			values[len(values)-1]: true} {
+		for _, value := range append(values, "another") {
 			at := time.Unix(c.IssuedAt, 0)
 			cut := ledger.Cutoff{Key: ledger.Key{Kind: string(kind), ID: value}, Seq: 1, At: at, Until: at.Add(revoke.Keep)}
-			if _, hit := new(revoke.State).With([]ledger.Cutoff{cut}, ledger.Position{Time: at}).Hits(c, "payments"); hit != want {
+			state := new(revoke.State).With([]ledger.Cutoff{cut}, ledger.Position{Time: at})
+			want := value != "another" || kind == revoke.Tenant
+			if _, hit := state.Hits(c, "payments"); hit != want {
 				t.Errorf("%s %q: hit %t", kind, value, hit)
 			}
 		}
@@ -355,8 +356,8 @@ func TestAWorkloadThatIsCutOffLosesWhatItGot(t *testing.T) {
 	}
 }
 
-// TestAClientThatIsCutOffIsNobodysSubject: where a client's identity may be acted for, cutting off the client ends that,
-// and what was issued by it.
+// TestAClientThatIsCutOffIsNobodysSubject: where a client's identity may be acted for, cutting off the client ends
+// that, and what was issued by it.
 func TestAClientThatIsCutOffIsNobodysSubject(t *testing.T) {
 	w := newDelegating(t)
 	secret := w.Secret("secret-bot")

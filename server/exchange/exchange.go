@@ -90,8 +90,8 @@ type Attempt struct {
 const maxTurns = 4
 
 // Begin finds out who asks. Errors are *fault.Error: InvalidClient for a client that did not authenticate,
-// InvalidRequest for a token that identifies nobody, NotFound for an unknown tenant, TooMany, Unavailable; or what wraps
-// context.Canceled if the caller has left.
+// InvalidRequest for a token that identifies nobody, NotFound for an unknown tenant, TooMany, Unavailable; or what
+// wraps context.Canceled if the caller has left.
 func (x *Exchanger) Begin(ctx context.Context, slug string, r Request) (*Attempt, error) {
 	view, err := x.Directory.View(ctx, slug)
 	if err != nil {

@@ -34,7 +34,8 @@ func TestEachMutationIsCaught(t *testing.T) {
 		"expiry: the actor's does not count":         {{"narrow.go", "Actor: expiry(c.actor)", "Actor: 0"}},
 		"expiry: the policy's does not count":        {{"narrow.go", "min(g.limits.Policy, g.limits.Tool)", "g.limits.Tool"}},
 		"expiry: a foreign subject's does not count": {{"narrow.go", "Subject: expiry(c.subject)", "Subject: 0"}},
-		"expiry: the tool's does not count":          {{"narrow.go", "min(g.limits.Policy, g.limits.Tool)", "g.limits.Policy"}},
+		"expiry: the tool's does not count": {
+			{"narrow.go", "min(g.limits.Policy, g.limits.Tool)", "g.limits.Policy"}},
 		"actions: within a tool, more than the parent's": {
 			{"narrow.go", "case p.tool == g.tool && !p.scope.Covers(g.requested):", "case false:"},
 			{"narrow.go", "c.parent != nil && c.parent.tool == g.tool && !c.parent.scope.Covers(g.granted)", "false"},

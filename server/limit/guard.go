@@ -26,8 +26,8 @@ const trust = time.Hour
 // so that nobody learns anything by going on.
 //
 // What was wrong for this client from this address counts always. What was wrong from this address for others does not
-// stop a client where it has shown its secret within the last hour, and what was wrong from elsewhere stops nobody here:
-// whoever is at no address of a client cannot lock it out.
+// stop a client where it has shown its secret within the last hour, and what was wrong from elsewhere stops nobody
+// here: whoever is at no address of a client cannot lock it out.
 func (g Guard) Try(id, secret string) error {
 	l, now, rules := g.limiter, g.limiter.now(), g.limiter.of(g.tenant)
 	k := g.keys(id, secret)

@@ -11,8 +11,9 @@ import (
 
 // Memory holds values by tenant and key. Each tenant has two generations: when the young one is full or old it becomes
 // the old one, and the old one is dropped whole. So memory is bounded, and forgets in time without looking at every
-// entry. A generation is counted in bytes of compact tokens; with its claims a token takes about four times as much, and
-// whoever has one that takes more says that it is longer.
+// entry. A generation is counted in bytes of compact tokens; with its claims a token takes about four times as much,
+// and whoever has one that takes more says that it is longer.
+//
 // It is safe for concurrent use.
 type Memory[K comparable, V any] struct {
 	limit int // bytes of all young generations together: then every tenant's becomes the old one

@@ -54,8 +54,8 @@ func (p Proxies) Believe(next http.Handler) http.Handler {
 	})
 }
 
-// origin returns for whom the trusted proxy near sends a request with those headers: the proxy itself if it says nothing,
-// the zero address if it cannot be told.
+// origin returns for whom the trusted proxy near sends a request with those headers: the proxy itself if it says
+// nothing, the zero address if it cannot be told.
 func (p Proxies) origin(h http.Header, near netip.Addr) netip.Addr {
 	list, standard := h.Values("X-Forwarded-For"), h.Values("Forwarded")
 	switch {

@@ -126,8 +126,8 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// An admin listener of its own serves what the public one serves otherwise, is counted like it, and leaves nothing of it
-// at the public one.
+// An admin listener of its own serves what the public one serves otherwise, is counted like it, and leaves nothing
+// of it at the public one.
 func TestAnAdminListenerOfItsOwn(t *testing.T) {
 	s := start(t, func(c *config.Config) { c.Admin.Listen, c.Metrics.Listen = "127.0.0.1:0", "127.0.0.1:0" })
 	if _, err := s.PlatformOperators(t.Context()); err == nil {
