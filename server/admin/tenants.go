@@ -254,18 +254,20 @@ func (s *Service) enroll(ctx context.Context, op Operator, slug string, e tenant
 	defer leave()
 	taken := false
 	err = s.retry(ctx, func() error {
-		rows, at, err := s.cfg.Store.Rows(ctx, ledger.Platform, tenant.KindTenant)
+		entries, revision, err := s.cfg.Directory.TenantsAt(ctx)
 		if err != nil {
 			return fmt.Errorf("read tenants: %w", err)
 		}
-		taken = slices.ContainsFunc(rows, func(row ledger.Row) bool { return row.ID == slug })
-		if taken {
+		if _, taken = entries[slug]; taken {
 			return nil
 		}
-		_, err = s.cfg.Log.Change(ctx, s.cfg.Directory.PlatformOrigin(), ledger.Change{
-			Expect: at.Revision,
+		at, err := s.cfg.Log.Change(ctx, s.cfg.Directory.PlatformOrigin(), ledger.Change{
+			Expect: revision,
 			Put:    []ledger.Row{{Kind: tenant.KindTenant, ID: slug, Value: value}},
 		}, op.event("admin.tenant.create", audit.Change{Object: "tenant", ID: slug, After: audit.Digest(value)}))
+		if err == nil {
+			s.cfg.Directory.Enrolled(slug, e, at)
+		}
 		return err
 	})
 	if taken {

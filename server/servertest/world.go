@@ -188,7 +188,19 @@ func (w *World) Create(file string) ledger.Tenant {
 		w.T.Fatalf("draft: %v %v", err, Problems(err))
 	}
 	w.change(audit.Origin{Tenant: id, Issuer: w.Directory.IssuerURL(f.Tenant)}, draft.Change)
-	value, err := json.Marshal(tenant.Entry{ID: id, Created: w.Clock.Now()})
+	w.Enroll(f.Tenant, id)
+	w.ids[f.Tenant] = id
+	if _, err := w.Directory.Tenants(w.T.Context()); err != nil {
+		w.T.Fatal(err)
+	}
+	return id
+}
+
+// Enroll adds a tenant to the platform's list.
+func (w *World) Enroll(slug string, id ledger.Tenant) (tenant.Entry, ledger.Position) {
+	w.T.Helper()
+	e := tenant.Entry{ID: id, Created: w.Clock.Now()}
+	value, err := json.Marshal(e)
 	if err != nil {
 		w.T.Fatal(err)
 	}
@@ -196,13 +208,8 @@ func (w *World) Create(file string) ledger.Tenant {
 	if err != nil {
 		w.T.Fatal(err)
 	}
-	w.change(w.Directory.PlatformOrigin(), ledger.Change{Expect: at.Revision,
-		Put: []ledger.Row{{Kind: tenant.KindTenant, ID: f.Tenant, Value: value}}})
-	w.ids[f.Tenant] = id
-	if _, err := w.Directory.Tenants(w.T.Context()); err != nil {
-		w.T.Fatal(err)
-	}
-	return id
+	return e, w.change(w.Directory.PlatformOrigin(), ledger.Change{Expect: at.Revision,
+		Put: []ledger.Row{{Kind: tenant.KindTenant, ID: slug, Value: value}}})
 }
 
 // Apply changes a tenant to what a file says; with prune it loses what the file does not name.

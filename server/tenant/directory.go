@@ -139,9 +139,16 @@ func (d *Directory) slot(slug string) *slot {
 
 // Tenants returns the directory of tenants as it stands in the store.
 func (d *Directory) Tenants(ctx context.Context) (map[string]Entry, error) {
+	entries, _, err := d.TenantsAt(ctx)
+	return entries, err
+}
+
+// TenantsAt returns the directory of tenants as it stands in the store, and the revision of the platform's rows that it
+// is of.
+func (d *Directory) TenantsAt(ctx context.Context) (map[string]Entry, int64, error) {
 	known, err := d.platform.do(ctx, &d.running, d.enrolled)
 	if err != nil {
-		return nil, unreadable("directory.read", err)
+		return nil, 0, unreadable("directory.read", err)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -152,7 +159,26 @@ func (d *Directory) Tenants(ctx context.Context) (map[string]Entry, error) {
 			}
 		}
 	}
-	return known.entries, nil
+	return known.entries, known.revision, nil
+}
+
+// Enrolled tells the directory of a tenant that a commit has added, and of where the platform stood after it. So the
+// list of many tenants is not read again for each that comes to them.
+func (d *Directory) Enrolled(slug string, e Entry, at ledger.Position) {
+	last := d.tenants.Load()
+	if last == nil || last.revision+1 != at.Revision {
+		return // somebody else changed something: the list is read when it is asked for
+	}
+	next := &enrollment{entries: maps.Clone(last.entries), revision: at.Revision}
+	next.entries[slug] = e
+	if !d.tenants.CompareAndSwap(last, next) {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.slots[slug] == nil {
+		d.slots[slug] = &slot{entry: e, slug: slug}
+	}
 }
 
 // enrollment is the platform's list of tenants at one of its revisions.

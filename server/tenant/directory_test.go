@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -26,6 +27,40 @@ func newSources(w *servertest.World) *identity.Sources {
 	s := identity.NewSources(identity.Config{Now: w.Clock.Now})
 	w.T.Cleanup(s.Close)
 	return s
+}
+
+// TestATenantThatIsAddedHereIsKnownAtOnce: the list of all tenants is not read again for one that this process added,
+// and is read if somebody else added one meanwhile.
+func TestATenantThatIsAddedHereIsKnownAtOnce(t *testing.T) {
+	servertest.EachStore(t, func(t *testing.T, w *servertest.World) {
+		w.Create(servertest.Acme())
+		know := func(slugs ...string) (reads int) {
+			t.Helper()
+			w.Store.Mend()
+			all, _, err := w.Directory.TenantsAt(t.Context())
+			if got := slices.Sorted(maps.Keys(all)); err != nil || !slices.Equal(got, slugs) {
+				t.Errorf("known are %q: %v", got, err)
+			}
+			for _, op := range w.Store.Calls() {
+				if op == storagetest.Rows {
+					reads++
+				}
+			}
+			return reads
+		}
+		know("acme")
+		e, at := w.Enroll("first", ledger.NewTenant())
+		w.Directory.Enrolled("first", e, at)
+		if reads := know("acme", "first"); reads != 0 {
+			t.Errorf("the list was read %d times for a tenant of our own", reads)
+		}
+		w.Enroll("stranger", ledger.NewTenant())
+		e, at = w.Enroll("second", ledger.NewTenant())
+		w.Directory.Enrolled("second", e, at)
+		if reads := know("acme", "first", "second", "stranger"); reads != 1 {
+			t.Errorf("the list was read %d times after a stranger's", reads)
+		}
+	})
 }
 
 // TestTwoProcesses: what one changes, the other has as soon as it asks for it.
