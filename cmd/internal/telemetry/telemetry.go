@@ -10,6 +10,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -137,7 +138,9 @@ func (t *Tracer) Stats() Stats { return t.queue.stats() }
 
 // Close sends what is queued, for as long as ctx allows, and ends the tracer.
 func (t *Tracer) Close(ctx context.Context) error {
-	if err := t.provider.Shutdown(ctx); err != nil {
+	// The provider does nothing when ctx has ended, and what is queued then must be counted too.
+	err := errors.Join(t.queue.Shutdown(ctx), t.provider.Shutdown(context.WithoutCancel(ctx)))
+	if err != nil {
 		return fmt.Errorf("send the last traces: %w", err)
 	}
 	return nil
