@@ -204,8 +204,8 @@ func TestGuessingOperatorTokensIs429(t *testing.T) {
 			}
 		}()
 		harness.Eventually(t, "the neighbour is refused", func() bool { return tried.Load() > 0 })
-		for i := range 5 {
-			if out, err := s.Bursar(t, "revoke", "acme", "--run", fmt.Sprint("run-", i)); err != nil {
+		for range 5 {
+			if out, err := s.Bursar(t, "revoke", "acme", "--run", "06h0a950h3ahtuqor3uq4l6ms1pk09dcjlb0"); err != nil {
 				t.Errorf("bursar revoke: %v\n%s", err, out)
 			}
 		}
@@ -340,7 +340,7 @@ func TestATrustedProxySaysWhoAsks(t *testing.T) {
 		}
 		w.Limit(t, behindAProxy, nil)
 		for from, want := range map[string]string{"203.0.113.7": "203.0.113.7", "1.1.1.1, 203.0.113.7": "203.0.113.7",
-			"nonsense": "127.0.0.1", "": "127.0.0.1", "2001:db8::7": "2001:db8::7"} {
+			"nonsense": "", "": "127.0.0.1", "2001:db8::7": "2001:db8::7"} {
 			if ip := seen(from); ip != want {
 				t.Errorf("for %q the log has %s, want %s", from, ip, want)
 			}
