@@ -40,35 +40,35 @@ func TestEveryReceivedTokenHasItsEventAfterKill9(t *testing.T) {
 			before++
 			received += len(tokens)
 		}
-		if received < rounds || received > concurrent*rounds-rounds {
+		if received < concurrent/4 || received > concurrent*rounds-rounds {
 			t.Errorf("%d tokens of %d were received: the server was not killed amid them", received, concurrent*rounds)
 		}
 	})
 }
 
-// killDuring sends exchanges all at once, kills the server when so many were answered, and returns the tokens that
-// arrived. A server that is overrun may answer 503.
-func killDuring(t *testing.T, w *world, form url.Values, concurrent, answered int) []string {
+// killDuring sends exchanges all at once, kills the server when more than so many tokens have arrived, and returns
+// those that did. A server that is overrun may answer 503; who gets that asks again.
+func killDuring(t *testing.T, w *world, form url.Values, concurrent, arrived int) []string {
 	t.Helper()
 	var mu sync.Mutex
 	var tokens []string
-	answers, enough := 0, make(chan struct{})
+	enough := make(chan struct{})
 	var clients sync.WaitGroup
 	for range concurrent {
 		clients.Go(func() {
 			a, err := w.acme().Send(t.Context(), "token", form)
+			for err == nil && a.Status == http.StatusServiceUnavailable && a.Token() == "" {
+				a, err = w.acme().Send(t.Context(), "token", form)
+			}
 			if err != nil {
 				return // the server is gone
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			switch {
-			case a.Status == http.StatusOK:
-				tokens = append(tokens, a.Token())
-			case a.Status != http.StatusServiceUnavailable || a.Token() != "":
+			if a.Status != http.StatusOK {
 				t.Errorf("status %d %s", a.Status, a.Body)
 			}
-			if answers++; answers == answered+1 {
+			mu.Lock()
+			defer mu.Unlock()
+			if tokens = append(tokens, a.Token()); len(tokens) == arrived+1 {
 				close(enough)
 			}
 		})
