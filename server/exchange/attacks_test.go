@@ -1,7 +1,6 @@
 package exchange_test
 
 import (
-	"encoding/json"
 	"maps"
 	"reflect"
 	"slices"
@@ -9,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bursar-sts/bursar/clients/token"
 	"github.com/bursar-sts/bursar/scopes/policy"
 	"github.com/bursar-sts/bursar/server/exchange"
 	"github.com/bursar-sts/bursar/server/fault"
@@ -18,28 +16,6 @@ import (
 	"github.com/bursar-sts/bursar/server/servertest"
 	"github.com/bursar-sts/bursar/server/tenant"
 )
-
-// signedByUs returns a token with the signature of acme and the given claims, as no version of this server makes it.
-func signedByUs(t *testing.T, w *servertest.World, claims map[string]any) string {
-	t.Helper()
-	view, err := w.Directory.Fresh(t.Context(), "acme")
-	if err != nil {
-		t.Fatal(err)
-	}
-	signer, err := view.Ring.Signer(keys.ES256, w.Clock.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	payload, err := json.Marshal(claims)
-	if err != nil {
-		t.Fatal(err)
-	}
-	compact, err := signer.Sign(token.Type, payload)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return compact
-}
 
 // TestATokenThatSaysNothingAllowsNothing (T-16, T-42): what a token of ours lacks is not filled in from anywhere, not
 // even if we signed it.
@@ -74,7 +50,7 @@ func TestATokenThatSaysNothingAllowsNothing(t *testing.T) {
 					delete(claims, name)
 				}
 			}
-			request := trade(signedByUs(t, w, claims), w.Workload("ap-bot"))
+			request := trade(w.Signed(claims), w.Workload("ap-bot"))
 			if row.reason == "" {
 				issue(t, w, request)
 				return

@@ -1,14 +1,11 @@
 package oauth_test
 
 import (
-	"encoding/json"
 	"maps"
 	"net/url"
 	"reflect"
 	"testing"
 
-	"github.com/bursar-sts/bursar/clients/token"
-	"github.com/bursar-sts/bursar/server/keys"
 	"github.com/bursar-sts/bursar/server/servertest"
 )
 
@@ -38,7 +35,7 @@ func TestIntrospectionSaysAllOrNothing(t *testing.T) {
 	delete(claims, "active")
 	delete(claims, "token_type")
 	claims["cnf"] = cnf
-	bound := s.sign(t, claims)
+	bound := s.Signed(claims)
 	if a := s.post("introspect", url.Values{"token": {bound}}, api); !reflect.DeepEqual(a.json["cnf"], cnf) {
 		t.Errorf("of a bound token: answered %s", a.body)
 	}
@@ -59,26 +56,4 @@ func TestIntrospectionSaysAllOrNothing(t *testing.T) {
 	if a := s.post("introspect", url.Values{"token": {compact}}, api); a.body != `{"active":false}` {
 		t.Errorf("revoked: answered %s", a.body)
 	}
-}
-
-// sign returns a token with the signature of acme.
-func (s *site) sign(t *testing.T, claims map[string]any) string {
-	t.Helper()
-	view, err := s.Directory.Fresh(t.Context(), "acme")
-	if err != nil {
-		t.Fatal(err)
-	}
-	signer, err := view.Ring.Signer(keys.ES256, s.Clock.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	payload, err := json.Marshal(claims)
-	if err != nil {
-		t.Fatal(err)
-	}
-	compact, err := signer.Sign(token.Type, payload)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return compact
 }
