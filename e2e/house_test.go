@@ -33,8 +33,8 @@ var rooms = map[string]string{
 	"scopes/policy": "scopes",
 	"clients":       "scopes clients/token server/fault server/ledger",
 	"server/memory": "server/ledger",
-	"server/keys":   "clients/token server/ledger",
-	"server/audit":  "server/fault server/ledger",
+	"server/keys":   "clients/auditor clients/token server/ledger",
+	"server/audit":  "server/fault server/keys server/ledger",
 	"server/revoke": "scopes clients/token server/ledger",
 	"server/identity": "scopes clients/token " +
 		"server/dial server/fault server/ledger server/memory",
@@ -87,7 +87,7 @@ var heavy = map[string]string{
 }
 
 // noHTTP are the rooms that must not know net/http: what they decide does not depend on how it is asked.
-var noHTTP = strings.Fields("scopes scopes/policy clients clients/token " +
+var noHTTP = strings.Fields("scopes scopes/policy clients clients/auditor clients/token " +
 	"server/admin server/audit server/dial server/exchange server/fault server/keys server/ledger server/limit " +
 	"server/revoke server/tenant storage storage/bolt storage/redis")
 

@@ -144,7 +144,7 @@ func (s *Server) listen() error {
 
 // assemble builds the handlers of the open ports.
 func (s *Server) assemble() {
-	s.log = audit.New(audit.Config{Store: s.store, Node: node(), Logger: s.cfg.Logger})
+	s.log = audit.New(audit.Config{Store: s.store, Master: s.cfg.Secrets.Master, Node: node(), Logger: s.cfg.Logger})
 	s.registry.MustRegister(logCollector{s.log.Stats})
 	s.sources = identity.NewSources(identity.Config{Deny: func() []netip.AddrPort { return *s.own.Load() },
 		Fetched: fetches(s.registry)})
