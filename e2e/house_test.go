@@ -28,6 +28,7 @@ var rooms = map[string]string{
 	// formats and libraries, for people outside
 	"clients/token":    "scopes",
 	"clients/operator": "scopes",
+	"clients/auditor":  "",
 	// organs
 	"scopes/policy": "scopes",
 	"clients":       "scopes clients/token server/fault server/ledger",

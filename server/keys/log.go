@@ -1,0 +1,275 @@
+package keys
+
+import (
+	"cmp"
+	"crypto"
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/bursar-sts/bursar/clients/auditor"
+	"github.com/bursar-sts/bursar/server/ledger"
+)
+
+// KindLogKey is the kind of the rows that hold the keys of a log; the id is the key's thumbprint (RFC 7638).
+const KindLogKey = "logkey"
+
+// LogUse is what a key of a log signs.
+type LogUse string
+
+// A log has one key of each use, and those that signed before.
+const (
+	Events      LogUse = "event"
+	Checkpoints LogUse = "checkpoint"
+)
+
+// Overlap is how long a checkpoint key still signs beside the one that replaced it, so that whoever holds its public
+// half has time to fetch the other.
+const Overlap = 7 * 24 * time.Hour
+
+// logKeyRow is the stored form of a key of a log. Rows are never deleted: what a key signed is verified for as long as
+// the log is kept.
+type logKeyRow struct {
+	ID      string            `json:"kid"`
+	Use     LogUse            `json:"use"`
+	Number  int               `json:"number"` // counts the keys of a use
+	Public  ed25519.PublicKey `json:"public"`
+	Created time.Time         `json:"created"`             // signs from here on
+	Retired time.Time         `json:"retired,omitzero"`    // another one signs from here on
+	Revoked time.Time         `json:"revoked_at,omitzero"` // what it signs from here on is forged; Sealed is gone
+	Sealed  []byte            `json:"sealed,omitempty"`    // the seed, under the data key
+}
+
+type logKey struct {
+	logKeyRow
+	private ed25519.PrivateKey // nil if the row has none
+}
+
+// LogRing is the keys of one log: what signs its events, and what signs its checkpoints. Neither is among the keys that
+// tokens are verified with, so that whoever steals one cannot make a token. It is immutable and safe for concurrent use.
+type LogRing struct {
+	vault  vault
+	keys   []*logKey // by use and number
+	events *Signer
+}
+
+// CreateLog returns the rows of a new log's keys: its data key, and one key of each use.
+func CreateLog(m Master, t ledger.Tenant, now time.Time) ([]ledger.Row, error) {
+	now = now.UTC()
+	v, row, err := newVault(m, t, purposeLog, now)
+	if err != nil {
+		return nil, fmt.Errorf("create log keys: %w", err)
+	}
+	rows := []ledger.Row{row}
+	for _, use := range []LogUse{Events, Checkpoints} {
+		row, err := v.newLogKey(use, 1, now)
+		if err != nil {
+			return nil, fmt.Errorf("create log keys: %w", err)
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
+}
+
+// OpenLog reads the keys of a log among a tenant's rows; rows of other kinds are passed over. ErrNoKey: the rows hold
+// none.
+func OpenLog(m Master, t ledger.Tenant, rows []ledger.Row) (*LogRing, error) {
+	r := new(LogRing)
+	var err error
+	if r.vault, err = openVault(m, t, purposeLog, rows); err != nil {
+		return nil, fmt.Errorf("open log keys: %w", err)
+	}
+	for _, row := range rows {
+		if row.Kind != KindLogKey {
+			continue
+		}
+		k, err := r.vault.openLogKey(row)
+		if err != nil {
+			return nil, fmt.Errorf("open log keys: %w", err)
+		}
+		r.keys = append(r.keys, k)
+	}
+	slices.SortFunc(r.keys, func(a, b *logKey) int {
+		return cmp.Or(cmp.Compare(a.Use, b.Use), cmp.Compare(a.Number, b.Number))
+	})
+	event, checkpoint := r.last(Events), r.last(Checkpoints)
+	if event == nil || event.private == nil || checkpoint == nil || checkpoint.private == nil {
+		return nil, fmt.Errorf("open log keys: no key signs events, or none checkpoints: %w", ErrNoKey)
+	}
+	r.events = &Signer{KeyID: event.ID, alg: EdDSA, private: event.private}
+	return r, nil
+}
+
+func (v vault) newLogKey(use LogUse, number int, now time.Time) (ledger.Row, error) {
+	private, kid, err := generateNamed(EdDSA)
+	if err != nil {
+		return ledger.Row{}, fmt.Errorf("make %s key: %w", use, err)
+	}
+	secret := private.(ed25519.PrivateKey)
+	return newRow(KindLogKey, kid, logKeyRow{ID: kid, Use: use, Number: number, Created: now,
+		Public: secret.Public().(ed25519.PublicKey),
+		Sealed: v.aead.Seal(nil, nil, secret.Seed(), v.place(kid, string(use)).aad())})
+}
+
+func (v vault) openLogKey(row ledger.Row) (*logKey, error) {
+	var k logKey
+	if err := json.Unmarshal(row.Value, &k.logKeyRow); err != nil {
+		return nil, fmt.Errorf("read key %s: %w", row.ID, err)
+	}
+	name, err := thumbprint(crypto.PublicKey(k.Public))
+	if err != nil || name != row.ID || k.ID != row.ID {
+		return nil, fmt.Errorf("read key %s: the row holds another key", row.ID)
+	}
+	if len(k.Sealed) == 0 {
+		return &k, nil
+	}
+	seed, err := v.aead.Open(nil, nil, k.Sealed, v.place(k.ID, string(k.Use)).aad())
+	if err != nil {
+		return nil, fmt.Errorf("open key %s: %w", k.ID, err)
+	}
+	if len(seed) != ed25519.SeedSize {
+		return nil, fmt.Errorf("open key %s: not an Ed25519 key", k.ID)
+	}
+	k.private = ed25519.NewKeyFromSeed(seed)
+	if !k.Public.Equal(k.private.Public()) {
+		return nil, fmt.Errorf("open key %s: the two halves do not belong together", k.ID)
+	}
+	return &k, nil
+}
+
+// last returns the newest key of a use.
+func (r *LogRing) last(use LogUse) (found *logKey) {
+	for _, k := range r.keys {
+		if k.Use == use {
+			found = k
+		}
+	}
+	return found
+}
+
+// Events returns what signs events now.
+func (r *LogRing) Events() *Signer { return r.events }
+
+// Notes returns what signs checkpoints, under a key name, at now: the newest key, and those that were retired less than
+// Overlap ago.
+func (r *LogRing) Notes(name string, now time.Time) (signers []*auditor.NoteSigner) {
+	for _, k := range slices.Backward(r.keys) {
+		if k.Use == Checkpoints && k.private != nil && (k.Retired.IsZero() || now.Before(k.Retired.Add(Overlap))) {
+			signers = append(signers, auditor.NewNoteSigner(name, k.private))
+		}
+	}
+	return signers
+}
+
+// EventKeys returns the public keys that ever signed events, the oldest first.
+func (r *LogRing) EventKeys() (public []auditor.EventKey) {
+	for _, k := range r.keys {
+		if k.Use != Events {
+			continue
+		}
+		p := auditor.NewEventKey(k.ID, k.Public)
+		p.NotBefore = k.Created.Unix()
+		if !k.Retired.IsZero() {
+			p.Expires = k.Retired.Unix()
+		}
+		if !k.Revoked.IsZero() {
+			p.Revoked = k.Revoked.Unix()
+		}
+		public = append(public, p)
+	}
+	return public
+}
+
+// LogKey is a key of a log as an operator sees it.
+type LogKey struct {
+	ID                        string
+	Use                       LogUse
+	Created, Retired, Revoked time.Time // zero if that has not happened
+}
+
+// Keys returns all keys of the log, those of events first, the oldest first.
+func (r *LogRing) Keys() (all []LogKey) {
+	for _, use := range []LogUse{Events, Checkpoints} {
+		for _, k := range r.keys {
+			if k.Use == use {
+				all = append(all, LogKey{ID: k.ID, Use: k.Use, Created: k.Created, Retired: k.Retired, Revoked: k.Revoked})
+			}
+		}
+	}
+	return all
+}
+
+// Rotate returns the rows after which other keys sign, events and checkpoints both. An event key that was replaced
+// signs no more, and its private half is destroyed; a checkpoint key signs on for Overlap, and its private half is
+// destroyed by the first rotation after that.
+func (r *LogRing) Rotate(now time.Time) ([]ledger.Row, error) {
+	var put []ledger.Row
+	for _, use := range []LogUse{Events, Checkpoints} {
+		rows, err := r.replace(use, now.UTC(), false)
+		if err != nil {
+			return nil, fmt.Errorf("rotate log keys: %w", err)
+		}
+		put = append(put, rows...)
+	}
+	return put, nil
+}
+
+// Revoke returns the rows after which a key that may be in wrong hands signs no more: its private half is destroyed,
+// and if it was the newest of its use another one takes its place. What it signed before stays good; what it seems to
+// have signed later is forged. Revoking a key again changes nothing; an unknown one is ErrNoKey.
+func (r *LogRing) Revoke(kid string, now time.Time) ([]ledger.Row, error) {
+	i := slices.IndexFunc(r.keys, func(k *logKey) bool { return k.ID == kid })
+	switch {
+	case i < 0:
+		return nil, fmt.Errorf("revoke log key %s: %w", kid, ErrNoKey)
+	case !r.keys[i].Revoked.IsZero():
+		return nil, nil
+	}
+	now = now.UTC()
+	if k := r.keys[i]; k == r.last(k.Use) {
+		return r.replace(k.Use, now, true)
+	}
+	row := r.keys[i].logKeyRow
+	row.Revoked, row.Sealed = now, nil
+	put, err := newRow(KindLogKey, row.ID, row)
+	return []ledger.Row{put}, err
+}
+
+// replace makes the next key of a use, and retires or revokes the one before it.
+func (r *LogRing) replace(use LogUse, now time.Time, revoke bool) ([]ledger.Row, error) {
+	last := r.last(use)
+	if last == nil {
+		return nil, errors.New("there is no key to replace")
+	}
+	next, err := r.vault.newLogKey(use, last.Number+1, now)
+	if err != nil {
+		return nil, err
+	}
+	put := []ledger.Row{next}
+	for _, k := range r.keys {
+		row := k.logKeyRow
+		switch {
+		case k == last:
+			row.Retired = now
+			if revoke {
+				row.Revoked = now
+			}
+			if revoke || use == Events {
+				row.Sealed = nil
+			}
+		case k.Use == use && len(row.Sealed) > 0 && !now.Before(row.Retired.Add(Overlap)):
+			row.Sealed = nil
+		default:
+			continue
+		}
+		changed, err := newRow(KindLogKey, row.ID, row)
+		if err != nil {
+			return nil, err
+		}
+		put = append(put, changed)
+	}
+	return put, nil
+}
