@@ -49,6 +49,8 @@ var rooms = map[string]string{
 	"server/front": "clients/operator server/admin server/fault server/peer",
 	"server/adminapi": "clients clients/operator clients/token " +
 		"server/admin server/audit server/exchange server/fault server/front server/ledger server/tenant",
+	"server/logapi": "clients/auditor clients/operator " +
+		"server/admin server/audit server/fault server/front server/ledger",
 	"web":    "",
 	"server": "clients server/exchange server/fault server/keys server/oauth server/tenant web",
 	// adapters
