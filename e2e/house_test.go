@@ -46,8 +46,11 @@ var rooms = map[string]string{
 		"server/audit server/exchange server/fault server/keys server/ledger server/limit server/revoke server/tenant",
 	// surfaces
 	"server/oauth": "clients server/exchange server/fault server/peer",
+	"server/front": "clients/operator server/admin server/fault server/peer",
 	"server/adminapi": "clients clients/operator clients/token " +
-		"server/admin server/audit server/exchange server/fault server/ledger server/peer server/tenant",
+		"server/admin server/audit server/exchange server/fault server/front server/ledger server/tenant",
+	"server/logapi": "clients/auditor clients/operator " +
+		"server/admin server/audit server/fault server/front server/ledger",
 	"web":    "",
 	"server": "clients server/exchange server/fault server/keys server/oauth server/tenant web",
 	// adapters
