@@ -228,7 +228,7 @@ func TestAProcessSignsWithTheKeysThatAnotherRotated(t *testing.T) {
 func TestARevocationPassesTheGate(t *testing.T) {
 	closed := errors.New("closed")
 	l := configured(t, audit.Config{Store: withKeys{newBareStore(t)}, Deadline: time.Minute,
-		Gate: func(ledger.Tenant) error { return closed }})
+		Gate: func(context.Context, audit.Origin) error { return closed }})
 	err := appendOnly(l, origin, event("a"))
 	wantUnavailable(t, err)
 	if !errors.Is(err, closed) {

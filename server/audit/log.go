@@ -52,7 +52,7 @@ type Config struct {
 	// of the events that were stored, and what was stored. It must not block, nor keep the events.
 	Appended func(o Origin, index int64, events [][]byte)
 	// Gate, if set, says why nothing may be done in a log now, or returns nil. It never stops a revocation.
-	Gate func(ledger.Tenant) error
+	Gate func(context.Context, Origin) error
 	Now  func() time.Time // default time.Now; informative, never used for order
 	Node string           // name of this process, recorded in each event
 	// Deadline is how long a caller waits for the store; default 1 s. Until a store has not answered for that long,
@@ -166,7 +166,7 @@ func (l *Log) submit(ctx context.Context, t ledger.Tenant, r *request) (ledger.P
 		return ledger.Position{}, unavailable(ctx.Err())
 	}
 	if l.cfg.Gate != nil && !r.revokes() {
-		if err := l.cfg.Gate(t); err != nil {
+		if err := l.cfg.Gate(ctx, r.origin); err != nil {
 			return ledger.Position{}, unavailable(err)
 		}
 	}
