@@ -12,6 +12,7 @@
 //	tenant / <id> / cutexp    be64 until, kind:value → nothing; only of cutoffs that do not disable
 //	tenant / <id> / once      SHA-256 of a claim's key → be64 until
 //	tenant / <id> / onceexp   be64 until, SHA-256 → nothing
+//	tenant / <id> / sink      name → epoch and index of its next event, dead letters; name/be64 number → dead letter
 //
 // Numbers are 8 bytes big-endian, times are Unix milliseconds.
 package bolt
@@ -65,6 +66,7 @@ type DB struct {
 	last   atomic.Int64 // the newest store time that anybody was told, in Unix milliseconds
 	broken atomic.Bool  // a write to the file failed
 	spent  spent        // of budgets
+	turns  turns        // of sinks
 
 	close   sync.Once
 	closing chan struct{} // Close was called
