@@ -29,12 +29,13 @@ var rooms = map[string]string{
 	"clients/token":    "scopes",
 	"clients/operator": "scopes",
 	// organs
-	"scopes/policy": "scopes",
-	"clients":       "scopes clients/token server/fault server/ledger",
-	"server/memory": "server/ledger",
-	"server/keys":   "clients/token server/ledger",
-	"server/audit":  "server/fault server/ledger",
-	"server/revoke": "scopes clients/token server/ledger",
+	"scopes/policy":  "scopes",
+	"clients":        "scopes clients/token server/fault server/ledger",
+	"server/memory":  "server/ledger",
+	"server/keys":    "clients/token server/ledger",
+	"server/audit":   "server/fault server/ledger",
+	"server/deliver": "server/fault server/ledger",
+	"server/revoke":  "scopes clients/token server/ledger",
 	"server/identity": "scopes clients/token " +
 		"server/dial server/fault server/ledger server/memory",
 	"server/tenant": "scopes scopes/policy clients clients/token " +
