@@ -30,12 +30,14 @@ var rooms = map[string]string{
 	"clients/operator": "scopes",
 	"clients/auditor":  "",
 	// organs
-	"scopes/policy": "scopes",
-	"clients":       "scopes clients/token server/fault server/ledger",
-	"server/memory": "server/ledger",
-	"server/keys":   "clients/auditor clients/token server/ledger",
-	"server/audit":  "server/fault server/keys server/ledger",
-	"server/revoke": "scopes clients/token server/ledger",
+	"scopes/policy":  "scopes",
+	"clients":        "scopes clients/token server/fault server/ledger",
+	"server/memory":  "server/ledger",
+	"server/keys":    "clients/auditor clients/token server/ledger",
+	"server/audit":   "server/fault server/keys server/ledger",
+	"server/revoke":  "scopes clients/token server/ledger",
+	"server/deliver": "server/fault server/ledger",
+	"server/tree":    "clients/auditor server/audit server/fault server/keys server/ledger",
 	"server/identity": "scopes clients/token " +
 		"server/dial server/fault server/ledger server/memory",
 	"server/tenant": "scopes scopes/policy clients clients/token " +
