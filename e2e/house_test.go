@@ -28,6 +28,7 @@ var rooms = map[string]string{
 	// formats and libraries, for people outside
 	"clients/token":    "scopes",
 	"clients/operator": "scopes",
+	"docs/events":      "",
 	// organs
 	"scopes/policy": "scopes",
 	"clients":       "scopes clients/token server/fault server/ledger",
@@ -56,6 +57,7 @@ var rooms = map[string]string{
 	"storage":                 "server/ledger server/limit storage/bolt storage/redis",
 	"storage/storagetest":     "server/fault server/ledger server/limit storage",
 	"server/servertest":       "*", // for tests only
+	"server/audit/audittest":  "docs/events",
 	// programs
 	"cmd/bursar":                   "*",
 	"cmd/demoissuer":               "",
@@ -83,6 +85,8 @@ var heavy = map[string]string{
 	"cel.dev/":                  "scopes/policy",
 	"github.com/spf13/cobra":    "cmd/bursar",
 	"go.opentelemetry.io/":      "cmd/internal/telemetry",
+	// of the tests
+	"github.com/santhosh-tekuri/": "server/audit/audittest",
 }
 
 // noHTTP are the rooms that must not know net/http: what they decide does not depend on how it is asked.
