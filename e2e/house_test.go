@@ -29,6 +29,7 @@ var rooms = map[string]string{
 	"clients/token":    "scopes",
 	"clients/operator": "scopes",
 	"clients/auditor":  "",
+	"docs/events":      "",
 	// organs
 	"scopes/policy":  "scopes",
 	"clients":        "scopes clients/token server/fault server/ledger",
@@ -62,6 +63,7 @@ var rooms = map[string]string{
 	"storage":                 "server/ledger server/limit storage/bolt storage/redis",
 	"storage/storagetest":     "server/fault server/ledger server/limit storage",
 	"server/servertest":       "*", // for tests only
+	"server/audit/audittest":  "docs/events",
 	// programs
 	"cmd/bursar":                   "*",
 	"cmd/demoissuer":               "",
@@ -89,6 +91,8 @@ var heavy = map[string]string{
 	"cel.dev/":                  "scopes/policy",
 	"github.com/spf13/cobra":    "cmd/bursar",
 	"go.opentelemetry.io/":      "cmd/internal/telemetry",
+	// of the tests
+	"github.com/santhosh-tekuri/": "server/audit/audittest",
 }
 
 // noHTTP are the rooms that must not know net/http: what they decide does not depend on how it is asked.
