@@ -76,7 +76,7 @@ func TestAWithheldTokenIsExplainedByWhatWithheldIt(t *testing.T) {
 	w.apply("acme", fmt.Sprintf(judged, "acme"))
 	id := w.ask("acme", "payments:refunds.read")
 	records := w.records(w.id("acme"))
-	e := audit.Event{Name: audit.TokenExchange, Body: records[len(records)-1].Body}
+	e := audit.Event{Name: audit.TokenExchange, Agent: "client:bot", Txn: id, Body: records[len(records)-1].Body}
 	e.Body.Outcome, e.Body.Reason = audit.Failed, audit.NotReleased
 	v, err := w.dir.Fresh(t.Context(), "acme")
 	if err != nil {

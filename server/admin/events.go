@@ -30,10 +30,19 @@ type EventQuery struct {
 	Wait time.Duration
 }
 
-// Events reads the log of what op acts on, its tenant or the platform: events in order, and the After that continues
-// behind them.
-func (s *Service) Events(ctx context.Context, op Operator, q EventQuery) ([]audit.Record, int64, error) {
+// Reads lets op read the log of what it acts on, its tenant or the platform. That it does is recorded before Reads
+// returns: for the first time from an address, and once an hour after that.
+func (s *Service) Reads(ctx context.Context, op Operator) error {
 	if err := s.allow(ctx, op, op.either(ReadLog, ReadPlatform)); err != nil {
+		return err
+	}
+	return s.visited(ctx, op, audit.AuditRead)
+}
+
+// Events reads the log of what op acts on, its tenant or the platform: events in order, and the After that continues
+// behind them. The first reading is an event of the log, too; see Reads.
+func (s *Service) Events(ctx context.Context, op Operator, q EventQuery) ([]audit.Record, int64, error) {
+	if err := s.Reads(ctx, op); err != nil {
 		return nil, 0, err
 	}
 	if q.Limit < 0 || q.Limit > MaxEvents || q.Wait < 0 || q.Wait > MaxWait {

@@ -15,9 +15,11 @@ import (
 	"github.com/bursar-sts/bursar/server/admin"
 	"github.com/bursar-sts/bursar/server/adminapi"
 	"github.com/bursar-sts/bursar/server/audit"
+	"github.com/bursar-sts/bursar/server/audit/audittest"
 	"github.com/bursar-sts/bursar/server/exchange"
 	"github.com/bursar-sts/bursar/server/identity"
 	"github.com/bursar-sts/bursar/server/keys"
+	"github.com/bursar-sts/bursar/server/ledger"
 	"github.com/bursar-sts/bursar/server/tenant"
 	"github.com/bursar-sts/bursar/storage/bolt"
 	"github.com/bursar-sts/bursar/storage/storagetest"
@@ -54,6 +56,18 @@ func newWorld(t *testing.T) *world {
 	svc := admin.New(admin.Config{Directory: dir, Store: store, Log: log, Judge: w.exchanger,
 		PlatformTokenHash: admin.HashToken(token)})
 	w.watch = newWatch(t, adminapi.New(adminapi.Config{Service: svc, Version: "v1.2.3", Logger: quiet}))
+	t.Cleanup(func() { // when the process has ended
+		store.Set(storagetest.Position, storagetest.Works)
+		store.Set(storagetest.Rows, storagetest.Works)
+		all, err := dir.Tenants(context.Background())
+		if err != nil {
+			t.Errorf("read tenants: %v", err)
+		}
+		audittest.CheckLog(t, log, ledger.Platform)
+		for _, e := range all {
+			audittest.CheckLog(t, log, e.ID)
+		}
+	})
 	server := httptest.NewServer(w.watch)
 	t.Cleanup(func() {
 		server.Close()
