@@ -208,7 +208,7 @@ func (w *world) records(t ledger.Tenant) []record {
 		switch r.Name {
 		case audit.AuthAdmin:
 			return r.Body.Outcome == audit.Allowed
-		case audit.WriterStart, audit.AuditRead:
+		case audit.WriterStart, audit.WriterStop, audit.AuditRead:
 			return true
 		}
 		return false
