@@ -309,7 +309,7 @@ func TestAStoreThatFailsChangesNothing(t *testing.T) {
 	w.token("acme", admin.Auditor)
 	list, _ := w.svc.Operators(t.Context(), w.root("acme"))
 	keys, _ := w.svc.Keys(t.Context(), w.root("acme"))
-	if _, err := w.svc.Revoke(t.Context(), w.root("acme"), "client", "bot"); err != nil {
+	if _, err := w.svc.Revoke(t.Context(), w.root("acme"), "client", "bot", ""); err != nil {
 		t.Fatal(err)
 	}
 	changes := map[string]func(*process, admin.Operator) error{
@@ -330,7 +330,7 @@ func TestAStoreThatFailsChangesNothing(t *testing.T) {
 			return err
 		},
 		"revoke": func(p *process, o admin.Operator) error {
-			_, err := p.svc.Revoke(t.Context(), o, "tenant", "")
+			_, err := p.svc.Revoke(t.Context(), o, "tenant", "", "")
 			return err
 		},
 		"enable": func(p *process, o admin.Operator) error {

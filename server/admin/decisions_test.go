@@ -122,7 +122,7 @@ func TestAHypothesisIsExplainedAndLeavesNothing(t *testing.T) {
 	if err != nil || d.Outcome != audit.Denied || d.Reason != "policy.condition" || d.Step != "policy" {
 		t.Errorf("three hours later: %+v, %v", d, err)
 	}
-	if _, err := w.svc.Revoke(t.Context(), w.root("acme"), "client", "bot"); err != nil {
+	if _, err := w.svc.Revoke(t.Context(), w.root("acme"), "client", "bot", ""); err != nil {
 		t.Fatal(err)
 	}
 	d, err = w.svc.Suppose(t.Context(), op, h)
