@@ -5,6 +5,7 @@ package serve
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -53,6 +54,7 @@ type Server struct {
 	tracer    *telemetry.Tracer  // nil traces nothing
 	unkept    prometheus.Counter // rounds of maintenance in which a key could not be looked after
 	ports     []*port
+	started   bool // the start is recorded
 	failed    chan error
 	own       atomic.Pointer[[]netip.AddrPort] // what is never dialled for a tenant
 }
@@ -71,7 +73,7 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	s := &Server{cfg: cfg, registry: newRegistry(cfg.Version), failed: make(chan error, 3)}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, s.close(context.WithoutCancel(ctx)))
+			err = errors.Join(err, s.close(context.WithoutCancel(ctx), audit.Failed))
 		}
 	}()
 	if err := s.trace(); err != nil {
@@ -94,10 +96,25 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err := s.directory.Check(ctx); err != nil {
 		return nil, err
 	}
+	if err := s.record(ctx, audit.ServerStart, audit.Allowed); err != nil {
+		return nil, fmt.Errorf("record the start: %w", err)
+	}
+	s.started = true
 	for _, p := range s.ports {
 		go p.serve(s.failed)
 	}
 	return s, nil
+}
+
+// record puts the start or the end of this server into the platform's log.
+func (s *Server) record(ctx context.Context, name string, outcome audit.Outcome) error {
+	e := audit.Event{Name: name, Body: audit.Body{Outcome: outcome,
+		Server: audit.Server{Version: s.cfg.Version, Durability: s.store.Durability()}}}
+	if outcome != audit.Allowed {
+		e.Body.Reason = "server.failed"
+	}
+	_, err := s.log.Append(ctx, s.directory.PlatformOrigin(), e)
+	return err
 }
 
 // trace begins to trace, if that is configured. Lines of the server's log then name the trace that they belong to.
@@ -228,9 +245,9 @@ func (s *Server) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return s.close(context.WithoutCancel(ctx))
+			return s.close(context.WithoutCancel(ctx), audit.Allowed)
 		case err := <-s.failed:
-			return errors.Join(err, s.close(context.WithoutCancel(ctx)))
+			return errors.Join(err, s.close(context.WithoutCancel(ctx), audit.Failed))
 		case <-often.C:
 			g.look()
 		case <-anchor.C:
@@ -259,14 +276,19 @@ const (
 	farewell = 3 * time.Second
 )
 
-// close ends everything that was opened: first who asks, then what they ask for.
-func (s *Server) close(ctx context.Context) error {
+// close ends everything that was opened: first who asks, then what they ask for. The outcome says how it came to that.
+func (s *Server) close(ctx context.Context, outcome audit.Outcome) error {
 	if s.admin != nil {
 		s.admin.Stop()
 	}
 	errs := []error{s.drain(ctx)}
 	if s.log != nil {
 		ctx, cancel := context.WithTimeout(ctx, flush)
+		if s.started {
+			if err := s.record(ctx, audit.ServerStop, outcome); err != nil {
+				s.cfg.Logger.WarnContext(ctx, "the end is not recorded", "error", err)
+			}
+		}
 		errs = append(errs, s.log.Close(ctx), s.trees.Close(ctx))
 		cancel()
 	}
