@@ -20,6 +20,7 @@ import (
 	"github.com/bursar-sts/bursar/server/admin"
 	"github.com/bursar-sts/bursar/server/adminapi"
 	"github.com/bursar-sts/bursar/server/audit"
+	"github.com/bursar-sts/bursar/server/deliver"
 	"github.com/bursar-sts/bursar/server/exchange"
 	"github.com/bursar-sts/bursar/server/identity"
 	"github.com/bursar-sts/bursar/server/ledger"
@@ -44,6 +45,7 @@ type Config struct {
 type Server struct {
 	cfg       Config
 	store     storage.Store
+	timed     *timedStore // the same
 	log       *audit.Log
 	trees     *tree.Trees
 	sources   *identity.Sources
@@ -51,6 +53,7 @@ type Server struct {
 	limits    *limit.Limiter
 	admin     *admin.Service
 	registry  *prometheus.Registry
+	sinks     *deliver.Deliverer // nil copies nothing
 	tracer    *telemetry.Tracer  // nil traces nothing
 	unkept    prometheus.Counter // rounds of maintenance in which a key could not be looked after
 	ports     []*port
@@ -84,7 +87,8 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.store = newTimedStore(store, s.registry)
+	s.timed = newTimedStore(store, s.registry)
+	s.store = s.timed
 	cfg.Logger.InfoContext(ctx, "store opened", "durability", s.store.Durability())
 	if err := s.listen(); err != nil {
 		return nil, err
@@ -100,6 +104,9 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 		return nil, fmt.Errorf("record the start: %w", err)
 	}
 	s.started = true
+	if err := s.deliver(); err != nil {
+		return nil, err
+	}
 	for _, p := range s.ports {
 		go p.serve(s.failed)
 	}
@@ -269,7 +276,7 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 // Bounds of the end: what requests under way may take to finish, then what the log may take to record them, and what
-// the last traces may take to be sent.
+// sinks and the last traces may take.
 const (
 	drain    = 10 * time.Second
 	flush    = 5 * time.Second
@@ -295,6 +302,7 @@ func (s *Server) close(ctx context.Context, outcome audit.Outcome) error {
 	if s.limits != nil {
 		s.limits.Close()
 	}
+	s.endSinks(ctx)
 	s.endTraces(ctx)
 	if s.directory != nil {
 		s.directory.Close()
@@ -304,6 +312,18 @@ func (s *Server) close(ctx context.Context, outcome audit.Outcome) error {
 		errs = append(errs, s.store.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// endSinks ends the copying. What a sink does not have yet it is given after the next start.
+func (s *Server) endSinks(ctx context.Context) {
+	if s.sinks == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, farewell)
+	defer cancel()
+	if err := s.sinks.Close(ctx); err != nil {
+		s.cfg.Logger.WarnContext(ctx, "end of sinks", "error", err)
+	}
 }
 
 // endTraces sends what is left of the traces. That a collector is away is no failure of ours.
