@@ -205,6 +205,7 @@ func (l *Log) appender(t ledger.Tenant) (*appender, error) {
 // Record is one event as it is stored.
 type Record struct {
 	Index  int64           `json:"index"`
+	SET    string          `json:"set"`    // as it is signed
 	Claims json.RawMessage `json:"claims"` // of the SET
 }
 
