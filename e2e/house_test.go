@@ -29,13 +29,16 @@ var rooms = map[string]string{
 	"clients/token":    "scopes",
 	"clients/operator": "scopes",
 	"clients/auditor":  "",
+	"docs/events":      "",
 	// organs
-	"scopes/policy": "scopes",
-	"clients":       "scopes clients/token server/fault server/ledger",
-	"server/memory": "server/ledger",
-	"server/keys":   "clients/token server/ledger",
-	"server/audit":  "server/fault server/ledger",
-	"server/revoke": "scopes clients/token server/ledger",
+	"scopes/policy":  "scopes",
+	"clients":        "scopes clients/token server/fault server/ledger",
+	"server/memory":  "server/ledger",
+	"server/keys":    "clients/auditor clients/token server/ledger",
+	"server/audit":   "server/fault server/keys server/ledger",
+	"server/revoke":  "scopes clients/token server/ledger",
+	"server/deliver": "server/fault server/ledger",
+	"server/tree":    "clients/auditor server/audit server/fault server/keys server/ledger",
 	"server/identity": "scopes clients/token " +
 		"server/dial server/fault server/ledger server/memory",
 	"server/tenant": "scopes scopes/policy clients clients/token " +
@@ -60,6 +63,7 @@ var rooms = map[string]string{
 	"storage":                 "server/ledger server/limit storage/bolt storage/redis",
 	"storage/storagetest":     "server/fault server/ledger server/limit storage",
 	"server/servertest":       "*", // for tests only
+	"server/audit/audittest":  "docs/events",
 	// programs
 	"cmd/bursar":                   "*",
 	"cmd/demoissuer":               "",
@@ -87,10 +91,12 @@ var heavy = map[string]string{
 	"cel.dev/":                  "scopes/policy",
 	"github.com/spf13/cobra":    "cmd/bursar",
 	"go.opentelemetry.io/":      "cmd/internal/telemetry",
+	// of the tests
+	"github.com/santhosh-tekuri/": "server/audit/audittest",
 }
 
 // noHTTP are the rooms that must not know net/http: what they decide does not depend on how it is asked.
-var noHTTP = strings.Fields("scopes scopes/policy clients clients/token " +
+var noHTTP = strings.Fields("scopes scopes/policy clients clients/auditor clients/token " +
 	"server/admin server/audit server/dial server/exchange server/fault server/keys server/ledger server/limit " +
 	"server/revoke server/tenant storage storage/bolt storage/redis")
 

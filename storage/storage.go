@@ -52,6 +52,14 @@ type Store interface {
 	// Spend takes from budgets of rate limits, and returns for each how long it takes until it is full again. It is the
 	// one thing here that need not be durable.
 	Spend(ctx context.Context, all []limit.Spent) ([]time.Duration, error)
+	// TakeSink makes owner the one who copies t's log to a sink, for d from now on by the store's clock; an owner extends
+	// so what he has. fault.ErrConflict: somebody else copies, or nobody may yet, and the Sink tells for how long. It is
+	// returned without its Letters.
+	TakeSink(ctx context.Context, t ledger.Tenant, sink, owner string, d time.Duration) (ledger.Sink, error)
+	// MoveSink makes a step, whole and durable, or not at all. fault.ErrConflict: the owner or the place is another.
+	MoveSink(ctx context.Context, t ledger.Tenant, sink string, m ledger.Move) error
+	// Sink returns how far the copying of a log to a sink has come.
+	Sink(ctx context.Context, t ledger.Tenant, sink string) (ledger.Sink, error)
 	// Durability says in one sentence what an acknowledged write survives.
 	Durability() string
 	// Addresses returns where the store is in the network, as far as can be found out; none for an embedded one. Beside

@@ -43,6 +43,9 @@ func (c Checkpoint) Text() string {
 		base64.StdEncoding.EncodeToString(c.Root[:]) + "\n"
 }
 
+// maxSize bounds the size of a log, so that computing with it does not overflow, here or in tlog.
+const maxSize = 1 << 62
+
 // ParseCheckpoint reads the text of a checkpoint; lines of extensions are refused.
 func ParseCheckpoint(text string) (Checkpoint, error) {
 	lines := strings.Split(text, "\n")
@@ -50,7 +53,7 @@ func ParseCheckpoint(text string) (Checkpoint, error) {
 		return Checkpoint{}, errors.New("a checkpoint has three lines: the origin, the size, the root hash")
 	}
 	size, err := strconv.ParseInt(lines[1], 10, 64)
-	if err != nil || size < 0 || strconv.FormatInt(size, 10) != lines[1] {
+	if err != nil || size < 0 || size > maxSize || strconv.FormatInt(size, 10) != lines[1] {
 		return Checkpoint{}, errors.New("the second line of a checkpoint is the size, a decimal number")
 	}
 	root, err := base64.StdEncoding.Strict().DecodeString(lines[2])

@@ -9,14 +9,11 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// The shape of a hash tile (C2SP tlog-tiles): up to tileWidth hashes, each of a complete subtree of as many leaves as
-// the tile's level says: 1 at level 0, 256 at level 1, 65,536 at level 2.
-const (
-	tileHeight = 8
-	tileWidth  = 1 << tileHeight
-)
+// tileHeight is the number of levels of the tree that a tile spans.
+const tileHeight = 8
 
-// HashTile is a tile of a Merkle tree: 1 to 256 hashes, fewer than 256 only at the tree's right edge.
+// HashTile is a tile of a Merkle tree (C2SP tlog-tiles): 1 to 256 hashes, fewer than 256 only at the tree's right edge.
+// Each is of a complete subtree of as many leaves as the level says: 1 at level 0, 256 at level 1, 65,536 at level 2.
 type HashTile struct {
 	Level  int
 	Index  int64 // among those of its level, from 0
@@ -33,15 +30,15 @@ type Edge struct {
 // ResumeEdge returns the edge of a tree of the given size. tile returns the first width hashes of a tile.
 func ResumeEdge(size int64, tile func(level int, index int64, width int) ([]tlog.Hash, error)) (*Edge, error) {
 	e := &Edge{size: size}
-	for level, rest := 0, size; rest > 0; level, rest = level+1, rest/tileWidth {
+	for level, rest := 0, size; rest > 0; level, rest = level+1, rest/TileWidth {
 		var hashes []tlog.Hash
-		if width := int(rest % tileWidth); width > 0 {
+		if width := int(rest % TileWidth); width > 0 {
 			var err error
-			if hashes, err = tile(level, rest/tileWidth, width); err != nil {
+			if hashes, err = tile(level, rest/TileWidth, width); err != nil {
 				return nil, err
 			}
 			if len(hashes) != width {
-				return nil, fmt.Errorf("tile %s has %d hashes", TilePath(level, rest/tileWidth, width), len(hashes))
+				return nil, fmt.Errorf("tile %s has %d hashes", TilePath(level, rest/TileWidth, width), len(hashes))
 			}
 		}
 		e.levels = append(e.levels, slices.Clone(hashes))
@@ -61,7 +58,7 @@ func (e *Edge) Append(leaf tlog.Hash) (full []HashTile) {
 			e.levels = append(e.levels, nil)
 		}
 		e.levels[level] = append(e.levels[level], hash)
-		if len(e.levels[level]) < tileWidth {
+		if len(e.levels[level]) < TileWidth {
 			return full
 		}
 		tile := HashTile{Level: level, Index: e.size>>(tileHeight*(level+1)) - 1, Hashes: e.levels[level]}

@@ -71,7 +71,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) start() *process {
 	w.t.Helper()
 	sources := identity.NewSources(identity.Config{Now: w.time})
-	log := audit.New(audit.Config{Store: w.store, Now: w.time, Deadline: w.deadline,
+	log := audit.New(audit.Config{Store: w.store, Master: w.master, Now: w.time, Deadline: w.deadline,
 		Logger: slog.New(slog.DiscardHandler)})
 	w.t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
@@ -183,13 +183,17 @@ func (w *world) records(t ledger.Tenant) []record {
 		var set struct {
 			Events map[string]audit.Body `json:"events"`
 		}
-		if err := json.Unmarshal(e.Data, &set); err != nil {
+		claims, err := audit.Claims(e.Data)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if err := json.Unmarshal(claims, &set); err != nil {
 			w.t.Fatal(err)
 		}
 		for name, body := range set.Events {
 			name = strings.TrimSuffix(strings.TrimPrefix(name, "urn:bursar:event:"), ":v1")
 			if name != audit.WriterStart {
-				all = append(all, record{name, body, string(e.Data)})
+				all = append(all, record{name, body, string(claims)})
 			}
 		}
 	}

@@ -49,16 +49,22 @@ func (c *caller) describe(e *audit.Event) {
 	case c.parent != nil:
 		b.Subject = audit.Presented{Issuer: c.parent.Issuer, JTI: c.parent.ID, Hash: c.parent.hash}
 		b.Within = strings.Fields(c.parent.scope.String())
-		for before := range c.parent.Act.Chain() {
-			b.Actor.Chain = append(b.Actor.Chain, before.Subject)
-		}
-		b.Actor.Chain = slices.Compact(append(b.Actor.Chain, c.parent.Subject))
+		b.Actor.Chain = chainOf(e.Agent, &c.parent.Claims)
 	case c.onBehalf:
 		for _, before := range c.subject.Actors {
 			b.Actor.Chain = append(b.Actor.Chain, before.Subject)
 		}
 		b.Actor.Chain = append(b.Actor.Chain, token.Subject(c.subject.Issuer, c.subject.Subject))
 	}
+}
+
+// chainOf returns who acts for whom by a token of ours: from the agent that calls to the token's subject.
+func chainOf(agent string, c *token.Claims) []string {
+	chain := []string{agent}
+	for before := range c.Act.Chain() {
+		chain = append(chain, before.Subject)
+	}
+	return slices.Compact(append(chain, c.Subject))
 }
 
 func presented(p *identity.Principal) audit.Presented {

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/mod/sumdb/note"
+
 	"github.com/bursar-sts/bursar/clients/auditor"
 	"github.com/bursar-sts/bursar/server/ledger"
 )
@@ -31,7 +33,8 @@ const (
 const Overlap = 7 * 24 * time.Hour
 
 // logKeyRow is the stored form of a key of a log. Rows are never deleted: what a key signed is verified for as long as
-// the log is kept.
+// the log is kept. So all of a row is sealed, and not only its secret: whoever can write to the store cannot make a key
+// that once signed, nor one that signed for longer.
 type logKeyRow struct {
 	ID      string            `json:"kid"`
 	Use     LogUse            `json:"use"`
@@ -39,8 +42,27 @@ type logKeyRow struct {
 	Public  ed25519.PublicKey `json:"public"`
 	Created time.Time         `json:"created"`             // signs from here on
 	Retired time.Time         `json:"retired,omitzero"`    // another one signs from here on
-	Revoked time.Time         `json:"revoked_at,omitzero"` // what it signs from here on is forged; Sealed is gone
-	Sealed  []byte            `json:"sealed,omitempty"`    // the seed, under the data key
+	Revoked time.Time         `json:"revoked_at,omitzero"` // what it signs from here on is forged
+	Sealed  []byte            `json:"sealed,omitempty"`    // the seed, or nothing, bound to the rest of the row
+}
+
+// seal returns the row as it is stored, with the seed of a key that still signs or with nil.
+func (v vault) seal(r logKeyRow, seed []byte) (ledger.Row, error) {
+	aad, err := v.rowAAD(r)
+	if err != nil {
+		return ledger.Row{}, err
+	}
+	r.Sealed = v.aead.Seal(nil, nil, seed, aad)
+	return newRow(KindLogKey, r.ID, r)
+}
+
+func (v vault) rowAAD(r logKeyRow) ([]byte, error) {
+	r.Sealed = nil
+	binding, err := json.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("encode key: %w", err)
+	}
+	return v.place(r.ID, string(binding)).aad(), nil
 }
 
 type logKey struct {
@@ -109,9 +131,8 @@ func (v vault) newLogKey(use LogUse, number int, now time.Time) (ledger.Row, err
 		return ledger.Row{}, fmt.Errorf("make %s key: %w", use, err)
 	}
 	secret := private.(ed25519.PrivateKey)
-	return newRow(KindLogKey, kid, logKeyRow{ID: kid, Use: use, Number: number, Created: now,
-		Public: secret.Public().(ed25519.PublicKey),
-		Sealed: v.aead.Seal(nil, nil, secret.Seed(), v.place(kid, string(use)).aad())})
+	return v.seal(logKeyRow{ID: kid, Use: use, Number: number, Created: now,
+		Public: secret.Public().(ed25519.PublicKey)}, secret.Seed())
 }
 
 func (v vault) openLogKey(row ledger.Row) (*logKey, error) {
@@ -123,14 +144,17 @@ func (v vault) openLogKey(row ledger.Row) (*logKey, error) {
 	if err != nil || name != row.ID || k.ID != row.ID {
 		return nil, fmt.Errorf("read key %s: the row holds another key", row.ID)
 	}
-	if len(k.Sealed) == 0 {
-		return &k, nil
-	}
-	seed, err := v.aead.Open(nil, nil, k.Sealed, v.place(k.ID, string(k.Use)).aad())
+	aad, err := v.rowAAD(k.logKeyRow)
 	if err != nil {
-		return nil, fmt.Errorf("open key %s: %w", k.ID, err)
+		return nil, err
 	}
-	if len(seed) != ed25519.SeedSize {
+	seed, err := v.aead.Open(nil, nil, k.Sealed, aad)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("open key %s: %w", k.ID, err)
+	case len(seed) == 0:
+		return &k, nil
+	case len(seed) != ed25519.SeedSize:
 		return nil, fmt.Errorf("open key %s: not an Ed25519 key", k.ID)
 	}
 	k.private = ed25519.NewKeyFromSeed(seed)
@@ -162,6 +186,25 @@ func (r *LogRing) Notes(name string, now time.Time) (signers []*auditor.NoteSign
 		}
 	}
 	return signers
+}
+
+// Verifiers returns what verifies the checkpoints of the log, under a key name: those of all keys that were not revoked.
+func (r *LogRing) Verifiers(name string) (all []note.Verifier, err error) {
+	for _, k := range r.keys {
+		if k.Use != Checkpoints || !k.Revoked.IsZero() {
+			continue
+		}
+		text, err := note.NewEd25519VerifierKey(name, k.Public)
+		if err != nil {
+			return nil, fmt.Errorf("encode key %s: %w", k.ID, err)
+		}
+		v, err := note.NewVerifier(text)
+		if err != nil {
+			return nil, fmt.Errorf("read key %s: %w", k.ID, err)
+		}
+		all = append(all, v)
+	}
+	return all, nil
 }
 
 // EventKeys returns the public keys that ever signed events, the oldest first.
@@ -233,8 +276,8 @@ func (r *LogRing) Revoke(kid string, now time.Time) ([]ledger.Row, error) {
 		return r.replace(k.Use, now, true)
 	}
 	row := r.keys[i].logKeyRow
-	row.Revoked, row.Sealed = now, nil
-	put, err := newRow(KindLogKey, row.ID, row)
+	row.Revoked = now
+	put, err := r.vault.seal(row, nil)
 	return []ledger.Row{put}, err
 }
 
@@ -250,22 +293,19 @@ func (r *LogRing) replace(use LogUse, now time.Time, revoke bool) ([]ledger.Row,
 	}
 	put := []ledger.Row{next}
 	for _, k := range r.keys {
-		row := k.logKeyRow
+		row, seed := k.logKeyRow, []byte(nil)
 		switch {
+		case k == last && revoke:
+			row.Retired, row.Revoked = now, now
 		case k == last:
 			row.Retired = now
-			if revoke {
-				row.Revoked = now
+			if use == Checkpoints {
+				seed = k.private.Seed()
 			}
-			if revoke || use == Events {
-				row.Sealed = nil
-			}
-		case k.Use == use && len(row.Sealed) > 0 && !now.Before(row.Retired.Add(Overlap)):
-			row.Sealed = nil
-		default:
+		case k.Use != use || k.private == nil || now.Before(row.Retired.Add(Overlap)):
 			continue
 		}
-		changed, err := newRow(KindLogKey, row.ID, row)
+		changed, err := r.vault.seal(row, seed)
 		if err != nil {
 			return nil, err
 		}

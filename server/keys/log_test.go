@@ -96,12 +96,23 @@ func TestLogKeysOpenOnlyWhereTheyBelong(t *testing.T) {
 	if _, err := keys.OpenLog(m, "t1", nil); !errors.Is(err, keys.ErrNoKey) {
 		t.Errorf("no rows: %v", err)
 	}
-	swapped := slices.Clone(rows)
-	for i, row := range swapped {
-		swapped[i].Value = bytes.ReplaceAll(row.Value, []byte(`"use":"event"`), []byte(`"use":"checkpoint"`))
+	put, err := openLog(t, m, rows).Rotate(logStart.Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
 	}
-	if _, err := keys.OpenLog(m, "t1", swapped); err == nil {
-		t.Error("an event key signs checkpoints")
+	rows = rows.after(put)
+	for old, other := range map[string]string{
+		`"use":"event"`:                    `"use":"checkpoint"`,
+		`"retired":"2026-11-29T13:00:00Z"`: `"retired":"2027-11-29T13:00:00Z"`,
+		`"created":"2026-11-29T12:00:00Z"`: `"created":"2025-11-29T12:00:00Z"`,
+	} {
+		changed := slices.Clone(rows)
+		for i, row := range changed {
+			changed[i].Value = bytes.ReplaceAll(row.Value, []byte(old), []byte(other))
+		}
+		if _, err := keys.OpenLog(m, "t1", changed); err == nil {
+			t.Errorf("%s opens as %s", old, other)
+		}
 	}
 }
 
