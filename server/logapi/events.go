@@ -109,10 +109,6 @@ func (a *API) stopped() bool {
 }
 
 func (s *stream) run(ctx context.Context) error {
-	// A server's limit on the time of a request is for those that end. When it passed, the request would be given up.
-	if err := s.out.control.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return err
-	}
 	seen, err := s.start(ctx)
 	if err == nil && s.call.r.Method == http.MethodHead {
 		return s.out.flush(true)
