@@ -25,6 +25,7 @@ import (
 	"github.com/bursar-sts/bursar/server/identity"
 	"github.com/bursar-sts/bursar/server/ledger"
 	"github.com/bursar-sts/bursar/server/limit"
+	"github.com/bursar-sts/bursar/server/logapi"
 	"github.com/bursar-sts/bursar/server/peer"
 	"github.com/bursar-sts/bursar/server/tenant"
 	"github.com/bursar-sts/bursar/server/tree"
@@ -52,6 +53,7 @@ type Server struct {
 	directory *tenant.Directory
 	limits    *limit.Limiter
 	admin     *admin.Service
+	logs      *logapi.API
 	registry  *prometheus.Registry
 	sinks     *deliver.Deliverer // nil copies nothing
 	tracer    *telemetry.Tracer  // nil traces nothing
@@ -202,8 +204,10 @@ func (s *Server) assemble() {
 		PlatformTokenHash: admin.HashToken(s.cfg.Secrets.AdminToken), RotateEvery: s.cfg.Keys.RotateEvery,
 		Limits: s.limits})
 	api := adminapi.New(adminapi.Config{Service: s.admin, Version: s.cfg.Version, Logger: s.cfg.Logger})
+	s.logs = logapi.New(logapi.Config{Desk: s.admin, Directory: s.directory, Trees: s.trees, Keys: s.trees,
+		Events: s.log, Positions: s.store, Logger: s.cfg.Logger})
 	public := server.Config{
-		BaseURL: s.cfg.BaseURL, Directory: s.directory, Admin: api, Exchanger: exchanger,
+		BaseURL: s.cfg.BaseURL, Directory: s.directory, Admin: api, Logs: s.logs, Exchanger: exchanger,
 		Ready: func(ctx context.Context) error {
 			_, err := s.store.Position(ctx, ledger.Platform)
 			return err
@@ -287,6 +291,7 @@ const (
 func (s *Server) close(ctx context.Context, outcome audit.Outcome) error {
 	if s.admin != nil {
 		s.admin.Stop()
+		s.logs.Stop()
 	}
 	errs := []error{s.drain(ctx)}
 	if s.log != nil {
