@@ -29,13 +29,16 @@ var rooms = map[string]string{
 	"clients/token":    "scopes",
 	"clients/operator": "scopes",
 	"clients/auditor":  "",
+	"docs/events":      "",
 	// organs
-	"scopes/policy": "scopes",
-	"clients":       "scopes clients/token server/fault server/ledger",
-	"server/memory": "server/ledger",
-	"server/keys":   "clients/auditor clients/token server/ledger",
-	"server/audit":  "server/fault server/keys server/ledger",
-	"server/revoke": "scopes clients/token server/ledger",
+	"scopes/policy":  "scopes",
+	"clients":        "scopes clients/token server/fault server/ledger",
+	"server/memory":  "server/ledger",
+	"server/keys":    "clients/auditor clients/token server/ledger",
+	"server/audit":   "server/fault server/keys server/ledger",
+	"server/revoke":  "scopes clients/token server/ledger",
+	"server/deliver": "server/fault server/ledger",
+	"server/tree":    "clients/auditor server/audit server/fault server/keys server/ledger",
 	"server/identity": "scopes clients/token " +
 		"server/dial server/fault server/ledger server/memory",
 	"server/tenant": "scopes scopes/policy clients clients/token " +
@@ -60,6 +63,7 @@ var rooms = map[string]string{
 	"storage":                 "server/ledger server/limit storage/bolt storage/redis",
 	"storage/storagetest":     "server/fault server/ledger server/limit storage",
 	"server/servertest":       "*", // for tests only
+	"server/audit/audittest":  "docs/events server/audit server/ledger",
 	// programs
 	"cmd/bursar":                   "*",
 	"cmd/demoissuer":               "",
@@ -69,10 +73,10 @@ var rooms = map[string]string{
 	"cmd/internal/config":          "scopes server/admin server/keys server/limit",
 	"cmd/internal/configdoc":       "",
 	"cmd/internal/serve":           "*",
-	"cmd/internal/telemetry":       "server server/audit server/exchange",
+	"cmd/internal/telemetry":       "server server/audit server/deliver server/exchange",
 	// the house seen from the street
 	"e2e":         "clients/operator clients/token",
-	"e2e/harness": "clients/operator storage/storagetest",
+	"e2e/harness": "clients/operator server/audit/audittest storage/storagetest",
 	"e2e/issuer":  "cmd/demoissuer",
 	"e2e/bench":   "clients/operator",
 }
@@ -87,6 +91,8 @@ var heavy = map[string]string{
 	"cel.dev/":                  "scopes/policy",
 	"github.com/spf13/cobra":    "cmd/bursar",
 	"go.opentelemetry.io/":      "cmd/internal/telemetry",
+	// of the tests
+	"github.com/santhosh-tekuri/": "server/audit/audittest",
 }
 
 // noHTTP are the rooms that must not know net/http: what they decide does not depend on how it is asked.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/bursar-sts/bursar/server"
 	"github.com/bursar-sts/bursar/server/audit"
+	"github.com/bursar-sts/bursar/server/audit/audittest"
 	"github.com/bursar-sts/bursar/server/exchange"
 	"github.com/bursar-sts/bursar/server/identity"
 	"github.com/bursar-sts/bursar/server/keys"
@@ -109,6 +110,7 @@ func New(t testing.TB, o Options) *World {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = store.Close() })
+	t.Cleanup(w.checkLogs) // when the processes have ended
 	if o.StoreURL != "" {
 		store = moved{store, w.Clock}
 	}
@@ -168,6 +170,14 @@ func (w *World) log(deadline time.Duration) *audit.Log {
 		_ = l.Close(ctx) // a store that a test broke does not confirm any more
 	})
 	return l
+}
+
+// checkLogs fails the test for each event that is not as its schema describes it.
+func (w *World) checkLogs() {
+	audittest.CheckLog(w.T, w.operator, ledger.Platform)
+	for _, id := range w.ids {
+		audittest.CheckLog(w.T, w.operator, id)
+	}
 }
 
 // EachStore runs a test in a world of its own on each store. Worlds on Redis share the server.
@@ -258,8 +268,10 @@ func (w *World) Cut(slug, kind, id string, disable bool) ledger.Position {
 
 func (w *World) change(o audit.Origin, c ledger.Change) ledger.Position {
 	w.T.Helper()
-	p, err := w.operator.Change(w.T.Context(), o, c, audit.Event{Name: "admin.tenant.update",
-		Body: audit.Body{Outcome: audit.Allowed}})
+	p, err := w.operator.Change(w.T.Context(), o, c, audit.Event{Name: "admin.client.update", Body: audit.Body{
+		Outcome: audit.Allowed, Operator: audit.Operator{ID: "test"},
+		Change: audit.Change{Object: "client", Before: audit.Digest([]byte("before")), After: audit.Digest([]byte("after"))},
+	}})
 	if err != nil {
 		w.T.Fatal(err)
 	}

@@ -14,6 +14,7 @@
 //	tenant / <id> / onceexp   be64 until, SHA-256 → nothing
 //	tenant / <id>             tree = the head of the log's Merkle tree, JSON
 //	tenant / <id> / tile      level (1 byte), be64 index → hashes of 32 bytes
+//	tenant / <id> / sink      name → epoch and index of its next event, dead letters; name/be64 number → dead letter
 //
 // Numbers are 8 bytes big-endian, times are Unix milliseconds.
 package bolt
@@ -67,6 +68,7 @@ type DB struct {
 	last   atomic.Int64 // the newest store time that anybody was told, in Unix milliseconds
 	broken atomic.Bool  // a write to the file failed
 	spent  spent        // of budgets
+	turns  turns        // of sinks
 
 	close   sync.Once
 	closing chan struct{} // Close was called

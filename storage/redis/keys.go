@@ -55,3 +55,8 @@ func (k keys) claim(key string) string {
 
 // budget is the string that holds when a budget is full again, in Unix microseconds.
 func (k keys) budget(name string) string { return k.name("lim:" + name) }
+
+// sink is a hash: epoch and next (the first event that the sink does not have), owner, till (Unix milliseconds until
+// when nobody else may copy), dead (dead letters since ever), and the newest of those as d<number mod MaxLetters> →
+// epoch:index:at:code.
+func (k keys) sink(name string) string { return k.name("aud:sink:" + name) }
