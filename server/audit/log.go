@@ -29,7 +29,7 @@ type Store interface {
 	// Commit applies c whole and durably, or not at all, and returns when it knows or when ctx ends.
 	// fault.ErrUnavailable: unknown whether c was applied; the same commit may be repeated and is applied once.
 	// fault.ErrConflict: Change.Expect was not the revision, or something was disabled that the change did not know of.
-	// fault.ErrSequence: First does not continue what the store has of the writer. *ledger.Taken: somebody else has what c
+	// fault.ErrStale: Signed is not the revision. fault.ErrSequence: First does not continue what the store has of the writer. *ledger.Taken: somebody else has what c
 	// claims. These, and any other error, mean that nothing was written.
 	Commit(ctx context.Context, t ledger.Tenant, c ledger.Commit) (ledger.Position, error)
 	// Events returns up to limit recorded events from an index on, in order; fewer at the end of the log.

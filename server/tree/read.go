@@ -38,12 +38,12 @@ func (t *Trees) newest(ctx context.Context, id ledger.Tenant, size int64) (ledge
 	if halted == nil && seen.Epoch > 0 && seen.Size >= size {
 		return seen, nil
 	}
-	h, entries, err := t.cfg.Store.Head(ctx, id)
+	h, at, err := t.cfg.Store.Head(ctx, id)
 	if err != nil {
 		return h, fmt.Errorf("read head: %w", err)
 	}
-	if entries < h.Size {
-		return h, fmt.Errorf("%w: %w: the log has %d entries", fault.ErrUnavailable, errHalted, entries)
+	if at.Index < h.Size {
+		return h, fmt.Errorf("%w: %w: the log has %d entries", fault.ErrUnavailable, errHalted, at.Index)
 	}
 	return h, nil
 }

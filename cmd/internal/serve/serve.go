@@ -5,6 +5,7 @@ package serve
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -19,6 +20,7 @@ import (
 	"github.com/bursar-sts/bursar/server/admin"
 	"github.com/bursar-sts/bursar/server/adminapi"
 	"github.com/bursar-sts/bursar/server/audit"
+	"github.com/bursar-sts/bursar/server/deliver"
 	"github.com/bursar-sts/bursar/server/exchange"
 	"github.com/bursar-sts/bursar/server/identity"
 	"github.com/bursar-sts/bursar/server/ledger"
@@ -44,6 +46,7 @@ type Config struct {
 type Server struct {
 	cfg       Config
 	store     storage.Store
+	timed     *timedStore // the same
 	log       *audit.Log
 	trees     *tree.Trees
 	sources   *identity.Sources
@@ -52,9 +55,11 @@ type Server struct {
 	admin     *admin.Service
 	logs      *logapi.API
 	registry  *prometheus.Registry
+	sinks     *deliver.Deliverer // nil copies nothing
 	tracer    *telemetry.Tracer  // nil traces nothing
 	unkept    prometheus.Counter // rounds of maintenance in which a key could not be looked after
 	ports     []*port
+	started   bool // the start is recorded
 	failed    chan error
 	own       atomic.Pointer[[]netip.AddrPort] // what is never dialled for a tenant
 }
@@ -73,7 +78,7 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	s := &Server{cfg: cfg, registry: newRegistry(cfg.Version), failed: make(chan error, 3)}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, s.close(context.WithoutCancel(ctx)))
+			err = errors.Join(err, s.close(context.WithoutCancel(ctx), audit.Failed))
 		}
 	}()
 	if err := s.trace(); err != nil {
@@ -84,7 +89,8 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.store = newTimedStore(store, s.registry)
+	s.timed = newTimedStore(store, s.registry)
+	s.store = s.timed
 	cfg.Logger.InfoContext(ctx, "store opened", "durability", s.store.Durability())
 	if err := s.listen(); err != nil {
 		return nil, err
@@ -96,10 +102,28 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err := s.directory.Check(ctx); err != nil {
 		return nil, err
 	}
+	if err := s.record(ctx, audit.ServerStart, audit.Allowed); err != nil {
+		return nil, fmt.Errorf("record the start: %w", err)
+	}
+	s.started = true
+	if err := s.deliver(); err != nil {
+		return nil, err
+	}
 	for _, p := range s.ports {
 		go p.serve(s.failed)
 	}
 	return s, nil
+}
+
+// record puts the start or the end of this server into the platform's log.
+func (s *Server) record(ctx context.Context, name string, outcome audit.Outcome) error {
+	e := audit.Event{Name: name, Body: audit.Body{Outcome: outcome,
+		Server: audit.Server{Version: s.cfg.Version, Durability: s.store.Durability()}}}
+	if outcome != audit.Allowed {
+		e.Body.Reason = "server.failed"
+	}
+	_, err := s.log.Append(ctx, s.directory.PlatformOrigin(), e)
+	return err
 }
 
 // trace begins to trace, if that is configured. Lines of the server's log then name the trace that they belong to.
@@ -232,9 +256,9 @@ func (s *Server) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return s.close(context.WithoutCancel(ctx))
+			return s.close(context.WithoutCancel(ctx), audit.Allowed)
 		case err := <-s.failed:
-			return errors.Join(err, s.close(context.WithoutCancel(ctx)))
+			return errors.Join(err, s.close(context.WithoutCancel(ctx), audit.Failed))
 		case <-often.C:
 			g.look()
 		case <-anchor.C:
@@ -256,15 +280,15 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 // Bounds of the end: what requests under way may take to finish, then what the log may take to record them, and what
-// the last traces may take to be sent.
+// sinks and the last traces may take.
 const (
 	drain    = 10 * time.Second
 	flush    = 5 * time.Second
 	farewell = 3 * time.Second
 )
 
-// close ends everything that was opened: first who asks, then what they ask for.
-func (s *Server) close(ctx context.Context) error {
+// close ends everything that was opened: first who asks, then what they ask for. The outcome says how it came to that.
+func (s *Server) close(ctx context.Context, outcome audit.Outcome) error {
 	if s.admin != nil {
 		s.admin.Stop()
 		s.logs.Stop()
@@ -272,12 +296,18 @@ func (s *Server) close(ctx context.Context) error {
 	errs := []error{s.drain(ctx)}
 	if s.log != nil {
 		ctx, cancel := context.WithTimeout(ctx, flush)
+		if s.started {
+			if err := s.record(ctx, audit.ServerStop, outcome); err != nil {
+				s.cfg.Logger.WarnContext(ctx, "the end is not recorded", "error", err)
+			}
+		}
 		errs = append(errs, s.log.Close(ctx), s.trees.Close(ctx))
 		cancel()
 	}
 	if s.limits != nil {
 		s.limits.Close()
 	}
+	s.endSinks(ctx)
 	s.endTraces(ctx)
 	if s.directory != nil {
 		s.directory.Close()
@@ -287,6 +317,18 @@ func (s *Server) close(ctx context.Context) error {
 		errs = append(errs, s.store.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// endSinks ends the copying. What a sink does not have yet it is given after the next start.
+func (s *Server) endSinks(ctx context.Context) {
+	if s.sinks == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, farewell)
+	defer cancel()
+	if err := s.sinks.Close(ctx); err != nil {
+		s.cfg.Logger.WarnContext(ctx, "end of sinks", "error", err)
+	}
 }
 
 // endTraces sends what is left of the traces. That a collector is away is no failure of ours.
