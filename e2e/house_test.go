@@ -28,14 +28,17 @@ var rooms = map[string]string{
 	// formats and libraries, for people outside
 	"clients/token":    "scopes",
 	"clients/operator": "scopes",
+	"clients/auditor":  "",
 	"docs/events":      "",
 	// organs
-	"scopes/policy": "scopes",
-	"clients":       "scopes clients/token server/fault server/ledger",
-	"server/memory": "server/ledger",
-	"server/keys":   "clients/token server/ledger",
-	"server/audit":  "server/fault server/ledger",
-	"server/revoke": "scopes clients/token server/ledger",
+	"scopes/policy":  "scopes",
+	"clients":        "scopes clients/token server/fault server/ledger",
+	"server/memory":  "server/ledger",
+	"server/keys":    "clients/auditor clients/token server/ledger",
+	"server/audit":   "server/fault server/keys server/ledger",
+	"server/revoke":  "scopes clients/token server/ledger",
+	"server/deliver": "server/fault server/ledger",
+	"server/tree":    "clients/auditor server/audit server/fault server/keys server/ledger",
 	"server/identity": "scopes clients/token " +
 		"server/dial server/fault server/ledger server/memory",
 	"server/tenant": "scopes scopes/policy clients clients/token " +
@@ -46,8 +49,11 @@ var rooms = map[string]string{
 		"server/audit server/exchange server/fault server/keys server/ledger server/limit server/revoke server/tenant",
 	// surfaces
 	"server/oauth": "clients server/exchange server/fault server/peer",
+	"server/front": "clients/operator server/admin server/fault server/peer",
 	"server/adminapi": "clients clients/operator clients/token " +
-		"server/admin server/audit server/exchange server/fault server/ledger server/peer server/tenant",
+		"server/admin server/audit server/exchange server/fault server/front server/ledger server/tenant",
+	"server/logapi": "clients/auditor clients/operator " +
+		"server/admin server/audit server/fault server/front server/ledger",
 	"web":    "",
 	"server": "clients server/exchange server/fault server/keys server/oauth server/tenant web",
 	// adapters
@@ -90,7 +96,7 @@ var heavy = map[string]string{
 }
 
 // noHTTP are the rooms that must not know net/http: what they decide does not depend on how it is asked.
-var noHTTP = strings.Fields("scopes scopes/policy clients clients/token " +
+var noHTTP = strings.Fields("scopes scopes/policy clients clients/auditor clients/token " +
 	"server/admin server/audit server/dial server/exchange server/fault server/keys server/ledger server/limit " +
 	"server/revoke server/tenant storage storage/bolt storage/redis")
 

@@ -34,6 +34,17 @@ type Store interface {
 	Cutoffs(ctx context.Context, t ledger.Tenant, after int64) ([]ledger.Cutoff, ledger.Position, error)
 	// Events returns at most limit entries from an index on, in order; fewer only at the end of the log.
 	Events(ctx context.Context, t ledger.Tenant, from int64, limit int) ([]ledger.Entry, error)
+	// Head returns where the Merkle tree of the log stands, and how many entries the log had at that moment.
+	Head(ctx context.Context, t ledger.Tenant) (h ledger.Head, entries int64, err error)
+	// Advance replaces the head old by next and stores tiles, whole and durably, or not at all. First stays as it is.
+	// fault.ErrConflict: the head is another one, or the log is shorter than next; nothing was written. An error that
+	// wraps fault.ErrUnavailable leaves the outcome open.
+	Advance(ctx context.Context, t ledger.Tenant, old, next ledger.Head, tiles []ledger.Tile) error
+	// Tiles returns the hashes of each tile, nil of one that is not stored.
+	Tiles(ctx context.Context, t ledger.Tenant, ids []ledger.TileID) ([][]byte, error)
+	// Prune forgets the entries before the given one, a multiple of 256 that the tree covers, and the hash tiles of level
+	// 0 that hold nothing else. Repeating it is harmless.
+	Prune(ctx context.Context, t ledger.Tenant, before int64) error
 	// Claim reports whether nobody had claimed key before; of any number of claims in any number of processes, those of
 	// commits included, exactly one is fresh. The claim is kept until then, and up to a minute more. An error
 	// (fault.ErrUnavailable) leaves open whether the key is taken.
@@ -41,6 +52,14 @@ type Store interface {
 	// Spend takes from budgets of rate limits, and returns for each how long it takes until it is full again. It is the
 	// one thing here that need not be durable.
 	Spend(ctx context.Context, all []limit.Spent) ([]time.Duration, error)
+	// TakeSink makes owner the one who copies t's log to a sink, for d from now on by the store's clock; an owner extends
+	// so what he has. fault.ErrConflict: somebody else copies, or nobody may yet, and the Sink tells for how long. It is
+	// returned without its Letters.
+	TakeSink(ctx context.Context, t ledger.Tenant, sink, owner string, d time.Duration) (ledger.Sink, error)
+	// MoveSink makes a step, whole and durable, or not at all. fault.ErrConflict: the owner or the place is another.
+	MoveSink(ctx context.Context, t ledger.Tenant, sink string, m ledger.Move) error
+	// Sink returns how far the copying of a log to a sink has come.
+	Sink(ctx context.Context, t ledger.Tenant, sink string) (ledger.Sink, error)
 	// Durability says in one sentence what an acknowledged write survives.
 	Durability() string
 	// Addresses returns where the store is in the network, as far as can be found out; none for an embedded one. Beside

@@ -21,14 +21,11 @@ type Decision struct {
 // Decision explains a decision of the operator's tenant by its records. Another tenant's is NotFound, as is one that
 // was never made; what is no id is InvalidRequest.
 func (s *Service) Decision(ctx context.Context, op Operator, id string) (*Decision, error) {
-	if err := s.Reads(ctx, op); err != nil {
-		return nil, err
-	}
-	v, err := s.cfg.Directory.Bare(ctx, op.slug)
+	log, err := s.Log(ctx, op)
 	if err != nil {
 		return nil, err
 	}
-	records, err := s.cfg.Log.Find(ctx, v.ID, id)
+	records, err := s.cfg.Log.Find(ctx, log.Tenant, id)
 	if err != nil {
 		return nil, err
 	}

@@ -90,7 +90,7 @@ func (w *world) checkLogs() {
 func (w *world) start() *process {
 	w.t.Helper()
 	sources := identity.NewSources(identity.Config{Now: w.time})
-	log := audit.New(audit.Config{Store: w.store, Now: w.time, Deadline: w.deadline,
+	log := audit.New(audit.Config{Store: w.store, Master: w.master, Now: w.time, Deadline: w.deadline,
 		Logger: slog.New(slog.DiscardHandler)})
 	w.t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
@@ -144,7 +144,7 @@ func (w *world) root(slug string) admin.Operator {
 // events it has then.
 func (w *world) reads(svc *admin.Service, slug string) int64 {
 	w.t.Helper()
-	if err := svc.Reads(w.t.Context(), w.root(slug)); err != nil {
+	if _, err := svc.Log(w.t.Context(), w.root(slug)); err != nil {
 		w.t.Fatal(err)
 	}
 	return w.position(slug).Index
@@ -227,12 +227,16 @@ func (w *world) everything(t ledger.Tenant) []record {
 		var set struct {
 			Events map[string]audit.Body `json:"events"`
 		}
-		if err := json.Unmarshal(e.Data, &set); err != nil {
+		claims, err := audit.Claims(e.Data)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if err := json.Unmarshal(claims, &set); err != nil {
 			w.t.Fatal(err)
 		}
 		for name, body := range set.Events {
 			name = strings.TrimSuffix(strings.TrimPrefix(name, "urn:bursar:event:"), ":v1")
-			all = append(all, record{name, body, string(e.Data)})
+			all = append(all, record{name, body, string(claims)})
 		}
 	}
 	return all

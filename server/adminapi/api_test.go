@@ -49,7 +49,7 @@ func newWorld(t *testing.T) *world {
 	}
 	quiet := slog.New(slog.DiscardHandler)
 	sources := identity.NewSources(identity.Config{})
-	log := audit.New(audit.Config{Store: store, Logger: quiet, Deadline: time.Minute})
+	log := audit.New(audit.Config{Store: store, Master: master, Logger: quiet, Deadline: time.Minute})
 	dir := tenant.NewDirectory(tenant.Config{Store: store, Master: master, Sources: sources,
 		BaseURL: "https://sts.example"})
 	token := admin.NewToken("")

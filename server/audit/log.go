@@ -1,7 +1,7 @@
 // Package audit is the log of what was decided and done: one per tenant, in total order, durable before the effect.
 //
-// An event is the claims of a Security Event Token (RFC 8417). Every process is a writer with an id of its own for
-// this boot (wid) and numbers its events gaplessly per tenant (wsn, from 1), inside what is recorded: a hole, a
+// An event is a Security Event Token (RFC 8417), signed with a key of its log. Every process is a writer with an id of
+// its own for this boot (wid) and numbers its events gaplessly per tenant (wsn, from 1), inside what is signed: a hole, a
 // replay or a store that lost acknowledged writes shows. Nothing may leave the process before Append or Change
 // returned without error.
 //
@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/bursar-sts/bursar/server/fault"
+	"github.com/bursar-sts/bursar/server/keys"
 	"github.com/bursar-sts/bursar/server/ledger"
 )
 
@@ -33,6 +34,8 @@ type Store interface {
 	Commit(ctx context.Context, t ledger.Tenant, c ledger.Commit) (ledger.Position, error)
 	// Events returns up to limit recorded events from an index on, in order; fewer at the end of the log.
 	Events(ctx context.Context, t ledger.Tenant, from int64, limit int) ([]ledger.Entry, error)
+	// Rows returns the rows of the given kinds at the returned position.
+	Rows(ctx context.Context, t ledger.Tenant, kinds ...string) ([]ledger.Row, ledger.Position, error)
 }
 
 // Origin names a log. Its zero value is refused.
@@ -43,9 +46,15 @@ type Origin struct {
 
 // Config is what a Log needs.
 type Config struct {
-	Store Store            // required
-	Now   func() time.Time // default time.Now; informative, never used for order
-	Node  string           // name of this process, recorded in each event
+	Store  Store       // required
+	Master keys.Master // required; opens the keys of each log, and seals those of a new one
+	// Appended, if set, is told of each commit, in the order of a log, before anybody is answered: the index of the first
+	// of the events that were stored, and what was stored. It must not block, nor keep the events.
+	Appended func(o Origin, index int64, events [][]byte)
+	// Gate, if set, says why nothing may be done in a log now, or returns nil. It never stops a revocation.
+	Gate func(context.Context, Origin) error
+	Now  func() time.Time // default time.Now; informative, never used for order
+	Node string           // name of this process, recorded in each event
 	// Deadline is how long a caller waits for the store; default 1 s. Until a store has not answered for that long,
 	// callers wait; after that they are refused at once, until it answers.
 	Deadline time.Duration
@@ -156,6 +165,11 @@ func (l *Log) submit(ctx context.Context, t ledger.Tenant, r *request) (ledger.P
 	if ctx.Err() != nil {
 		return ledger.Position{}, unavailable(ctx.Err())
 	}
+	if l.cfg.Gate != nil && !r.exempt() {
+		if err := l.cfg.Gate(ctx, r.origin); err != nil {
+			return ledger.Position{}, unavailable(err)
+		}
+	}
 	a, err := l.appender(t)
 	if err != nil {
 		return ledger.Position{}, err
@@ -196,7 +210,7 @@ func (l *Log) appender(t ledger.Tenant) (*appender, error) {
 	}
 	a, ok := l.tenants[t]
 	if !ok {
-		a = &appender{log: l, tenant: t}
+		a = &appender{log: l, tenant: t, writer: l.writer}
 		l.tenants[t] = a
 	}
 	return a, nil
@@ -205,7 +219,8 @@ func (l *Log) appender(t ledger.Tenant) (*appender, error) {
 // Record is one event as it is stored.
 type Record struct {
 	Index  int64           `json:"index"`
-	Claims json.RawMessage `json:"claims"` // of the SET
+	SET    string          `json:"set"` // as it is stored, a compact JWS
+	Claims json.RawMessage `json:"claims"`
 }
 
 // MaxPage bounds what one Read returns.
@@ -219,7 +234,11 @@ func (l *Log) Read(ctx context.Context, t ledger.Tenant, from int64, limit int) 
 	}
 	records := make([]Record, len(entries))
 	for i, e := range entries {
-		records[i] = Record{Index: e.Index, Claims: e.Data}
+		claims, err := Claims(e.Data)
+		if err != nil {
+			return nil, fmt.Errorf("read log at %d: %w", e.Index, err)
+		}
+		records[i] = Record{Index: e.Index, SET: string(e.Data), Claims: claims}
 	}
 	return records, nil
 }

@@ -162,8 +162,8 @@ func (w *World) Start() *Process {
 
 // log returns a log that ends with the test.
 func (w *World) log(deadline time.Duration) *audit.Log {
-	l := audit.New(audit.Config{Store: w.Store, Now: w.Clock.Now, Deadline: cmp.Or(deadline, time.Minute),
-		Logger: slog.New(slog.DiscardHandler)})
+	l := audit.New(audit.Config{Store: w.Store, Master: w.Master, Now: w.Clock.Now,
+		Deadline: cmp.Or(deadline, time.Minute), Logger: slog.New(slog.DiscardHandler)})
 	w.T.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 		defer cancel()
@@ -297,7 +297,7 @@ type Record struct {
 	Name string
 	Txn  string
 	Body audit.Body
-	Text string // as it is stored
+	Text string // its claims
 }
 
 // Records returns a tenant's log without the entries of operators and of the log itself.
@@ -313,13 +313,17 @@ func (w *World) Records(slug string) []Record {
 			Txn    string                `json:"txn"`
 			Events map[string]audit.Body `json:"events"`
 		}
-		if err := json.Unmarshal(e.Data, &set); err != nil {
+		claims, err := audit.Claims(e.Data)
+		if err != nil {
+			w.T.Fatal(err)
+		}
+		if err := json.Unmarshal(claims, &set); err != nil {
 			w.T.Fatal(err)
 		}
 		for name, body := range set.Events {
 			name = strings.TrimSuffix(strings.TrimPrefix(name, "urn:bursar:event:"), ":v1")
 			if strings.HasPrefix(name, "token.") || name == audit.DenyFlood {
-				all = append(all, Record{name, set.Txn, body, string(e.Data)})
+				all = append(all, Record{name, set.Txn, body, string(claims)})
 			}
 		}
 	}

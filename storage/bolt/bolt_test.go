@@ -93,6 +93,28 @@ func TestReopeningKeepsEverything(t *testing.T) {
 	}
 }
 
+// TestReopeningKeepsSinks: what a sink has is kept; who copied to it is not, for no other process can.
+func TestReopeningKeepsSinks(t *testing.T) {
+	file := path(t)
+	db := open(t, file, nil)
+	if _, err := db.TakeSink(ctx, "t", "siem", "a", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	m := ledger.Move{Owner: "a", To: ledger.Mark{Epoch: 1, Index: 7}, For: time.Hour,
+		Dead: []ledger.DeadLetter{{Mark: ledger.Mark{Epoch: 1, Index: 6}, Code: "invalid_request"}}}
+	if err := errors.Join(db.MoveSink(ctx, "t", "siem", m), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	db = open(t, file, nil)
+	s, err := db.Sink(ctx, "t", "siem")
+	if err != nil || s.Next != m.To || s.Owner != "" || s.Wait != 0 || s.Dead != 1 || len(s.Letters) != 1 {
+		t.Fatalf("%+v %v", s, err)
+	}
+	if s, err := db.TakeSink(ctx, "t", "siem", "b", time.Hour); err != nil || s.Next != m.To {
+		t.Fatalf("%+v %v", s, err)
+	}
+}
+
 func TestASecondBursarIsRefused(t *testing.T) {
 	file := path(t)
 	open(t, file, nil)
@@ -105,7 +127,7 @@ func TestASecondBursarIsRefused(t *testing.T) {
 func TestAFileThatIsNotOursIsRefused(t *testing.T) {
 	for name, prepare := range map[string]func(*bbolt.Tx) error{
 		"another format": func(tx *bbolt.Tx) error {
-			return tx.Bucket([]byte("meta")).Put([]byte("format"), binary.BigEndian.AppendUint64(nil, 2))
+			return tx.Bucket([]byte("meta")).Put([]byte("format"), binary.BigEndian.AppendUint64(nil, 1))
 		},
 		"not a bursar store": func(tx *bbolt.Tx) error {
 			_, err := tx.CreateBucket([]byte("somebody else's"))
@@ -161,7 +183,9 @@ func everythingFails(t *testing.T, db *bolt.DB) {
 	_, _, cutoffs := db.Cutoffs(ctx, "t", 0)
 	_, events := db.Events(ctx, "t", 0, 1)
 	_, claim := db.Claim(ctx, "t", "k", time.Now())
-	for i, err := range []error{committed, position, rows, cutoffs, events, claim} {
+	_, taken := db.TakeSink(ctx, "t", "siem", "a", time.Hour)
+	_, sink := db.Sink(ctx, "t", "siem")
+	for i, err := range []error{committed, position, rows, cutoffs, events, claim, taken, sink} {
 		if !errors.Is(err, fault.ErrUnavailable) {
 			t.Errorf("call %d: %v", i, err)
 		}

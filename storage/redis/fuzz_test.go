@@ -43,6 +43,26 @@ func FuzzParseCutoff(f *testing.F) {
 	})
 }
 
+// FuzzParseLetter reads stored dead letters. What is not one is an error, and never half a letter.
+func FuzzParseLetter(f *testing.F) {
+	for _, seed := range []string{"1:7:1700000000000:invalid_request", "1:2:3", "1:2:3:4:5", "9223372036854775808:0:0:x"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		l, err := parseLetter(value)
+		if err != nil {
+			if l != (ledger.DeadLetter{}) {
+				t.Fatalf("%q is %+v, %v", value, l, err)
+			}
+			return
+		}
+		again, err := parseLetter(fmt.Sprintf("%d:%d:%d:%s", l.Epoch, l.Index, l.At.UnixMilli(), l.Code))
+		if err != nil || again.Mark != l.Mark || !again.At.Equal(l.At) || again.Code != l.Code {
+			t.Errorf("%q became %+v, then %+v (%v)", value, l, again, err)
+		}
+	})
+}
+
 // FuzzReply reads answers of the commit script, written as JSON lists. Whatever Redis, or something that is taken for
 // it, answers, a commit counts as made only if every part of the position is there.
 func FuzzReply(f *testing.F) {

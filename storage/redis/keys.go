@@ -25,8 +25,12 @@ func (k keys) kinds() string { return k.name("kinds") }
 // rows is the hash id → value of one kind.
 func (k keys) rows(kind string) string { return k.name("row:" + kind) }
 
-// log is a hash: n (number of entries).
+// log is a hash: n (number of entries), and the head of the log's Merkle tree: epoch, size, root (32 bytes), note,
+// witnessed, first.
 func (k keys) log() string { return k.name("aud:log") }
+
+// tiles is the hash level/index → hashes of 32 bytes.
+func (k keys) tiles() string { return k.name("aud:tile") }
 
 // events is the stream of the log; entry i has the id <i+1>-0 and the field s.
 func (k keys) events() string { return k.name("aud:ev") }
@@ -51,3 +55,8 @@ func (k keys) claim(key string) string {
 
 // budget is the string that holds when a budget is full again, in Unix microseconds.
 func (k keys) budget(name string) string { return k.name("lim:" + name) }
+
+// sink is a hash: epoch and next (the first event that the sink does not have), owner, till (Unix milliseconds until
+// when nobody else may copy), dead (dead letters since ever), and the newest of those as d<number mod MaxLetters> →
+// epoch:index:at:code.
+func (k keys) sink(name string) string { return k.name("aud:sink:" + name) }

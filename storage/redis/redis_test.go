@@ -66,10 +66,13 @@ func TestEveryKeyOfATenantIsUnderItsHashTag(t *testing.T) {
 	if _, err := db.Spend(ctx, []limit.Spent{{Tenant: "acme", Budget: "address:1", Worth: time.Hour}}); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := db.TakeSink(ctx, "acme", "siem", "a", time.Hour); err != nil {
+		t.Fatal(err)
+	}
 	raw := goredis.NewClient(&goredis.Options{Addr: server.Addr})
 	defer func() { _ = raw.Close() }()
 	keys, err := raw.Keys(ctx, "*").Result()
-	if err != nil || len(keys) != 12 {
+	if err != nil || len(keys) != 13 {
 		t.Fatalf("%d keys: %v (%v)", len(keys), keys, err)
 	}
 	for _, key := range keys {
@@ -331,7 +334,7 @@ func TestAllReasonsAreGivenAtOnce(t *testing.T) {
 
 func TestAnotherFormatIsRefused(t *testing.T) {
 	server := storagetest.StartRedis(t)
-	server.Command(t, "SET bursar:format 2")
+	server.Command(t, "SET bursar:format 1")
 	_, err := redis.Open(ctx, redis.Config{URL: server.URL()})
 	if err == nil || !strings.Contains(err.Error(), "another format") {
 		t.Fatal(err)

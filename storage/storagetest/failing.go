@@ -25,6 +25,9 @@ const (
 	Rows     Op = "Rows"
 	Cutoffs  Op = "Cutoffs"
 	Spend    Op = "Spend"
+	TakeSink Op = "TakeSink"
+	MoveSink Op = "MoveSink"
+	Sink     Op = "Sink"
 )
 
 // Mode is how a call fails.
@@ -152,4 +155,25 @@ func (f *Faulty) Spend(ctx context.Context, all []limit.Spent) (left []time.Dura
 		return nil, err
 	}
 	return left, nil
+}
+
+// TakeSink is the store's, or fails.
+func (f *Faulty) TakeSink(ctx context.Context, t ledger.Tenant, sink, owner string, d time.Duration) (
+	s ledger.Sink, err error,
+) {
+	err = f.fail(TakeSink, func() error { s, err = f.Store.TakeSink(ctx, t, sink, owner, d); return err })
+	return s, err
+}
+
+// MoveSink is the store's, or fails.
+func (f *Faulty) MoveSink(ctx context.Context, t ledger.Tenant, sink string, m ledger.Move) error {
+	return f.fail(MoveSink, func() error { return f.Store.MoveSink(ctx, t, sink, m) })
+}
+
+// Sink is the store's, or fails.
+func (f *Faulty) Sink(ctx context.Context, t ledger.Tenant, sink string) (s ledger.Sink, err error) {
+	if err := f.fail(Sink, func() error { s, err = f.Store.Sink(ctx, t, sink); return err }); err != nil {
+		return ledger.Sink{}, err
+	}
+	return s, nil
 }

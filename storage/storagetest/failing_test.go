@@ -32,7 +32,13 @@ func TestFailingStoreFailsBeforeOrAfterItsEffect(t *testing.T) {
 			_, err := s.Spend(ctx, []limit.Spent{{Tenant: "t", Budget: "address:1"}})
 			return err
 		},
-		storagetest.Cutoffs: func() error { _, _, err := s.Cutoffs(ctx, "t", 0); return err },
+		storagetest.TakeSink: func() error { _, err := s.TakeSink(ctx, "t", "siem", "a", time.Hour); return err },
+		storagetest.MoveSink: func() error { return s.MoveSink(ctx, "t", "siem", ledger.Move{Owner: "a"}) },
+		storagetest.Sink:     func() error { _, err := s.Sink(ctx, "t", "siem"); return err },
+		storagetest.Cutoffs:  func() error { _, _, err := s.Cutoffs(ctx, "t", 0); return err },
+	}
+	if _, err := db.TakeSink(ctx, "t", "siem", "a", time.Hour); err != nil {
+		t.Fatal(err)
 	}
 	for _, mode := range []storagetest.Mode{storagetest.NotApplied, storagetest.Applied} {
 		for op, call := range calls {

@@ -7,6 +7,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"os"
@@ -57,6 +58,8 @@ type Config struct {
 	Metrics Metrics `yaml:"metrics"`
 	// Which requests are traced, and where their traces go. Absent: none are.
 	Traces Traces `yaml:"traces"`
+	// What becomes of the logs beside being kept in the store.
+	Audit Audit `yaml:"audit"`
 	// How signing keys live.
 	Keys Keys `yaml:"keys"`
 	// The proxies in front of the server whose word is taken for whom they ask, such as `10.1.0.0/24`: the caller's
@@ -249,6 +252,10 @@ func (c *Config) resolve(dir string) {
 			source.Name = under(dir, source.Name)
 			c.Traces.Headers[name] = source
 		}
+	}
+	c.Audit.Anchors = under(dir, cmp.Or(c.Audit.Anchors, defaultAnchors))
+	for i := range c.Audit.Sinks {
+		c.Audit.Sinks[i].resolve(dir)
 	}
 	if path, ok := strings.CutPrefix(c.Store, "bolt:"); ok {
 		c.Store = "bolt:" + under(dir, path)

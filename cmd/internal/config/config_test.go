@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -26,6 +27,14 @@ master_key: env:BURSAR_MASTER_KEY
 admin: {token_file: admin.token, listen: "127.0.0.1:8081"}
 metrics: {listen: ":9090"}
 traces: {otlp: "https://otel.example/otlp", sample: 0.05, headers: {authorization: "file:otlp.auth"}, ca: ca.pem}
+audit:
+  sinks:
+    - {name: copy, kind: file, path: copy.ndjson, format: set, platform: false}
+    - {name: siem, kind: webhook, url: "https://siem.example/events", headers: {authorization: "file:siem.auth"},
+       ca: siem.pem, tenants: [acme], platform: true, events: [admin., token.revoke]}
+    - {name: out, kind: stdout}
+    - {name: otel, kind: otlp, url: "http://127.0.0.1:4318", tenants: [globex]}
+    - {name: ours, kind: file, path: /var/log/ours, tenants: [], platform: true}
 keys: {rotate_every: 48h}
 trusted_proxies: [10.1.0.0/24, "fd00:2::/64"]
 limits: {address: 200/s, client: off, tenant: 1000/h, secret_failures: 5/m, share: 250ms}
@@ -58,6 +67,15 @@ func TestEveryFieldIsRead(t *testing.T) {
 		{"traces.headers are relative to the file", c.Traces.Headers["authorization"],
 			config.Source{Kind: "file", Name: "/srv/otlp.auth"}},
 		{"traces.ca is relative to the file", c.Traces.CA, "/srv/ca.pem"},
+		{"the path of a sink is relative to the file", c.Audit.Sinks[0].Path, "/srv/copy.ndjson"},
+		{"the format of a sink", c.Audit.Sinks[0].Format, config.FormatSET},
+		{"the url of a sink", c.Audit.Sinks[1].URL, "https://siem.example/events"},
+		{"headers of a sink are relative to the file", c.Audit.Sinks[1].Headers["authorization"],
+			config.Source{Kind: "file", Name: "/srv/siem.auth"}},
+		{"ca of a sink is relative to the file", c.Audit.Sinks[1].CA, "/srv/siem.pem"},
+		{"events of a sink", strings.Join(c.Audit.Sinks[1].Events, " "), "admin. token.revoke"},
+		{"the format of lines", c.Audit.Sinks[2].Format, config.FormatJSON},
+		{"the logs of sinks", copied(c.Audit.Sinks), "all|[acme]+platform|all+platform|[globex]|[]+platform"},
 		{"keys", c.Keys.RotateEvery, 48 * time.Hour},
 		{"limits", c.Limits, config.Limits{Address: limit.Rate{Count: 200, Per: time.Second}, Client: limit.Rate{Off: true},
 			Tenant: limit.Rate{Count: 1000, Per: time.Hour}, SecretFailures: limit.Rate{Count: 5, Per: time.Minute},
@@ -79,6 +97,22 @@ func TestEveryFieldIsRead(t *testing.T) {
 	if got := c.TrustedProxies; !slices.Equal(got, want) {
 		t.Errorf("trusted_proxies %v", got)
 	}
+}
+
+// copied returns which logs the sinks are given.
+func copied(sinks []config.Sink) string {
+	var texts []string
+	for _, s := range sinks {
+		text := fmt.Sprint(s.Tenants)
+		if s.All() {
+			text = "all"
+		}
+		if s.OfPlatform() {
+			text += "+platform"
+		}
+		texts = append(texts, text)
+	}
+	return strings.Join(texts, "|")
 }
 
 const small = `
@@ -116,6 +150,10 @@ keys: {rotate_every: 720}
 keys: {rotate_every: 1h}
 volatile_store: yes
 replicate_issuance: both
+audit: {sinks: [{name: a, kind: kafka, platform: maybe},
+  {name: a, kind: file, format: xml, url: "https://x.example", tenants: [Acme], colour: red},
+  {kind: webhook, path: x, format: set, headers: {Accept: "env:X", Bursar-Log-Index: "env:X", host: "env:X"}},
+  {name: C, kind: otlp, url: "http://otel.example", events: [token.exchange, "Admin.", "admin.*"]}]}
 tenants:
   Acme: {private_cidrs: [10.2.0.1/16]}
   globex: {private_cidrs: [10.2.0.0/16, everything, 0.0.0.0/0]}
@@ -140,11 +178,32 @@ tenants:
 		"keys: is given twice (line 12)",
 		"volatile_store: must be accept, or absent (line 13)",
 		"replicate_issuance: must be true or false (line 14)",
-		"tenants.Acme: may hold only a-z, 0-9 and inner hyphens (line 16)",
-		"tenants.Acme.private_cidrs[0]: has bits beyond its length; did you mean 10.2.0.0/16? (line 16)",
-		"tenants.globex.private_cidrs[1]: must be an address range such as 10.2.0.0/16 (line 17)",
-		"tenants.globex.private_cidrs[2]: allows every address; name the ranges that the tenant needs (line 17)",
-		"tenants.initech: must be a mapping (line 18)",
+		"audit.sinks[0].platform: must be true or false (line 15)",
+		"audit.sinks[0].kind: must be file, stdout, webhook or otlp (line 15)",
+		"audit.sinks[1].colour: is not a known field (line 16)",
+		"audit.sinks[1].name: is the name of another sink; the two would be taken for one (line 16)",
+		"audit.sinks[1].path: is required; it is the file that lines are appended to (line 16)",
+		"audit.sinks[1].url: means nothing to a sink of kind file; remove it (line 16)",
+		"audit.sinks[1].format: must be set or json (line 16)",
+		"audit.sinks[1].tenants[0]: may hold only a-z, 0-9 and inner hyphens (line 16)",
+		"audit.sinks[2].name: is required; it is how the sink is known in the store (line 17)",
+		"audit.sinks[2].path: means nothing to a sink of kind webhook; remove it (line 17)",
+		"audit.sinks[2].url: is required; it is where events are sent to, such as https://siem.example/events (line 17)",
+		"audit.sinks[2].format: means nothing to a sink of kind webhook; remove it (line 17)",
+		"audit.sinks[2].headers.Accept: is not the name of a header that a sink may set (line 17)",
+		"audit.sinks[2].headers.Bursar-Log-Index: is not the name of a header that a sink may set (line 17)",
+		"audit.sinks[2].headers.host: is not the name of a header that a sink may set (line 17)",
+		"audit.sinks[3].name: may hold only a-z, 0-9 and inner hyphens (line 18)",
+		"audit.sinks[3].url: must be https; http is for loopback alone (line 18)",
+		"audit.sinks[3].events[1]: must be the name of an event, such as token.exchange, or the beginning of names, " +
+			"such as admin. (line 18)",
+		"audit.sinks[3].events[2]: must be the name of an event, such as token.exchange, or the beginning of names, " +
+			"such as admin. (line 18)",
+		"tenants.Acme: may hold only a-z, 0-9 and inner hyphens (line 20)",
+		"tenants.Acme.private_cidrs[0]: has bits beyond its length; did you mean 10.2.0.0/16? (line 20)",
+		"tenants.globex.private_cidrs[1]: must be an address range such as 10.2.0.0/16 (line 21)",
+		"tenants.globex.private_cidrs[2]: allows every address; name the ranges that the tenant needs (line 21)",
+		"tenants.initech: must be a mapping (line 22)",
 	}
 	_, found := config.Parse([]byte(text), "/srv")
 	for i := range max(len(want), len(found)) {
@@ -177,6 +236,15 @@ func TestRefusedValues(t *testing.T) {
 		{"traces of no stated share", `traces: {otlp: "http://127.0.0.1:4318"}`, "traces.sample"},
 		{"traces of more than all", `traces: {otlp: "http://127.0.0.1:4318", sample: 5}`, "traces.sample"},
 		{"traces of a share that is no number", `traces: {otlp: "http://127.0.0.1:4318", sample: .nan}`, "traces.sample"},
+		{"two sinks of one file", `audit: {sinks: [{name: a, kind: file, path: x}, {name: b, kind: file, path: ./x}]}`,
+			"audit.sinks[1].kind"},
+		{"two sinks on standard output", `audit: {sinks: [{name: a, kind: stdout}, {name: b, kind: stdout}]}`,
+			"audit.sinks[1].kind"},
+		{"a sink of no kind", `audit: {sinks: [{name: a}]}`, "audit.sinks[0].kind"},
+		{"a sink of no log", `audit: {sinks: [{name: a, kind: stdout, tenants: []}]}`, "audit.sinks[0].tenants"},
+		{"a sink of no event", `audit: {sinks: [{name: a, kind: stdout, events: []}]}`, "audit.sinks[0].events"},
+		{"a file with authorities", `audit: {sinks: [{name: a, kind: stdout, ca: x}]}`, "audit.sinks[0].ca"},
+		{"standard output at a path", `audit: {sinks: [{name: a, kind: stdout, path: x}]}`, "audit.sinks[0].path"},
 		{"a base URL in capitals", "base_url: https://STS.example", "base_url"},
 		{"a base URL of plain http", "base_url: http://sts.example", "base_url"},
 		{"a base URL of plain http to a name like loopback", "base_url: http://127.0.0.1.sts.example", "base_url"},
@@ -436,5 +504,30 @@ func TestWhatTheCollectorWantsIsRead(t *testing.T) {
 	if _, found := c.Secrets(); len(found) != 2 || found[0].Path != "traces.headers.authorization" ||
 		found[1].Path != "traces.ca" {
 		t.Errorf("two lines, and authorities that are none: %v", found)
+	}
+}
+
+func TestWhatASinkWantsIsRead(t *testing.T) {
+	dir := t.TempDir()
+	path, err := config.Init(dir, config.Initial{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TEST_HOOK", "Bearer abc\n")
+	c.Audit.Sinks = []config.Sink{{Name: "siem", Kind: config.SinkWebhook, URL: "https://siem.example",
+		Headers: map[string]config.Source{"authorization": {Kind: "env", Name: "TEST_HOOK"}}}, {Name: "out"}}
+	s, found := c.Secrets()
+	if len(found) > 0 || s.Sinks["siem"].Headers["authorization"] != "Bearer abc" || s.Sinks["siem"].Roots != nil {
+		t.Errorf("%v", found)
+	}
+	t.Setenv("TEST_HOOK", "")
+	c.Audit.Sinks[0].CA = filepath.Join(dir, "absent")
+	if _, found := c.Secrets(); len(found) != 2 || found[0].Path != "audit.sinks[0].headers.authorization" ||
+		found[1].Path != "audit.sinks[0].ca" {
+		t.Errorf("no value, and no file: %v", found)
 	}
 }

@@ -143,6 +143,8 @@ func want(v reflect.Value) string {
 		return "file:PATH, env:NAME or credential:NAME"
 	}
 	switch v.Kind() {
+	case reflect.Pointer:
+		return want(reflect.Zero(v.Type().Elem()))
 	case reflect.Struct, reflect.Map:
 		return "a mapping"
 	case reflect.Slice:

@@ -119,6 +119,8 @@ type Secrets struct {
 	TraceHeaders map[string]string `json:"-"`
 	// TraceRoots are whom the collector's certificate is trusted by; nil for the system's.
 	TraceRoots *x509.CertPool `json:"-"`
+	// Sinks are how those of Audit are reached, by name.
+	Sinks map[string]Reach `json:"-"`
 }
 
 const redacted = "[secrets]"
@@ -151,34 +153,36 @@ func (c *Config) Secrets() (*Secrets, []Mistake) {
 		s.Certificate, err = c.TLS.Load()
 		v.check("tls", err)
 	}
-	s.TraceHeaders, s.TraceRoots = v.readTraces(c.Traces)
+	traces := v.reach("traces", c.Traces.Headers, c.Traces.CA)
+	s.TraceHeaders, s.TraceRoots = traces.Headers, traces.Roots
+	s.Sinks = v.readSinks(c.Audit.Sinks)
 	if len(v) > 0 {
 		return nil, v
 	}
 	return s, nil
 }
 
-// readTraces reads what is needed to reach the collector.
-func (v *validator) readTraces(t Traces) (headers map[string]string, roots *x509.CertPool) {
-	headers = make(map[string]string, len(t.Headers))
-	for _, name := range slices.Sorted(maps.Keys(t.Headers)) {
-		data, err := t.Headers[name].read()
+// reach reads what is needed to reach somebody else's server, of what stands at a path.
+func (v *validator) reach(at string, headers map[string]Source, ca string) Reach {
+	r := Reach{Headers: make(map[string]string, len(headers))}
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		data, err := headers[name].read()
 		value := strings.TrimRight(string(data), "\r\n")
 		if err == nil && (value == "" || strings.ContainsFunc(value, unicode.IsControl)) {
 			err = errors.New("does not hold the value of a header: one line of text")
 		}
-		v.check("traces.headers."+name, err)
-		headers[name] = value
+		v.check(at+".headers."+name, err)
+		r.Headers[name] = value
 	}
-	if t.CA != "" {
-		data, err := os.ReadFile(t.CA)
-		roots = x509.NewCertPool()
-		if err == nil && !roots.AppendCertsFromPEM(data) {
-			err = fmt.Errorf("%s holds no certificate in PEM", t.CA)
+	if ca != "" {
+		data, err := os.ReadFile(ca)
+		r.Roots = x509.NewCertPool()
+		if err == nil && !r.Roots.AppendCertsFromPEM(data) {
+			err = fmt.Errorf("%s holds no certificate in PEM", ca)
 		}
-		v.check("traces.ca", err)
+		v.check(at+".ca", err)
 	}
-	return headers, roots
+	return r
 }
 
 // Load reads the certificate and its key.

@@ -26,6 +26,7 @@ import (
 	"github.com/bursar-sts/bursar/server/limit"
 	"github.com/bursar-sts/bursar/server/peer"
 	"github.com/bursar-sts/bursar/server/tenant"
+	"github.com/bursar-sts/bursar/server/tree"
 	"github.com/bursar-sts/bursar/storage"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -44,6 +45,7 @@ type Server struct {
 	cfg       Config
 	store     storage.Store
 	log       *audit.Log
+	trees     *tree.Trees
 	sources   *identity.Sources
 	directory *tenant.Directory
 	limits    *limit.Limiter
@@ -62,6 +64,8 @@ const (
 	maintenance = time.Minute
 	// idle is how long a tenant stays in memory that nobody asks for.
 	idle = 10 * time.Minute
+	// anchoring is how often the newest heads of the logs are saved outside the store.
+	anchoring = 5 * time.Second
 )
 
 // Start opens the store and begins to serve. Run must follow.
@@ -161,7 +165,11 @@ func (s *Server) listen() error {
 
 // assemble builds the handlers of the open ports.
 func (s *Server) assemble() {
-	s.log = audit.New(audit.Config{Store: s.store, Node: node(), Logger: s.cfg.Logger})
+	s.trees = tree.New(tree.Config{Store: s.store, Master: s.cfg.Secrets.Master,
+		Anchors: tree.Folder(s.cfg.Audit.Anchors), Logger: s.cfg.Logger})
+	s.registry.MustRegister(treeCollector{s.trees.Stats})
+	s.log = audit.New(audit.Config{Store: s.store, Master: s.cfg.Secrets.Master, Appended: s.trees.Appended,
+		Gate: s.trees.Gate, Node: node(), Logger: s.cfg.Logger})
 	s.registry.MustRegister(logCollector{s.log.Stats})
 	s.sources = identity.NewSources(identity.Config{Deny: func() []netip.AddrPort { return *s.own.Load() },
 		Fetched: fetches(s.registry)})
@@ -230,6 +238,8 @@ func (s *Server) Run(ctx context.Context) error {
 	defer ticker.Stop()
 	often := time.NewTicker(look)
 	defer often.Stop()
+	anchor := time.NewTicker(anchoring)
+	defer anchor.Stop()
 	var g garbage
 	g.look()
 	for {
@@ -240,6 +250,10 @@ func (s *Server) Run(ctx context.Context) error {
 			return errors.Join(err, s.close(context.WithoutCancel(ctx), audit.Failed))
 		case <-often.C:
 			g.look()
+		case <-anchor.C:
+			if err := s.trees.Save(); err != nil {
+				s.cfg.Logger.WarnContext(ctx, "save anchors", "error", err)
+			}
 		case <-ticker.C:
 			if err := s.admin.Maintain(ctx); err != nil {
 				s.unkept.Inc()
@@ -249,6 +263,7 @@ func (s *Server) Run(ctx context.Context) error {
 				s.cfg.Logger.WarnContext(ctx, "find the store", "error", err)
 			}
 			s.directory.Forget(time.Now().Add(-idle))
+			s.trees.Forget(time.Now().Add(-idle))
 		}
 	}
 }
@@ -274,7 +289,7 @@ func (s *Server) close(ctx context.Context, outcome audit.Outcome) error {
 				s.cfg.Logger.WarnContext(ctx, "the end is not recorded", "error", err)
 			}
 		}
-		errs = append(errs, s.log.Close(ctx))
+		errs = append(errs, s.log.Close(ctx), s.trees.Close(ctx))
 		cancel()
 	}
 	if s.limits != nil {

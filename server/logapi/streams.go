@@ -1,0 +1,3 @@
+package logapi
+
+type crowds struct{}
