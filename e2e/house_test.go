@@ -73,7 +73,7 @@ var rooms = map[string]string{
 	"cmd/internal/config":          "scopes server/admin server/keys server/limit",
 	"cmd/internal/configdoc":       "",
 	"cmd/internal/serve":           "*",
-	"cmd/internal/telemetry":       "server server/audit server/exchange",
+	"cmd/internal/telemetry":       "server server/audit server/deliver server/exchange",
 	// the house seen from the street
 	"e2e":         "clients/operator clients/token",
 	"e2e/harness": "clients/operator server/audit/audittest storage/storagetest",

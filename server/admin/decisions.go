@@ -21,11 +21,14 @@ type Decision struct {
 // Decision explains a decision of the operator's tenant by its records. Another tenant's is NotFound, as is one that
 // was never made; what is no id is InvalidRequest.
 func (s *Service) Decision(ctx context.Context, op Operator, id string) (*Decision, error) {
-	log, err := s.Log(ctx, op)
+	if _, err := s.Log(ctx, op); err != nil {
+		return nil, err
+	}
+	v, err := s.cfg.Directory.Bare(ctx, op.slug)
 	if err != nil {
 		return nil, err
 	}
-	records, err := s.cfg.Log.Find(ctx, log.Tenant, id)
+	records, err := s.cfg.Log.Find(ctx, v.ID, id)
 	if err != nil {
 		return nil, err
 	}

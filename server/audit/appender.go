@@ -175,8 +175,16 @@ func (a *appender) farewell() []*request {
 	return []*request{r}
 }
 
-// record brings a batch into the store.
+// record brings a batch into the store, signed with the keys that the log has at its place.
 func (a *appender) record(batch []*request) (c ledger.Commit, p ledger.Position, err error) {
+	for {
+		if c, p, err = a.sign(batch); !errors.Is(err, fault.ErrStale) {
+			return c, p, err
+		}
+	}
+}
+
+func (a *appender) sign(batch []*request) (c ledger.Commit, p ledger.Position, err error) {
 	err = a.insist(func(ctx context.Context) error { return a.open(ctx, batch[0]) })
 	if err == nil {
 		c, err = a.number(batch)
@@ -200,6 +208,8 @@ func (a *appender) number(batch []*request) (ledger.Commit, error) {
 	a.origin = batch[0].origin
 	c := ledger.Commit{Writer: a.writer, First: a.last + 1, Change: batch[0].change}
 	c.Change.Put = slices.Concat(c.Change.Put, a.fresh)
+	signed := a.revision
+	c.Signed = &signed
 	var drafts []draft
 	if a.last == 0 {
 		start, err := a.start(batch[0].origin)

@@ -96,7 +96,7 @@ func (t *Trees) signed(ctx context.Context, l *log, head ledger.Head) error {
 	if head.Epoch == 0 {
 		return nil
 	}
-	r, err := t.keysOf(ctx, l.tenant)
+	r, _, err := t.keysOf(ctx, l.tenant)
 	if err != nil {
 		return err
 	}
@@ -179,15 +179,16 @@ func (t *Trees) AcceptLoss(ctx context.Context, o audit.Origin) (lost ledger.Hea
 	if anchor.Epoch > lost.Epoch || anchor.Epoch == lost.Epoch && anchor.Size > lost.Size {
 		lost = anchor
 	}
-	head, entries, err := t.cfg.Store.Head(ctx, id)
+	head, at, err := t.cfg.Store.Head(ctx, id)
 	if err != nil {
 		return lost, fmt.Errorf("read head: %w", err)
 	}
-	return lost, t.restart(ctx, l, head, max(lost.Epoch, head.Epoch)+1, entries)
+	return lost, t.restart(ctx, l, head, max(lost.Epoch, head.Epoch)+1, at)
 }
 
 // restart signs the first head of another epoch, over what the store has.
-func (t *Trees) restart(ctx context.Context, l *log, old ledger.Head, epoch, entries int64) error {
+func (t *Trees) restart(ctx context.Context, l *log, old ledger.Head, epoch int64, at ledger.Position) error {
+	entries := at.Index
 	var e auditor.Edge
 	var tiles []ledger.Tile
 	from := min(old.First, entries)
@@ -217,10 +218,11 @@ func (t *Trees) restart(ctx context.Context, l *log, old ledger.Head, epoch, ent
 	}
 	next := ledger.Head{Epoch: epoch, Size: e.Size(), Root: e.Root(), First: old.First}
 	var err error
-	if next.Note, err = t.sign(ctx, l, next); err != nil {
+	if next.Note, err = t.sign(ctx, l, next, at.Revision); err != nil {
 		return err
 	}
-	if err := t.cfg.Store.Advance(ctx, l.tenant, old, next, tiles); err != nil {
+	if err := t.cfg.Store.Advance(ctx, l.tenant,
+		ledger.Step{From: old, To: next, Revision: at.Revision, Tiles: tiles}); err != nil {
 		return fmt.Errorf("advance head: %w", err)
 	}
 	l.mu.Lock()

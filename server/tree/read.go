@@ -38,12 +38,12 @@ func (t *Trees) newest(ctx context.Context, id ledger.Tenant, size int64) (ledge
 	if halted == nil && seen.Epoch > 0 && seen.Size >= size {
 		return seen, nil
 	}
-	h, entries, err := t.cfg.Store.Head(ctx, id)
+	h, at, err := t.cfg.Store.Head(ctx, id)
 	if err != nil {
 		return h, fmt.Errorf("read head: %w", err)
 	}
-	if entries < h.Size {
-		return h, fmt.Errorf("%w: %w: the log has %d entries", fault.ErrUnavailable, errHalted, entries)
+	if at.Index < h.Size {
+		return h, fmt.Errorf("%w: %w: the log has %d entries", fault.ErrUnavailable, errHalted, at.Index)
 	}
 	return h, nil
 }
@@ -91,6 +91,9 @@ func (t *Trees) Tile(ctx context.Context, id ledger.Tenant, level int, index int
 		return nil, fmt.Errorf("read tile: %w", err)
 	}
 	if len(all[0]) < width*tlog.HashSize {
+		if err := t.pruned(ctx, id, end); level == 0 && err != nil {
+			return nil, err
+		}
 		return nil, fmt.Errorf("%w: tile %s is missing", fault.ErrUnavailable, auditor.TilePath(level, index, width))
 	}
 	return all[0][:width*tlog.HashSize], nil
@@ -114,11 +117,30 @@ func (t *Trees) Entries(ctx context.Context, id ledger.Tenant, index int64, widt
 	if err != nil {
 		return nil, fmt.Errorf("read entries: %w", err)
 	}
+	if len(entries) != width || entries[0].Index != from { // a store begins with the first entry that it still has
+		if err := t.pruned(ctx, id, from+1); err != nil {
+			return nil, err
+		}
+		return nil, fmt.Errorf("%w: entries of bundle %d are missing", fault.ErrUnavailable, index)
+	}
 	all := make([][]byte, len(entries))
 	for i, e := range entries {
 		all[i] = e.Data
 	}
 	return all, nil
+}
+
+// pruned reports, by what the store says now, that entries up to end were pruned: another process may have done so since
+// this one saw the head.
+func (t *Trees) pruned(ctx context.Context, id ledger.Tenant, end int64) error {
+	h, _, err := t.cfg.Store.Head(ctx, id)
+	if err != nil {
+		return fmt.Errorf("read head: %w", err)
+	}
+	if end <= h.First {
+		return errPruned(h.First)
+	}
+	return nil
 }
 
 // Inclusion proves that an entry is in the tree of the head that it returns (RFC 6962 §2.1.1).

@@ -20,10 +20,12 @@ import (
 	"github.com/bursar-sts/bursar/server/admin"
 	"github.com/bursar-sts/bursar/server/adminapi"
 	"github.com/bursar-sts/bursar/server/audit"
+	"github.com/bursar-sts/bursar/server/deliver"
 	"github.com/bursar-sts/bursar/server/exchange"
 	"github.com/bursar-sts/bursar/server/identity"
 	"github.com/bursar-sts/bursar/server/ledger"
 	"github.com/bursar-sts/bursar/server/limit"
+	"github.com/bursar-sts/bursar/server/logapi"
 	"github.com/bursar-sts/bursar/server/peer"
 	"github.com/bursar-sts/bursar/server/tenant"
 	"github.com/bursar-sts/bursar/server/tree"
@@ -44,13 +46,16 @@ type Config struct {
 type Server struct {
 	cfg       Config
 	store     storage.Store
+	timed     *timedStore // the same
 	log       *audit.Log
 	trees     *tree.Trees
 	sources   *identity.Sources
 	directory *tenant.Directory
 	limits    *limit.Limiter
 	admin     *admin.Service
+	logs      *logapi.API
 	registry  *prometheus.Registry
+	sinks     *deliver.Deliverer // nil copies nothing
 	tracer    *telemetry.Tracer  // nil traces nothing
 	unkept    prometheus.Counter // rounds of maintenance in which a key could not be looked after
 	ports     []*port
@@ -84,7 +89,8 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.store = newTimedStore(store, s.registry)
+	s.timed = newTimedStore(store, s.registry)
+	s.store = s.timed
 	cfg.Logger.InfoContext(ctx, "store opened", "durability", s.store.Durability())
 	if err := s.listen(); err != nil {
 		return nil, err
@@ -100,6 +106,9 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 		return nil, fmt.Errorf("record the start: %w", err)
 	}
 	s.started = true
+	if err := s.deliver(); err != nil {
+		return nil, err
+	}
 	for _, p := range s.ports {
 		go p.serve(s.failed)
 	}
@@ -195,8 +204,10 @@ func (s *Server) assemble() {
 		PlatformTokenHash: admin.HashToken(s.cfg.Secrets.AdminToken), RotateEvery: s.cfg.Keys.RotateEvery,
 		Limits: s.limits})
 	api := adminapi.New(adminapi.Config{Service: s.admin, Version: s.cfg.Version, Logger: s.cfg.Logger})
+	s.logs = logapi.New(logapi.Config{Desk: s.admin, Directory: s.directory, Trees: s.trees, Keys: s.trees,
+		Events: s.log, Positions: s.store, Logger: s.cfg.Logger})
 	public := server.Config{
-		BaseURL: s.cfg.BaseURL, Directory: s.directory, Admin: api, Exchanger: exchanger,
+		BaseURL: s.cfg.BaseURL, Directory: s.directory, Admin: api, Logs: s.logs, Exchanger: exchanger,
 		Ready: func(ctx context.Context) error {
 			_, err := s.store.Position(ctx, ledger.Platform)
 			return err
@@ -269,7 +280,7 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 // Bounds of the end: what requests under way may take to finish, then what the log may take to record them, and what
-// the last traces may take to be sent.
+// sinks and the last traces may take.
 const (
 	drain    = 10 * time.Second
 	flush    = 5 * time.Second
@@ -280,6 +291,7 @@ const (
 func (s *Server) close(ctx context.Context, outcome audit.Outcome) error {
 	if s.admin != nil {
 		s.admin.Stop()
+		s.logs.Stop()
 	}
 	errs := []error{s.drain(ctx)}
 	if s.log != nil {
@@ -295,6 +307,7 @@ func (s *Server) close(ctx context.Context, outcome audit.Outcome) error {
 	if s.limits != nil {
 		s.limits.Close()
 	}
+	s.endSinks(ctx)
 	s.endTraces(ctx)
 	if s.directory != nil {
 		s.directory.Close()
@@ -304,6 +317,18 @@ func (s *Server) close(ctx context.Context, outcome audit.Outcome) error {
 		errs = append(errs, s.store.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// endSinks ends the copying. What a sink does not have yet it is given after the next start.
+func (s *Server) endSinks(ctx context.Context) {
+	if s.sinks == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, farewell)
+	defer cancel()
+	if err := s.sinks.Close(ctx); err != nil {
+		s.cfg.Logger.WarnContext(ctx, "end of sinks", "error", err)
+	}
 }
 
 // endTraces sends what is left of the traces. That a collector is away is no failure of ours.

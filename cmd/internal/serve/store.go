@@ -12,10 +12,13 @@ import (
 	"github.com/bursar-sts/bursar/storage"
 )
 
-// timedStore is a store whose calls are counted and timed, but for Spend: no request waits for that, and the limiter
-// counts its failures.
+// timedStore is a store whose calls are counted and timed, but for Spend and those of sinks: no request waits for them,
+// and the limiter and the sinks count their failures.
 type timedStore struct {
 	storage.Store
+	// committed is told of every commit, and how long the log is with it. It is set before anybody commits, or nil.
+	committed func(t ledger.Tenant, size int64)
+
 	took   map[string]prometheus.Observer
 	failed map[string]prometheus.Counter
 }
@@ -54,6 +57,9 @@ func (t *timedStore) Commit(ctx context.Context, id ledger.Tenant, c ledger.Comm
 	began := time.Now()
 	p, err := t.Store.Commit(ctx, id, c)
 	t.done("commit", began, err)
+	if err == nil && t.committed != nil {
+		t.committed(id, p.Index+int64(len(c.Entries)))
+	}
 	return p, err
 }
 
