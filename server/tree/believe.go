@@ -33,7 +33,7 @@ func (t *Trees) believe(ctx context.Context, l *log, head ledger.Head, entries i
 	last, checked, halted := l.head, l.checked, l.halted
 	l.mu.Unlock()
 	if checked && halted == nil && head.Same(last) && entries >= head.Size {
-		l.covered(head)
+		t.covered(l, head)
 		return nil
 	}
 	if !checked || halted != nil {
@@ -62,7 +62,7 @@ func (t *Trees) believe(ctx context.Context, l *log, head ledger.Head, entries i
 	l.mu.Lock()
 	l.checked, l.halted = true, nil
 	l.mu.Unlock()
-	l.covered(head)
+	t.covered(l, head)
 	return nil
 }
 
@@ -228,6 +228,6 @@ func (t *Trees) restart(ctx context.Context, l *log, old ledger.Head, epoch int6
 	l.mu.Lock()
 	l.halted, l.checked, l.end = nil, true, next.Size
 	l.mu.Unlock()
-	l.covered(next)
+	t.covered(l, next)
 	return t.Save()
 }

@@ -29,6 +29,22 @@ func (t *Trees) Head(ctx context.Context, o audit.Origin) (ledger.Head, error) {
 	return h, nil
 }
 
+// Latest returns the newest head that there is, and has what it does not cover covered soon. fault.Unavailable: it is not
+// believed.
+func (t *Trees) Latest(ctx context.Context, o audit.Origin) (ledger.Head, error) {
+	l := t.of(o.Tenant)
+	l.named(o.Issuer)
+	if err := t.look(ctx, l); err != nil {
+		return ledger.Head{}, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.halted != nil {
+		return l.head, fmt.Errorf("%w: %w", fault.ErrUnavailable, l.halted)
+	}
+	return l.head, nil
+}
+
 // newest returns a head that covers so many entries, the one seen last if that does.
 func (t *Trees) newest(ctx context.Context, id ledger.Tenant, size int64) (ledger.Head, error) {
 	l := t.of(id)

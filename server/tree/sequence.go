@@ -94,7 +94,7 @@ func (t *Trees) advance(ctx context.Context, l *log, head ledger.Head, at ledger
 	}
 	l.edge = &edge{e.Edge, next}
 	t.count.heads.Add(1)
-	l.covered(next)
+	t.covered(l, next)
 	return next, nil
 }
 
@@ -162,6 +162,13 @@ func (t *Trees) leaves(ctx context.Context, l *log, from, to int64) ([]tlog.Hash
 	return all, nil
 }
 
+// last returns the head that was seen last.
+func (l *log) last() ledger.Head {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.head
+}
+
 func (l *log) leaf(index int64) (tlog.Hash, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -170,7 +177,10 @@ func (l *log) leaf(index int64) (tlog.Hash, bool) {
 }
 
 // covered notes a head that this process made or believes.
-func (l *log) covered(h ledger.Head) {
+func (t *Trees) covered(l *log, h ledger.Head) {
+	if t.cfg.Moved != nil && !h.Same(l.last()) {
+		t.cfg.Moved(l.tenant, h)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.head, l.end = h, max(l.end, h.Size)

@@ -50,6 +50,8 @@ type Config struct {
 	Store   Store
 	Master  keys.Master // opens the keys that sign checkpoints
 	Anchors Anchors
+	// Moved, if set, is told of each head that is new to this process, in order. It must not block.
+	Moved func(t ledger.Tenant, h ledger.Head)
 	// Interval is how long an event may wait for others before a head covers it; default 50 ms.
 	Interval time.Duration
 	Now      func() time.Time // default time.Now; which keys sign

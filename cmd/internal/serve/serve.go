@@ -5,7 +5,6 @@ package serve
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -46,7 +45,6 @@ type Config struct {
 type Server struct {
 	cfg       Config
 	store     storage.Store
-	timed     *timedStore // the same
 	log       *audit.Log
 	trees     *tree.Trees
 	sources   *identity.Sources
@@ -89,8 +87,7 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.timed = newTimedStore(store, s.registry)
-	s.store = s.timed
+	s.store = newTimedStore(store, s.registry)
 	cfg.Logger.InfoContext(ctx, "store opened", "durability", s.store.Durability())
 	if err := s.listen(); err != nil {
 		return nil, err
@@ -102,13 +99,14 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err := s.directory.Check(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.record(ctx, audit.ServerStart, audit.Allowed); err != nil {
-		return nil, fmt.Errorf("record the start: %w", err)
-	}
-	s.started = true
 	if err := s.deliver(); err != nil {
 		return nil, err
 	}
+	if err := s.record(ctx, audit.ServerStart, audit.Allowed); err != nil {
+		// Revocations must be possible even if the platform's log is not.
+		cfg.Logger.ErrorContext(ctx, "the start is not recorded", "error", err)
+	}
+	s.started = true
 	for _, p := range s.ports {
 		go p.serve(s.failed)
 	}
@@ -175,7 +173,7 @@ func (s *Server) listen() error {
 // assemble builds the handlers of the open ports.
 func (s *Server) assemble() {
 	s.trees = tree.New(tree.Config{Store: s.store, Master: s.cfg.Secrets.Master,
-		Anchors: tree.Folder(s.cfg.Audit.Anchors), Logger: s.cfg.Logger})
+		Anchors: tree.Folder(s.cfg.Audit.Anchors), Moved: s.moved, Logger: s.cfg.Logger})
 	s.registry.MustRegister(treeCollector{s.trees.Stats})
 	s.log = audit.New(audit.Config{Store: s.store, Master: s.cfg.Secrets.Master, Appended: s.trees.Appended,
 		Gate: s.trees.Gate, Node: node(), Logger: s.cfg.Logger})
