@@ -244,8 +244,12 @@ func (l *Log) Read(ctx context.Context, t ledger.Tenant, from int64, limit int) 
 	return records, nil
 }
 
-// Close refuses new events, waits until the accepted ones are recorded, and gives them up when ctx ends.
+// Close refuses new events, waits until the accepted ones and the end of the writer are recorded, and gives them up
+// when ctx ends.
 func (l *Log) Close(ctx context.Context) error {
+	if ctx.Err() != nil {
+		l.end()
+	}
 	l.floods.close()
 	l.mu.Lock()
 	l.closed = true
