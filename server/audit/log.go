@@ -165,7 +165,7 @@ func (l *Log) submit(ctx context.Context, t ledger.Tenant, r *request) (ledger.P
 	if ctx.Err() != nil {
 		return ledger.Position{}, unavailable(ctx.Err())
 	}
-	if l.cfg.Gate != nil && !r.revokes() {
+	if l.cfg.Gate != nil && !r.exempt() {
 		if err := l.cfg.Gate(ctx, r.origin); err != nil {
 			return ledger.Position{}, unavailable(err)
 		}
@@ -244,8 +244,12 @@ func (l *Log) Read(ctx context.Context, t ledger.Tenant, from int64, limit int) 
 	return records, nil
 }
 
-// Close refuses new events, waits until the accepted ones are recorded, and gives them up when ctx ends.
+// Close refuses new events, waits until the accepted ones and the end of the writer are recorded, and gives them up
+// when ctx ends.
 func (l *Log) Close(ctx context.Context) error {
+	if ctx.Err() != nil {
+		l.end()
+	}
 	l.floods.close()
 	l.mu.Lock()
 	l.closed = true
