@@ -28,14 +28,17 @@ var rooms = map[string]string{
 	// formats and libraries, for people outside
 	"clients/token":    "scopes",
 	"clients/operator": "scopes",
+	"clients/auditor":  "",
+	"docs/events":      "",
 	// organs
 	"scopes/policy":  "scopes",
 	"clients":        "scopes clients/token server/fault server/ledger",
 	"server/memory":  "server/ledger",
-	"server/keys":    "clients/token server/ledger",
-	"server/audit":   "server/fault server/ledger",
-	"server/deliver": "server/fault server/ledger",
+	"server/keys":    "clients/auditor clients/token server/ledger",
+	"server/audit":   "server/fault server/keys server/ledger",
 	"server/revoke":  "scopes clients/token server/ledger",
+	"server/deliver": "server/fault server/ledger",
+	"server/tree":    "clients/auditor server/audit server/fault server/keys server/ledger",
 	"server/identity": "scopes clients/token " +
 		"server/dial server/fault server/ledger server/memory",
 	"server/tenant": "scopes scopes/policy clients clients/token " +
@@ -46,8 +49,11 @@ var rooms = map[string]string{
 		"server/audit server/exchange server/fault server/keys server/ledger server/limit server/revoke server/tenant",
 	// surfaces
 	"server/oauth": "clients server/exchange server/fault server/peer",
+	"server/front": "clients/operator server/admin server/fault server/peer",
 	"server/adminapi": "clients clients/operator clients/token " +
-		"server/admin server/audit server/exchange server/fault server/ledger server/peer server/tenant",
+		"server/admin server/audit server/exchange server/fault server/front server/ledger server/tenant",
+	"server/logapi": "clients/auditor clients/operator " +
+		"server/admin server/audit server/fault server/front server/ledger",
 	"web":    "",
 	"server": "clients server/exchange server/fault server/keys server/oauth server/tenant web",
 	// adapters
@@ -57,6 +63,7 @@ var rooms = map[string]string{
 	"storage":                 "server/ledger server/limit storage/bolt storage/redis",
 	"storage/storagetest":     "server/fault server/ledger server/limit storage",
 	"server/servertest":       "*", // for tests only
+	"server/audit/audittest":  "docs/events server/audit server/ledger",
 	// programs
 	"cmd/bursar":                   "*",
 	"cmd/demoissuer":               "",
@@ -69,7 +76,7 @@ var rooms = map[string]string{
 	"cmd/internal/telemetry":       "server server/audit server/deliver server/exchange",
 	// the house seen from the street
 	"e2e":         "clients/operator clients/token",
-	"e2e/harness": "clients/operator storage/storagetest",
+	"e2e/harness": "clients/operator server/audit/audittest storage/storagetest",
 	"e2e/issuer":  "cmd/demoissuer",
 	"e2e/bench":   "clients/operator",
 }
@@ -84,10 +91,12 @@ var heavy = map[string]string{
 	"cel.dev/":                  "scopes/policy",
 	"github.com/spf13/cobra":    "cmd/bursar",
 	"go.opentelemetry.io/":      "cmd/internal/telemetry",
+	// of the tests
+	"github.com/santhosh-tekuri/": "server/audit/audittest",
 }
 
 // noHTTP are the rooms that must not know net/http: what they decide does not depend on how it is asked.
-var noHTTP = strings.Fields("scopes scopes/policy clients clients/token " +
+var noHTTP = strings.Fields("scopes scopes/policy clients clients/auditor clients/token " +
 	"server/admin server/audit server/dial server/exchange server/fault server/keys server/ledger server/limit " +
 	"server/revoke server/tenant storage storage/bolt storage/redis")
 

@@ -33,7 +33,7 @@ func (r route) announce(members map[string]any, address string) {
 // table lists the routes of every tenant and of the server itself. Order does not matter.
 func (s *Server) table() []route {
 	read := []string{http.MethodGet, http.MethodHead}
-	return []route{
+	all := []route{
 		{name: "token", client: "token", path: "/t/{tenant}/token", handler: http.HandlerFunc(s.oauth.Token)},
 		{name: "introspect", client: "introspection", path: "/t/{tenant}/introspect",
 			handler: http.HandlerFunc(s.oauth.Introspect)},
@@ -53,6 +53,13 @@ func (s *Server) table() []route {
 		{name: "health", path: "/healthz", handler: http.HandlerFunc(healthy), methods: read},
 		{name: "ready", path: "/readyz", handler: http.HandlerFunc(s.ready), methods: read},
 	}
+	if s.cfg.Logs != nil { // whose public keys everybody may read; the rest of a log is mounted as the admin API is
+		all = append(all,
+			route{name: "log_keys", path: "/t/{tenant}/log/{document:vkey|keys}", handler: s.known(s.cfg.Logs),
+				methods: read, open: true},
+			route{name: "log_keys", path: "/log/{document:vkey|keys}", handler: s.cfg.Logs, methods: read, open: true})
+	}
+	return all
 }
 
 func routeFor(name string, h http.Handler) route { return route{name: name, handler: h} }

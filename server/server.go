@@ -16,12 +16,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Config is what the server needs. Every field but Tracer and Now is required.
+// Config is what the server needs. Every field but Logs, Tracer and Now is required.
 type Config struct {
 	BaseURL   string // an origin, without a trailing slash
 	Directory *tenant.Directory
 	Exchanger *exchange.Exchanger
 	Admin     http.Handler // serves /admin/v1/; nil where the admin API has a listener of its own
+	Logs      http.Handler // serves /log/ and /t/{tenant}/log/; nil serves no logs
 	// Ready reports why the server cannot serve: its store does not answer.
 	Ready   func(context.Context) error
 	Metrics prometheus.Registerer
@@ -63,6 +64,10 @@ func (s *Server) mount() http.Handler {
 	}
 	if s.cfg.Admin != nil {
 		router.PathPrefix("/admin/v1/").Handler(s.wrap(routeFor("admin", s.cfg.Admin)))
+	}
+	if s.cfg.Logs != nil {
+		router.PathPrefix("/log/").Handler(s.wrap(routeFor("log", s.cfg.Logs)))
+		router.PathPrefix("/t/{tenant}/log/").Handler(s.wrap(routeFor("log", s.cfg.Logs)))
 	}
 	router.NotFoundHandler = s.wrap(routeFor("none", http.HandlerFunc(notFound)))
 	return router

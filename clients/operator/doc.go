@@ -26,6 +26,7 @@
 //	404 not_found            no such tenant, object, key, secret, operator or path
 //	405 method_not_allowed   with an Allow header
 //	409 conflict             lost to a concurrent change, contradicts what exists, or came too early
+//	410 gone                 the log was pruned: first is the index of the first event that it still has
 //	413 too_large            body over the limit of the route (1 MiB for a tenant file, 64 KiB elsewhere)
 //	422 invalid              a document with mistakes: problems lists all of them, each with its path
 //	429 too_many_requests    the token is wrong, and too many wrong ones came from this address; with Retry-After

@@ -28,6 +28,7 @@ const (
 	CodeInternal         = "internal"
 	CodeUnavailable      = "unavailable"
 	CodeTooMany          = "too_many_requests"
+	CodeGone             = "gone"
 )
 
 // Problem is a refusal by the admin API (RFC 9457).
@@ -43,6 +44,8 @@ type Problem struct {
 	// Problems lists every mistake of a document, each with its path ("issuers[0].jwks_uri: …"); only with the code
 	// invalid.
 	Problems []string `json:"problems,omitempty"`
+	// First is the index of the first event that the log still has; only with the code gone.
+	First int64 `json:"first,omitempty"`
 	// RetryAfter is the Retry-After header (RFC 9110 §10.2.3), in whole seconds; zero without one.
 	RetryAfter time.Duration `json:"-"`
 }

@@ -31,9 +31,10 @@ type EventQuery struct {
 }
 
 // Events reads the log of what op acts on, its tenant or the platform: events in order, and the After that continues
-// behind them.
+// behind them. The first reading is an event of the log, too; see Log.
 func (s *Service) Events(ctx context.Context, op Operator, q EventQuery) ([]audit.Record, int64, error) {
-	if err := s.allow(ctx, op, op.either(ReadLog, ReadPlatform)); err != nil {
+	origin, err := s.Log(ctx, op)
+	if err != nil {
 		return nil, 0, err
 	}
 	if q.Limit < 0 || q.Limit > MaxEvents || q.Wait < 0 || q.Wait > MaxWait {
@@ -43,20 +44,27 @@ func (s *Service) Events(ctx context.Context, op Operator, q EventQuery) ([]audi
 	if q.Limit == 0 {
 		q.Limit = defaultEvents
 	}
-	log := ledger.Platform
-	if op.slug != "" {
-		v, err := s.cfg.Directory.View(ctx, op.slug) // an id never changes
-		if err != nil {
-			return nil, 0, err
-		}
-		log = v.ID
-	}
-	from, err := s.await(ctx, log, q)
+	from, err := s.await(ctx, origin.Tenant, q)
 	if err != nil {
 		return nil, 0, err
 	}
-	records, err := s.cfg.Log.Read(ctx, log, from, q.Limit)
+	records, err := s.cfg.Log.Read(ctx, origin.Tenant, from, q.Limit)
 	return records, from + int64(len(records)), err
+}
+
+// Log returns the log of what op acts on, its tenant or the platform, if op may read it; NotFound if there is no such
+// tenant. That op reads is recorded before Log returns: for the first time from an address, and once an hour after that.
+func (s *Service) Log(ctx context.Context, op Operator) (audit.Origin, error) {
+	if err := s.allow(ctx, op, op.either(ReadLog, ReadPlatform)); err != nil {
+		return audit.Origin{}, err
+	}
+	if err := s.visited(ctx, op, audit.AuditRead); err != nil {
+		return audit.Origin{}, err
+	}
+	if op.slug == "" {
+		return s.cfg.Directory.PlatformOrigin(), nil
+	}
+	return s.cfg.Directory.Origin(ctx, op.slug)
 }
 
 // await returns the index from which to read, once there is an event, the wait is over, or Stop was called.

@@ -9,13 +9,12 @@ import (
 	"log/slog"
 	"net/http"
 	"path"
-	"runtime/debug"
 	"slices"
 	"strings"
 
 	"github.com/bursar-sts/bursar/server/admin"
 	"github.com/bursar-sts/bursar/server/fault"
-	"github.com/bursar-sts/bursar/server/peer"
+	"github.com/bursar-sts/bursar/server/front"
 )
 
 // Prefix begins every path of the admin API.
@@ -33,8 +32,9 @@ type Config struct {
 //
 // A page of events may be waited for up to admin.MaxWait, so the server's write timeout must be longer.
 type API struct {
-	cfg Config
-	mux *http.ServeMux
+	cfg   Config
+	front front.Front
+	mux   *http.ServeMux
 }
 
 // New returns the API.
@@ -42,7 +42,8 @@ func New(cfg Config) *API {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	a := &API{cfg: cfg, mux: http.NewServeMux()}
+	a := &API{cfg: cfg, mux: http.NewServeMux(),
+		front: front.Front{Desk: cfg.Service, Logger: cfg.Logger, Name: "admin call"}}
 	byPath := map[string]map[string]route{}
 	for _, r := range routes() {
 		if byPath[r.path] == nil {
@@ -53,41 +54,22 @@ func New(cfg Config) *API {
 	for p, methods := range byPath {
 		a.mux.Handle(Prefix+p, a.dispatch(methods))
 	}
-	a.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { a.fail(w, r, errPath) })
+	a.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { a.front.Fail(w, r, front.ErrPath) })
 	return a
 }
-
-var (
-	errPath   = fault.New(fault.NotFound, "path.unknown", "There is nothing at this path.")
-	errMethod = fault.New(fault.MethodNotAllowed, "method",
-		"This path does not take that method; the Allow header says which it does.")
-)
 
 // ServeHTTP answers one call.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	defer a.survive(w, r)
+	defer a.front.Survive(w, r)
 	// The mux would redirect from a path that is not clean, and an operator token is not to follow.
 	if a.mux == nil || path.Clean(r.URL.Path) != r.URL.Path {
-		a.fail(w, r, errPath)
+		a.front.Fail(w, r, front.ErrPath)
 		return
 	}
 	a.mux.ServeHTTP(w, r)
-}
-
-// survive answers for a handler that panicked.
-func (a *API) survive(w http.ResponseWriter, r *http.Request) {
-	switch p := recover(); p {
-	case nil:
-	case http.ErrAbortHandler:
-		panic(p)
-	default:
-		// The value of a panic can be anything, a token too; its place is enough.
-		a.cfg.Logger.ErrorContext(r.Context(), "admin call panicked", "route", r.Pattern, "stack", string(debug.Stack()))
-		write(w, newProblem(fault.New(fault.Internal, "panic", "")))
-	}
 }
 
 // dispatch serves one path.
@@ -108,12 +90,12 @@ func (a *API) dispatch(methods map[string]route) http.Handler {
 		route, ok := methods[method]
 		if !ok {
 			w.Header().Set("Allow", strings.Join(allowed, ", "))
-			a.fail(w, r, errMethod)
+			a.front.Fail(w, r, front.ErrMethod)
 			return
 		}
 		answer, err := a.serve(w, r, route)
 		if err != nil {
-			a.fail(w, r, err)
+			a.front.Fail(w, r, err)
 			return
 		}
 		write(w, answer)
@@ -133,7 +115,11 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, rt route) (answer, e
 	c := call{ctx: r.Context(), path: r.PathValue}
 	if rt.scope() != forAll {
 		var err error
-		if c.op, err = a.authenticate(w, r, rt.scope()); err != nil {
+		slug := "" // of the platform
+		if rt.scope() == forTenant {
+			slug = r.PathValue("tenant")
+		}
+		if c.op, err = a.front.Operator(w, r, slug); err != nil {
 			return answer{}, err
 		}
 	}
@@ -145,35 +131,6 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, rt route) (answer, e
 		return answer{}, err
 	}
 	return rt.handle(a, c)
-}
-
-func (a *API) authenticate(w http.ResponseWriter, r *http.Request, s scope) (admin.Operator, error) {
-	c := admin.Credentials{Token: bearer(r.Header), IP: peer.Of(r)}
-	if s == forTenant {
-		c.Tenant = r.PathValue("tenant")
-	}
-	op, err := a.cfg.Service.Authenticate(r.Context(), c)
-	if err != nil && fault.As(err).Kind == fault.Unauthenticated {
-		challenge := `Bearer realm="bursar admin"`
-		if c.Token != "" {
-			challenge += `, error="invalid_token"` // RFC 6750 §3.1: not where no token was presented
-		}
-		w.Header().Set("WWW-Authenticate", challenge)
-	}
-	return op, err
-}
-
-// bearer returns the token of the Authorization header (RFC 6750 §2.1), or "" where there is not exactly one.
-func bearer(h http.Header) string {
-	values := h.Values("Authorization")
-	if len(values) != 1 {
-		return ""
-	}
-	scheme, token, _ := strings.Cut(values[0], " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return ""
-	}
-	return strings.TrimLeft(token, " ")
 }
 
 // readBody returns the request's body, which must be of a media type that the route takes.
@@ -192,14 +149,4 @@ func readBody(w http.ResponseWriter, r *http.Request, want body) ([]byte, error)
 			strings.Join(want.media, " or ")+".")
 	}
 	return data, nil
-}
-
-// fail answers with the problem that err is, and tells the operator of the server what callers are not told.
-func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
-	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
-		err = fault.Wrap(fault.Unavailable, "caller.gone", "The call was given up.", err)
-	} else if f := fault.As(err); f.Kind == fault.Internal || f.Kind == fault.Unavailable {
-		a.cfg.Logger.ErrorContext(r.Context(), "admin call failed", "route", r.Pattern, "error", err)
-	}
-	write(w, newProblem(err))
 }

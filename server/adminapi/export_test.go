@@ -1,15 +1,6 @@
 package adminapi
 
-import (
-	"github.com/bursar-sts/bursar/clients/operator"
-	"github.com/bursar-sts/bursar/server/fault"
-)
-
-// SurfaceOf tells status and code of a kind of fault, and whether the table has it.
-func SurfaceOf(k fault.Kind) (status int, code string, ok bool) {
-	s, ok := surfaceOf(k)
-	return s.status, s.code, ok
-}
+import "github.com/bursar-sts/bursar/clients/operator"
 
 // Decode reads a body as the handlers do.
 func Decode(body []byte) (operator.OperatorRequest, error) {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/bursar-sts/bursar/clients/operator"
 	"github.com/bursar-sts/bursar/server/admin"
-	"github.com/bursar-sts/bursar/server/fault"
+	"github.com/bursar-sts/bursar/server/front"
 )
 
 // object is a JSON object of the description.
@@ -79,7 +79,7 @@ func (d describer) operation(r route) object {
 		responses[strconv.Itoa(status)] = response
 	}
 	for _, code := range r.codes() {
-		responses[strconv.Itoa(statusOf(code))] = d.problem(code)
+		responses[strconv.Itoa(front.StatusOf(code))] = d.problem(code)
 	}
 	op["responses"] = responses
 	return op
@@ -88,17 +88,8 @@ func (d describer) operation(r route) object {
 // problem describes the response with a code; each status has one.
 func (d describer) problem(code string) object {
 	specific := object{"properties": object{"type": object{"const": operator.ProblemPrefix + code}}}
-	return object{"description": strings.ReplaceAll(code, "_", " "), "content": object{problemMedia: object{
+	return object{"description": strings.ReplaceAll(code, "_", " "), "content": object{front.ProblemMedia: object{
 		"schema": object{"allOf": []object{d.schema(typ[operator.Problem]()), specific}}}}}
-}
-
-func statusOf(code string) int {
-	for _, k := range fault.Kinds() {
-		if s, _ := surfaceOf(k); s.code == code {
-			return s.status
-		}
-	}
-	return http.StatusInternalServerError
 }
 
 func (d describer) parameters(r route) []object {
@@ -196,6 +187,8 @@ func words(t reflect.Type) []string {
 		return admin.States()
 	case typ[operator.CutoffKind]():
 		return admin.CutoffKinds()
+	case typ[operator.Cause]():
+		return admin.Causes()
 	case typ[operator.Outcome]():
 		return strs(operator.Outcomes())
 	}

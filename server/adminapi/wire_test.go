@@ -225,29 +225,6 @@ func TestAPanicTellsNothing(t *testing.T) {
 	}
 }
 
-func TestEveryFaultHasASurface(t *testing.T) {
-	statuses := map[string]int{}
-	for _, k := range fault.Kinds() {
-		status, code, ok := adminapi.SurfaceOf(k)
-		if !ok || status < 400 || statuses[code] != 0 && statuses[code] != status {
-			t.Errorf("%v is %d %s", k, status, code)
-		}
-		statuses[code] = status
-	}
-	for code, status := range map[string]int{
-		"invalid_request": 400, "unauthenticated": 401, "forbidden": 403, "not_found": 404, "method_not_allowed": 405,
-		"conflict":  409,
-		"too_large": 413, "invalid": 422, "internal": 500, "unavailable": 503,
-	} {
-		if statuses[code] != status {
-			t.Errorf("%s has the status %d, want %d", code, statuses[code], status)
-		}
-	}
-	if status, code, ok := adminapi.SurfaceOf(255); ok || status != 500 || code != "internal" {
-		t.Errorf("an unknown kind is %d %s", status, code)
-	}
-}
-
 // FuzzDecode compares the strict reading with encoding/json's: what is accepted must mean the same there.
 func FuzzDecode(f *testing.F) {
 	for _, seed := range []string{`{"role":"admin","ttl":"1h"}`, `{"role":"a","role":"b","ttl":""}`, `{}`,

@@ -3,6 +3,8 @@ package audit
 import (
 	"context"
 	"errors"
+	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,7 +27,14 @@ const (
 type appender struct {
 	log    *Log
 	tenant ledger.Tenant
-	last   int64 // number (wsn) of the last event that the store confirmed; the goroutine's own
+
+	// The goroutine's own:
+	writer string // wid
+	last   int64  // number (wsn) of the last event that the store confirmed
+	keyring
+
+	origin  Origin // of what was written last; the goroutine's own, as the next one is
+	stopped bool   // the writer's last event has been numbered
 
 	mu      sync.Mutex // guards what follows, and the state of the requests
 	queue   []*request
@@ -49,6 +58,9 @@ type request struct {
 	err      error
 }
 
+// revokes reports whether the request cuts something off.
+func (r *request) revokes() bool { return len(r.change.Cut) > 0 }
+
 // answer ends the wait of a caller that still waits.
 func (r *request) answer(p ledger.Position, err error) {
 	if r.done == nil || r.answered || r.gone {
@@ -63,7 +75,7 @@ func (a *appender) enqueue(r *request) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
-	case a.refuse != nil:
+	case a.refuse != nil && !(errors.Is(a.refuse, errFrozen) && r.revokes()):
 		return unavailable(a.refuse)
 	case a.down:
 		return unavailable(errDown)
@@ -91,15 +103,19 @@ func (a *appender) leave(r *request, cause error) {
 func (a *appender) close() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.refuse == nil {
-		a.refuse = errClosed
+	if a.refuse != nil {
+		return
+	}
+	a.refuse = errClosed
+	if !a.running && a.last > 0 { // it is to write its last event
+		a.running = true
+		a.log.running.Go(a.run)
 	}
 }
 
 func (a *appender) run() {
 	for batch := a.next(); batch != nil; batch = a.next() {
-		c := a.number(batch)
-		p, err := a.commit(c)
+		c, p, err := a.record(batch)
 		taken, lost := errors.AsType[*ledger.Taken](err)
 		switch {
 		case err == nil:
@@ -134,62 +150,135 @@ func (a *appender) next() []*request {
 		}
 	}
 	if len(batch) == 0 {
+		batch = a.farewell()
+	}
+	if len(batch) == 0 {
 		a.queue, a.running = nil, false
 	}
 	return batch
 }
 
-// number seals the events of a batch. Their numbers are used up only when the store confirms them.
-func (a *appender) number(batch []*request) ledger.Commit {
-	now := a.log.cfg.Now()
-	c := ledger.Commit{Writer: a.log.writer, First: a.last + 1, Change: batch[0].change}
-	add := func(d draft) {
-		c.Entries = append(c.Entries, seal(d, now, c.Writer, c.First+int64(len(c.Entries))))
+// farewell returns the writer's last event, when the log is closed and everything else has been written. The caller
+// holds the lock.
+func (a *appender) farewell() []*request {
+	if a.refuse != errClosed || a.stopped || a.last == 0 || a.log.life.Err() != nil {
+		return nil
 	}
-	if a.last == 0 {
-		start := Event{Name: WriterStart, Body: Body{Outcome: Allowed, Request: Request{Node: a.log.cfg.Node}}}
-		d, err := encode(batch[0].origin, &start, now)
-		if err != nil {
-			panic(err) // the same origin has been encoded before
-		}
-		add(d)
+	a.stopped = true
+	r, err := a.log.request(a.origin, ledger.Change{}, []Event{{Name: WriterStop, Body: Body{Outcome: Allowed}}})
+	if err != nil {
+		panic(err) // the same origin has been encoded before
 	}
-	for _, r := range batch {
-		for _, d := range r.drafts {
-			add(d)
-		}
-		c.Claims = append(c.Claims, r.claims...)
-	}
-	return c
+	return []*request{r}
 }
 
-// commit brings c into the store, unchanged for as long as it takes to know what became of it.
-func (a *appender) commit(c ledger.Commit) (ledger.Position, error) {
+// record brings a batch into the store, signed with the keys that the log has at its place.
+func (a *appender) record(batch []*request) (c ledger.Commit, p ledger.Position, err error) {
+	for {
+		if c, p, err = a.sign(batch); !errors.Is(err, fault.ErrStale) {
+			return c, p, err
+		}
+	}
+}
+
+func (a *appender) sign(batch []*request) (c ledger.Commit, p ledger.Position, err error) {
+	err = a.insist(func(ctx context.Context) error { return a.open(ctx, batch[0]) })
+	if err == nil {
+		c, err = a.number(batch)
+	}
+	if err != nil {
+		return c, p, unavailable(err)
+	}
+	// The commit stays as it is for as long as it takes to know what became of it.
+	err = a.insist(func(ctx context.Context) error {
+		p, err = a.log.cfg.Store.Commit(ctx, a.tenant, c)
+		return err
+	})
+	if err != nil {
+		a.forget()
+	}
+	return c, p, err
+}
+
+// number seals the events of a batch. Their numbers are used up only when the store confirms them.
+func (a *appender) number(batch []*request) (ledger.Commit, error) {
+	a.origin = batch[0].origin
+	c := ledger.Commit{Writer: a.writer, First: a.last + 1, Change: batch[0].change}
+	c.Change.Put = slices.Concat(c.Change.Put, a.fresh)
+	signed := a.revision
+	c.Signed = &signed
+	var drafts []draft
+	if a.last == 0 {
+		start, err := a.start(batch[0].origin)
+		if err != nil {
+			return c, err
+		}
+		drafts = append(drafts, start)
+	}
+	for _, r := range batch {
+		drafts = append(drafts, r.drafts...)
+		c.Claims = append(c.Claims, r.claims...)
+	}
+	var err error
+	c.Entries, err = a.seal(drafts)
+	return c, err
+}
+
+// start is the event with which a writer begins.
+func (a *appender) start(o Origin) (draft, error) {
+	body := Body{Outcome: Allowed, Request: Request{Node: a.log.cfg.Node}}
+	return encode(o, &Event{Name: WriterStart, Body: body}, a.log.cfg.Now())
+}
+
+// alone is how many signatures are not worth sharing.
+const alone = 8
+
+// seal signs drafts as the events after the last one, on all processors if they are many.
+func (a *appender) seal(drafts []draft) ([][]byte, error) {
+	now := a.log.cfg.Now()
+	sealed, errs := make([][]byte, len(drafts)), make([]error, len(drafts))
+	each := func(from, step int) {
+		for i := from; i < len(drafts); i += step {
+			sealed[i], errs[i] = seal(drafts[i], now, a.writer, a.last+1+int64(i), a.ring.Events())
+		}
+	}
+	workers := max(1, min(runtime.GOMAXPROCS(0), len(drafts)/alone))
+	var working sync.WaitGroup
+	for w := 1; w < workers; w++ {
+		working.Go(func() { each(w, workers) })
+	}
+	each(0, workers)
+	working.Wait()
+	return sealed, errors.Join(errs...)
+}
+
+// insist does what the store must settle, again until it has.
+func (a *appender) insist(do func(context.Context) error) error {
 	pause := firstPause
 	for {
 		ctx, cancel := context.WithTimeout(a.log.life, a.log.cfg.Deadline)
-		p, err := a.attempt(ctx, c, &pause)
+		err := attempt(ctx, do, &pause)
 		cancel()
 		switch {
 		case settled(err):
-			return p, err
+			return err
 		case a.log.life.Err() != nil:
-			return p, errClosed
+			return errClosed
 		}
 		a.stall(err)
 	}
 }
 
-// attempt commits until the store answers or ctx ends.
-func (a *appender) attempt(ctx context.Context, c ledger.Commit, pause *time.Duration) (ledger.Position, error) {
+// attempt does it until the store answers or ctx ends.
+func attempt(ctx context.Context, do func(context.Context) error, pause *time.Duration) error {
 	for {
-		p, err := a.log.cfg.Store.Commit(ctx, a.tenant, c)
+		err := do(ctx)
 		if settled(err) {
-			return p, err
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			return p, err
+			return err
 		case <-time.After(*pause):
 			*pause = min(2**pause, longestPause)
 		}
@@ -234,6 +323,8 @@ func (a *appender) resume() {
 // confirmed answers the callers of a recorded batch, and follows up those that could not wait.
 func (a *appender) confirmed(batch []*request, c ledger.Commit, p ledger.Position) {
 	a.last += int64(len(c.Entries))
+	a.moved(p)
+	a.tell(batch[0].origin, p.Index, c.Entries)
 	a.log.count.commits.Add(1)
 	a.log.count.recorded.Add(int64(len(c.Entries)))
 	var left []*request
@@ -254,6 +345,13 @@ func (a *appender) confirmed(batch []*request, c ledger.Commit, p ledger.Positio
 	a.mu.Unlock()
 	if len(left) > 0 {
 		a.follow(left)
+	}
+}
+
+// tell passes on what the store has confirmed.
+func (a *appender) tell(o Origin, index int64, entries [][]byte) {
+	if a.log.cfg.Appended != nil {
+		a.log.cfg.Appended(o, index, entries)
 	}
 }
 
@@ -321,11 +419,14 @@ func (a *appender) refused(batch []*request, err error) {
 	defer a.mu.Unlock()
 	switch {
 	case errors.Is(err, fault.ErrSequence):
-		// Numbering on would hide what is missing. Another writer can go on, and that is a restart.
+		// Numbering on would hide what is missing. Another writer can go on, and that is a restart. Revocations go on
+		// without one, under another writer's id.
 		a.log.cfg.Logger.Error("the store lost acknowledged events of this process, or was replaced; "+
-			"this tenant is frozen until restart", "tenant", a.tenant, "wid", a.log.writer, "wsn", a.last, "err", err)
+			"this tenant is frozen until restart, but for revocations",
+			"tenant", a.tenant, "wid", a.writer, "wsn", a.last, "err", err)
 		a.refuse, err = errFrozen, unavailable(errFrozen)
-		batch, a.queue = append(batch, a.queue...), nil
+		a.writer, a.last = ledger.NewID(a.log.cfg.Now()), 0
+		batch = a.keepCuts(batch)
 	case errors.Is(err, errClosed):
 		err = unavailable(errClosed)
 		batch, a.queue = append(batch, a.queue...), nil
@@ -341,6 +442,21 @@ func (a *appender) refused(batch []*request, err error) {
 			a.log.count.lost.Add(r.events[0].Body.Count) // which no event has now
 		}
 	}
+}
+
+// keepCuts queues those requests that revoke, of a batch and of the queue, and returns the others. The caller holds the
+// lock.
+func (a *appender) keepCuts(batch []*request) (others []*request) {
+	var cuts []*request
+	for _, r := range append(batch, a.queue...) {
+		if r.revokes() {
+			cuts = append(cuts, r)
+		} else {
+			others = append(others, r)
+		}
+	}
+	a.queue = cuts
+	return others
 }
 
 func (a *appender) stats(s *Stats) {

@@ -21,8 +21,12 @@ func (m *memory) Events(context.Context, ledger.Tenant, int64, int) ([]ledger.En
 	return []ledger.Entry{{Data: m.last[len(m.last)-1]}}, nil
 }
 
+func (m *memory) Rows(_ context.Context, t ledger.Tenant, _ ...string) ([]ledger.Row, ledger.Position, error) {
+	return keyRows(t), ledger.Position{}, nil
+}
+
 func BenchmarkAppend(b *testing.B) {
-	l := audit.New(audit.Config{Store: &memory{}, Node: "r1"})
+	l := audit.New(audit.Config{Store: &memory{}, Master: master, Node: "r1"})
 	e := event("0000000000000000000000000000000000")
 	e.Body.Tool, e.Body.Actions, e.Body.Requested = "payments", []string{"refunds.read"}, []string{"payments:refunds.read"}
 	e.Body.Resource, e.Body.Actor.Chain = "https://sts.example/shim/t/acme/payments", []string{"client:ap-bot", "sso:ann"}

@@ -1,6 +1,8 @@
 package audit
 
 import (
+	"bytes"
+	"encoding/base64"
 	"errors"
 	"regexp"
 	"strconv"
@@ -9,6 +11,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/bursar-sts/bursar/server/keys"
 	"github.com/bursar-sts/bursar/server/ledger"
 )
 
@@ -32,7 +35,7 @@ type limits struct {
 
 // tighter are tried in turn until an event fits. Every legitimate event fits with the first two; with the last one
 // every event does.
-var tighter = []limits{{256, 64, 64}, {256, 64, 8}, {128, 16, 8}, {48, 8, 8}}
+var tighter = []limits{{256, 64, 64}, {256, 64, 8}, {128, 16, 8}, {36, 8, 8}}
 
 // draft is an event that only lacks its number: the claims of a SET (RFC 8417 §2.2) as JSON, without the last brace
 // and with room for what seal adds. It is made in the caller's goroutine, because it is most of the work.
@@ -90,9 +93,12 @@ func (w *writer) subjectID(agent string) {
 	}
 }
 
-// seal gives an event its place among those of its writer, and its final bytes; it uses the draft up. Nothing else
-// makes stored bytes, so this is where a signature belongs.
-func seal(d draft, now time.Time, writer string, sequence int64) []byte {
+// setType is the typ of a Security Event Token (RFC 8417 §2.3).
+const setType = "secevent+jwt"
+
+// seal gives an event its place among those of its writer, and signs it: the result is what is stored, a SET as a
+// compact JWS. The draft can be sealed again.
+func seal(d draft, now time.Time, writer string, sequence int64, s *keys.Signer) ([]byte, error) {
 	b := append(d, `,"iat":`...)
 	b = strconv.AppendInt(b, now.Unix(), 10)
 	b = append(b, `,"jti":"`...)
@@ -101,7 +107,19 @@ func seal(d draft, now time.Time, writer string, sequence int64) []byte {
 	b = append(b, writer...)
 	b = append(b, `","wsn":`...)
 	b = strconv.AppendInt(b, sequence, 10)
-	return append(b, '}')
+	set, err := s.Sign(setType, append(b, '}'))
+	return []byte(set), err
+}
+
+// Claims returns the claims of a stored event, as JSON; the signature is not looked at.
+func Claims(set []byte) ([]byte, error) {
+	_, rest, _ := bytes.Cut(set, []byte("."))
+	payload, _, ok := bytes.Cut(rest, []byte("."))
+	claims, err := base64.RawURLEncoding.AppendDecode(nil, payload)
+	if !ok || err != nil {
+		return nil, errors.New("a stored event is no SET; verify the log")
+	}
+	return claims, nil
 }
 
 // cut marks what was shortened: it ends a string, and is the last element of a list.

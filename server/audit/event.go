@@ -5,31 +5,29 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/netip"
-	"slices"
-	"strings"
 )
 
-// Names of events. Those of operators' changes are "admin.<object>.<verb>", with an object and a verb of the tables
-// below, such as "admin.client.create".
+// Names of events. Those of operators' changes are "admin.<object>.<verb>", such as "admin.client.create". When each
+// is recorded, and what it holds, is in the table kinds, of which docs/events.md and the schemas beside it are made.
 const (
 	TokenExchange   = "token.exchange"   // a token was asked for: allowed, denied or error
 	TokenIntrospect = "token.introspect" // an introspection that was denied or odd
 	TokenRevoke     = "token.revoke"     // RFC 7009
 	CutoffSet       = "cutoff.set"       // everything of a target issued so far is revoked
 	CutoffEnable    = "cutoff.enable"    // a disabled target may be used again
-	AuthAdmin       = "auth.admin"       // refused operator sign-ins
-	WriterStart     = "writer.start"     // a process begins to write this log; the log adds it by itself
+	AuthAdmin       = "auth.admin"       // an operator signed in, or was refused
 	DenyFlood       = "deny.flood"       // unauthenticated refusals, counted; see Log.Refuse
-)
 
-var (
-	names = []string{
-		TokenExchange, TokenIntrospect, TokenRevoke, CutoffSet, CutoffEnable, AuthAdmin, WriterStart, DenyFlood,
-	}
-	objects = []string{
-		"tenant", "client", "client-secret", "tool", "issuer", "policy", "operator", "signing-key",
-	}
-	verbs = []string{"create", "update", "delete", "rotate", "revoke"}
+	AuditRead   = "audit.read"   // an operator reads the log
+	AuditExport = "audit.export" // a part of the log was handed out whole: Range, and the Tree that it was proven by
+	AuditPrune  = "audit.prune"  // a part of the log was dropped: Range, the Tree at that moment, and the Archive
+	LogEpoch    = "log.epoch"    // a loss was accepted, and the log goes on anew: Tree is the last one known before it
+	LogKeyEvent = "log.key"      // a key of the log itself was made, rotated or revoked: LogKey
+
+	ServerStart = "server.start" // a process begins to serve, in the platform's log
+	ServerStop  = "server.stop"  // it has ended in order, or by a failure that it could still tell of
+	WriterStart = "writer.start" // a process begins to write this log; the log adds it by itself
+	WriterStop  = "writer.stop"  // it ended in order, and this is its last event; the log adds it by itself
 )
 
 // Outcome says how a decision ended. The zero Outcome is refused.
@@ -81,6 +79,11 @@ type Body struct {
 	Policy     Policy    `json:"policy,omitzero"`
 	Change     Change    `json:"change,omitzero"`
 	Cutoff     Cutoff    `json:"cutoff,omitzero"`
+	LogKey     LogKey    `json:"log_key,omitzero"`
+	Tree       Tree      `json:"tree,omitzero"`
+	Range      Range     `json:"range,omitzero"`
+	Archive    Archive   `json:"archive,omitzero"`
+	Server     Server    `json:"server,omitzero"`
 	Operator   Operator  `json:"operator,omitzero"`
 	Request    Request   `json:"request,omitzero"`
 	Count      int64     `json:"count,omitempty"` // how many alike this one event stands for
@@ -111,7 +114,7 @@ type Token struct {
 	Type   string `json:"typ,omitempty"`
 }
 
-// Presented is a token that a caller presented.
+// Presented is a token that a caller presented. Of one that was not accepted there is the hash alone.
 type Presented struct {
 	Issuer string `json:"iss,omitempty"`
 	JTI    string `json:"jti,omitempty"`
@@ -143,6 +146,71 @@ type Change struct {
 type Cutoff struct {
 	Kind  string `json:"kind,omitempty"`
 	Value string `json:"value,omitempty"`
+	Cause Cause  `json:"cause,omitempty"` // why it was revoked, if somebody said so
+}
+
+// Cause is why something was revoked: a code, never a text.
+type Cause string
+
+// The causes that an operator can give, and CauseChange, which is given where a change of the configuration takes away
+// what the tokens rest on: the events of that change stand beside it.
+const (
+	CauseCompromised Cause = "compromised" // a key, a token or a machine is in the wrong hands
+	CauseMisbehaving Cause = "misbehaving" // the agent does what it should not
+	CauseRisk        Cause = "risk"        // a signal from elsewhere says that it may be one of the two
+	CauseRetired     Cause = "retired"     // it is used no more
+	CauseSuperseded  Cause = "superseded"  // something else takes its place
+	CauseTest        Cause = "test"        // a drill
+	CauseChange      Cause = "change"
+)
+
+// Causes returns those that an operator can give.
+func Causes() []Cause {
+	return []Cause{CauseCompromised, CauseMisbehaving, CauseRisk, CauseRetired, CauseSuperseded, CauseTest}
+}
+
+// LogKey is a key of the log itself, by which its events or its checkpoints are signed.
+type LogKey struct {
+	Use        string `json:"use,omitempty"`    // KeyEvent or KeyCheckpoint
+	Action     string `json:"action,omitempty"` // KeyCreated, KeyRotated or KeyRevoked
+	KeyID      string `json:"kid,omitempty"`
+	Thumbprint string `json:"thumbprint,omitempty"` // of the public key (RFC 7638)
+	Replaces   string `json:"replaces,omitempty"`   // of a rotation: the kid of the key that signed until then
+}
+
+// What LogKey.Use and LogKey.Action can be.
+const (
+	KeyEvent      = "event"
+	KeyCheckpoint = "checkpoint"
+
+	KeyCreated = "create"
+	KeyRotated = "rotate"
+	KeyRevoked = "revoke"
+)
+
+// Tree is a head of the log, as a checkpoint has it.
+type Tree struct {
+	Epoch int64  `json:"epoch,omitempty"` // from 1
+	Size  int64  `json:"size,omitempty"`
+	Root  string `json:"root,omitempty"` // standard base64, as in a checkpoint
+}
+
+// Range is a part of the log.
+type Range struct {
+	First int64 `json:"first,omitempty"` // index of its first event
+	Count int64 `json:"count,omitempty"`
+}
+
+// Archive is where a part of the log went that was dropped.
+type Archive struct {
+	Name string `json:"name,omitempty"` // of the file, without its directory
+	Hash string `json:"hash,omitempty"` // Digest of it
+}
+
+// Server is what runs.
+type Server struct {
+	Version    string `json:"version,omitempty"`
+	Durability string `json:"durability,omitempty"` // what an acknowledged write survives; the store's sentence
 }
 
 // Operator is who administers.
@@ -182,10 +250,6 @@ func (e Event) check() error {
 }
 
 func known(name string) bool {
-	rest, ok := strings.CutPrefix(name, "admin.")
-	if !ok {
-		return slices.Contains(names, name)
-	}
-	object, verb, _ := strings.Cut(rest, ".")
-	return slices.Contains(objects, object) && slices.Contains(verbs, verb)
+	_, ok := kindOf[name]
+	return ok
 }

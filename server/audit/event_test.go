@@ -23,7 +23,7 @@ const maxClaims = 12000
 func TestAnEventIsASecurityEventToken(t *testing.T) {
 	now := time.Unix(1790000000, 0)
 	l := audit.New(audit.Config{
-		Store: newStore(t), Node: "r1", Deadline: time.Minute, Now: func() time.Time { return now },
+		Store: newStore(t), Master: master, Node: "r1", Deadline: time.Minute, Now: func() time.Time { return now },
 	})
 	e := audit.Event{Name: audit.TokenExchange, Txn: "run-1", Agent: "spiffe://acme.example/ap-bot", Body: audit.Body{
 		Outcome: audit.Allowed, ClientID: "ap-bot", Actor: audit.Actor{Chain: []string{"client:ap-bot", "sso:ann"}},

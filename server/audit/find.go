@@ -33,11 +33,42 @@ func (l *Log) Find(ctx context.Context, t ledger.Tenant, decision string) ([]Rec
 		return nil, fault.New(fault.InvalidRequest, "decision.malformed",
 			"This is no decision_id: those have 36 characters, digits and the letters a to v.")
 	}
-	index, err := l.seek(ctx, t, made.Add(-findBefore).Unix())
+	found, err := l.around(ctx, t, made, decision, func(r Record) bool { return r.decision() == decision })
+	if err == nil && len(found) == 0 {
+		err = fault.New(fault.NotFound, "decision.unknown", "The tenant's log has no decision of this id.")
+	}
+	return found, err
+}
+
+// Named returns the records whose own id (jti) is the given one, or which are of the token that has it and were made
+// within minutes of it, in order: of a token, its issue comes first. Errors are those of Find.
+func (l *Log) Named(ctx context.Context, t ledger.Tenant, jti string) ([]Record, error) {
+	made, ok := ledger.IDTime(jti)
+	if !ok {
+		return nil, fault.New(fault.InvalidRequest, "jti.malformed",
+			"This is no id of an event or a token: those have 36 characters, digits and the letters a to v.")
+	}
+	found, err := l.around(ctx, t, made, jti, func(r Record) bool { return r.id() == jti || r.token() == jti })
+	if err == nil && len(found) == 0 {
+		err = fault.New(fault.NotFound, "jti.unknown", "The log has no event of this id, and none of a token of this id.")
+	}
+	return found, err
+}
+
+// Since returns an index before which nothing was recorded at or after the given time, as long as the clocks of a
+// tenant's writers are no further apart than a minute.
+func (l *Log) Since(ctx context.Context, t ledger.Tenant, at time.Time) (int64, error) {
+	return l.seek(ctx, t, at.Add(-findBefore).Unix())
+}
+
+// around returns the records about something that was made at a given time and has an id, of those which were made at
+// about that time.
+func (l *Log) around(ctx context.Context, t ledger.Tenant, made time.Time, id string, about func(Record) bool) (
+	found []Record, err error) {
+	index, err := l.Since(ctx, t, made)
 	if err != nil {
 		return nil, err
 	}
-	var found []Record
 	for last := made.Add(findAfter).Unix(); ; {
 		page, err := l.Read(ctx, t, index, MaxPage)
 		if err != nil {
@@ -45,19 +76,15 @@ func (l *Log) Find(ctx context.Context, t ledger.Tenant, decision string) ([]Rec
 		}
 		for _, r := range page {
 			// Most records are passed over without being parsed.
-			if bytes.Contains(r.Claims, []byte(decision)) && r.decision() == decision {
+			if bytes.Contains(r.Claims, []byte(id)) && about(r) {
 				found = append(found, r)
 			}
 		}
 		if len(page) < MaxPage || page[len(page)-1].time() > last {
-			break
+			return found, nil
 		}
-		index += int64(len(page))
+		index = page[len(page)-1].Index + 1 // the first page of a pruned log begins later than it was asked to
 	}
-	if len(found) == 0 {
-		return nil, fault.New(fault.NotFound, "decision.unknown", "The tenant's log has no decision of this id.")
-	}
-	return found, nil
 }
 
 // seek returns an index before which no record was made at or after the given time, Unix seconds, provided that the
@@ -96,6 +123,9 @@ func (l *Log) earlier(ctx context.Context, t ledger.Tenant, index, at int64) (bo
 	return len(page) == 1 && page[0].time() < at, err
 }
 
+// Time returns when the record was made by its writer's clock, in whole seconds; 1970 if it does not say.
+func (r Record) Time() time.Time { return time.Unix(r.time(), 0) }
+
 // time returns when the record was made by its writer's clock, Unix seconds; 0 if it does not say.
 func (r Record) time() int64 {
 	var c struct {
@@ -103,6 +133,24 @@ func (r Record) time() int64 {
 	}
 	_ = json.Unmarshal(r.Claims, &c)
 	return c.Issued
+}
+
+// id returns the record's own id, "" if it does not say.
+func (r Record) id() string {
+	var c struct {
+		ID string `json:"jti"`
+	}
+	_ = json.Unmarshal(r.Claims, &c)
+	return c.ID
+}
+
+// token returns the id of the token that the record is of, "" if it is of none.
+func (r Record) token() string {
+	_, b, err := r.Open()
+	if err != nil {
+		return ""
+	}
+	return b.Token.JTI
 }
 
 func (r Record) decision() string {

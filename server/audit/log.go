@@ -1,7 +1,7 @@
 // Package audit is the log of what was decided and done: one per tenant, in total order, durable before the effect.
 //
-// An event is the claims of a Security Event Token (RFC 8417). Every process is a writer with an id of its own for
-// this boot (wid) and numbers its events gaplessly per tenant (wsn, from 1), inside what is recorded: a hole, a
+// An event is a Security Event Token (RFC 8417), signed with a key of its log. Every process is a writer with an id of
+// its own for this boot (wid) and numbers its events gaplessly per tenant (wsn, from 1), inside what is signed: a hole, a
 // replay or a store that lost acknowledged writes shows. Nothing may leave the process before Append or Change
 // returned without error.
 //
@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/bursar-sts/bursar/server/fault"
+	"github.com/bursar-sts/bursar/server/keys"
 	"github.com/bursar-sts/bursar/server/ledger"
 )
 
@@ -28,11 +29,13 @@ type Store interface {
 	// Commit applies c whole and durably, or not at all, and returns when it knows or when ctx ends.
 	// fault.ErrUnavailable: unknown whether c was applied; the same commit may be repeated and is applied once.
 	// fault.ErrConflict: Change.Expect was not the revision, or something was disabled that the change did not know of.
-	// fault.ErrSequence: First does not continue what the store has of the writer. *ledger.Taken: somebody else has what c
+	// fault.ErrStale: Signed is not the revision. fault.ErrSequence: First does not continue what the store has of the writer. *ledger.Taken: somebody else has what c
 	// claims. These, and any other error, mean that nothing was written.
 	Commit(ctx context.Context, t ledger.Tenant, c ledger.Commit) (ledger.Position, error)
 	// Events returns up to limit recorded events from an index on, in order; fewer at the end of the log.
 	Events(ctx context.Context, t ledger.Tenant, from int64, limit int) ([]ledger.Entry, error)
+	// Rows returns the rows of the given kinds at the returned position.
+	Rows(ctx context.Context, t ledger.Tenant, kinds ...string) ([]ledger.Row, ledger.Position, error)
 }
 
 // Origin names a log. Its zero value is refused.
@@ -43,9 +46,15 @@ type Origin struct {
 
 // Config is what a Log needs.
 type Config struct {
-	Store Store            // required
-	Now   func() time.Time // default time.Now; informative, never used for order
-	Node  string           // name of this process, recorded in each event
+	Store  Store       // required
+	Master keys.Master // required; opens the keys of each log, and seals those of a new one
+	// Appended, if set, is told of each commit, in the order of a log, before anybody is answered: the index of the first
+	// of the events that were stored, and what was stored. It must not block, nor keep the events.
+	Appended func(o Origin, index int64, events [][]byte)
+	// Gate, if set, says why nothing may be done in a log now, or returns nil. It never stops a revocation.
+	Gate func(context.Context, Origin) error
+	Now  func() time.Time // default time.Now; informative, never used for order
+	Node string           // name of this process, recorded in each event
 	// Deadline is how long a caller waits for the store; default 1 s. Until a store has not answered for that long,
 	// callers wait; after that they are refused at once, until it answers.
 	Deadline time.Duration
@@ -156,6 +165,11 @@ func (l *Log) submit(ctx context.Context, t ledger.Tenant, r *request) (ledger.P
 	if ctx.Err() != nil {
 		return ledger.Position{}, unavailable(ctx.Err())
 	}
+	if l.cfg.Gate != nil && !r.revokes() {
+		if err := l.cfg.Gate(ctx, r.origin); err != nil {
+			return ledger.Position{}, unavailable(err)
+		}
+	}
 	a, err := l.appender(t)
 	if err != nil {
 		return ledger.Position{}, err
@@ -196,16 +210,18 @@ func (l *Log) appender(t ledger.Tenant) (*appender, error) {
 	}
 	a, ok := l.tenants[t]
 	if !ok {
-		a = &appender{log: l, tenant: t}
+		a = &appender{log: l, tenant: t, writer: l.writer}
 		l.tenants[t] = a
 	}
 	return a, nil
 }
 
-// Record is one event as it is stored.
+// Record is one event as it is stored. What somebody put into the store past the log and is no SET has no claims, so that
+// it hides nothing that follows it.
 type Record struct {
 	Index  int64           `json:"index"`
-	Claims json.RawMessage `json:"claims"` // of the SET
+	SET    string          `json:"set"` // as it is stored, a compact JWS
+	Claims json.RawMessage `json:"claims"`
 }
 
 // MaxPage bounds what one Read returns.
@@ -219,7 +235,11 @@ func (l *Log) Read(ctx context.Context, t ledger.Tenant, from int64, limit int) 
 	}
 	records := make([]Record, len(entries))
 	for i, e := range entries {
-		records[i] = Record{Index: e.Index, Claims: e.Data}
+		claims, err := Claims(e.Data)
+		if err != nil || !json.Valid(claims) {
+			claims = nil
+		}
+		records[i] = Record{Index: e.Index, SET: string(e.Data), Claims: claims}
 	}
 	return records, nil
 }

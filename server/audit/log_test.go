@@ -72,7 +72,7 @@ func TestCallersGetTheirOwnPositions(t *testing.T) {
 	if want := 1 + callers*calls*4/5 + 2*changes; len(all) != want || conflicts == 0 || changes == 0 {
 		t.Errorf("%d entries, %d conflicts, %d changes; want %d entries", len(all), conflicts, changes, want)
 	}
-	rows, p, err := s.Rows(t.Context(), origin.Tenant)
+	rows, p, err := s.DB.Rows(t.Context(), origin.Tenant)
 	if err != nil || p.Revision != int64(changes) || len(rows) != changes {
 		t.Errorf("%d changes were recorded; revision %d, %d rows, %v", changes, p.Revision, len(rows), err)
 	}
@@ -240,12 +240,12 @@ func TestCloseRecordsWhatWasAccepted(t *testing.T) {
 			t.Error(err)
 		}
 		wg.Wait()
-		if got := len(history(t, l)); got != 12 {
-			t.Errorf("%d entries, want 12", got)
+		if got := history(t, l); len(got) != 13 || got[12].String() != "writer.stop" {
+			t.Errorf("%v, want 12 entries and the end", got)
 		}
 		wantUnavailable(t, appendOnly(l, origin, event("late")))
 		l.Refuse(origin, "client.unknown", netip.MustParseAddr("192.0.2.1"))
-		if got := l.Stats(); got.Lost != 1 || got.Recorded != 12 {
+		if got := l.Stats(); got.Lost != 1 || got.Recorded != 13 {
 			t.Errorf("got %+v", got)
 		}
 	})
@@ -256,7 +256,7 @@ func TestCloseGivesUpWhenItsContextEnds(t *testing.T) {
 		s := newStore(t)
 		s.breaks(always(hang))
 		var said bytes.Buffer
-		l := audit.New(audit.Config{Store: s, Deadline: time.Hour, Logger: slog.New(slog.NewTextHandler(&said, nil))})
+		l := audit.New(audit.Config{Store: s, Master: master, Deadline: time.Hour, Logger: slog.New(slog.NewTextHandler(&said, nil))})
 		var wg sync.WaitGroup
 		for i := range 2 {
 			wg.Go(func() { wantUnavailable(t, appendOnly(l, origin, event(fmt.Sprint(i)))) })

@@ -52,7 +52,9 @@ func (w *writer) body(b *Body) {
 	w.object("cutoff", func() {
 		w.text("kind", b.Cutoff.Kind)
 		w.text("value", b.Cutoff.Value)
+		w.text("cause", string(b.Cutoff.Cause))
 	})
+	w.housekeeping(b)
 	w.object("operator", func() {
 		w.text("id", b.Operator.ID)
 		w.text("role", b.Operator.Role)
@@ -67,6 +69,34 @@ func (w *writer) body(b *Body) {
 	w.number("count", b.Count)
 	w.number("start", b.Start)
 	w.number("end", b.End)
+}
+
+// housekeeping writes what is recorded of the log and of its servers.
+func (w *writer) housekeeping(b *Body) {
+	w.object("log_key", func() {
+		w.text("use", b.LogKey.Use)
+		w.text("action", b.LogKey.Action)
+		w.text("kid", b.LogKey.KeyID)
+		w.text("thumbprint", b.LogKey.Thumbprint)
+		w.text("replaces", b.LogKey.Replaces)
+	})
+	w.object("tree", func() {
+		w.number("epoch", b.Tree.Epoch)
+		w.number("size", b.Tree.Size)
+		w.text("root", b.Tree.Root)
+	})
+	w.object("range", func() {
+		w.number("first", b.Range.First)
+		w.number("count", b.Range.Count)
+	})
+	w.object("archive", func() {
+		w.text("name", b.Archive.Name)
+		w.text("hash", b.Archive.Hash)
+	})
+	w.object("server", func() {
+		w.text("version", b.Server.Version)
+		w.text("durability", b.Server.Durability)
+	})
 }
 
 func (w *writer) presented(p *Presented) {

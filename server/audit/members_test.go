@@ -64,7 +64,7 @@ func TestEveryFieldIsWrittenAsEncodingJSONWouldWriteIt(t *testing.T) {
 		bodies[path] = alone
 	})
 	bodies["all fields"] = full
-	l := audit.New(audit.Config{Store: &memory{}, Node: "r1"})
+	l := audit.New(audit.Config{Store: &memory{}, Master: master, Node: "r1"})
 	for path, body := range bodies {
 		if err := appendOnly(l, origin, audit.Event{Name: audit.TokenExchange, Agent: "ap-bot", Body: body}); err != nil {
 			t.Fatal(err)
@@ -91,7 +91,7 @@ func TestEveryFieldIsWrittenAsEncodingJSONWouldWriteIt(t *testing.T) {
 }
 
 func TestAStringIsWrittenAsEncodingJSONWouldWriteIt(t *testing.T) {
-	l := audit.New(audit.Config{Store: &memory{}, Node: "r1"})
+	l := audit.New(audit.Config{Store: &memory{}, Master: master, Node: "r1"})
 	for _, text := range []string{"", "a", `"`, `\`, "<&>'`", "é", "\U0001F600", "~\x7f", "a b"} {
 		e := event("a")
 		e.Body.ClientID = text

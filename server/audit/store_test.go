@@ -27,6 +27,7 @@ const (
 	notApplied        // fails before the store sees it
 	applied           // fails after the store has it
 	hang              // nothing until the caller's context ends
+	forgot            // the store has lost what this writer wrote
 )
 
 // faulty is a real store behind a line that breaks.
@@ -35,6 +36,24 @@ type faulty struct {
 	mu      sync.Mutex
 	next    func(c ledger.Commit) mishap // nil: none
 	commits int
+	keyed   bool // every tenant has keys for its log
+}
+
+// swap makes another file the store.
+func (f *faulty) swap(db *bolt.DB) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.DB = db
+}
+
+// Rows are the store's, and keys.
+func (f *faulty) Rows(ctx context.Context, t ledger.Tenant, kinds ...string) (
+	[]ledger.Row, ledger.Position, error,
+) {
+	if f.keyed {
+		return withKeys{f.DB}.Rows(ctx, t, kinds...)
+	}
+	return f.DB.Rows(ctx, t, kinds...)
 }
 
 func (f *faulty) breaks(next func(c ledger.Commit) mishap) {
@@ -67,6 +86,8 @@ func (f *faulty) Commit(ctx context.Context, t ledger.Tenant, c ledger.Commit) (
 	switch m {
 	case notApplied:
 		return ledger.Position{}, broken
+	case forgot:
+		return ledger.Position{}, fault.ErrSequence
 	case hang:
 		<-ctx.Done()
 		return ledger.Position{}, broken
@@ -79,8 +100,16 @@ func (f *faulty) Commit(ctx context.Context, t ledger.Tenant, c ledger.Commit) (
 	return f.DB.Commit(ctx, t, c)
 }
 
-// newStore opens an empty store, closed with the test or bubble.
+// newStore opens an empty store in which logs have keys, closed with the test or bubble.
 func newStore(t *testing.T) *faulty {
+	t.Helper()
+	s := newBareStore(t)
+	s.keyed = true
+	return s
+}
+
+// newBareStore opens an empty store.
+func newBareStore(t *testing.T) *faulty {
 	t.Helper()
 	db, err := bolt.Open(bolt.Config{Path: filepath.Join(t.TempDir(), "bursar.db")})
 	if err != nil {
@@ -110,6 +139,9 @@ func newClockedLog(t *testing.T, s audit.Store, now func() time.Time) *audit.Log
 func configured(t *testing.T, c audit.Config) *audit.Log {
 	t.Helper()
 	c.Node, c.Logger = "r1", slog.New(slog.DiscardHandler)
+	if c.Master == nil {
+		c.Master = master
+	}
 	l := audit.New(c)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

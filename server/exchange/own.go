@@ -45,7 +45,7 @@ func (x *Exchanger) Introspect(ctx context.Context, slug string, q Question) (*t
 	case reason == "":
 		return claims, nil
 	}
-	e := questionEvent(audit.TokenIntrospect, audit.Denied, reason, q, client, claims)
+	e := questionEvent(audit.TokenIntrospect, audit.Denied, reason, q, view, client, claims)
 	if _, err := x.Log.Append(ctx, view.Origin(), e); err != nil {
 		return nil, fault.As(err)
 	}
@@ -66,7 +66,7 @@ func (x *Exchanger) Revoke(ctx context.Context, slug string, q Question) error {
 		return nil
 	}
 	if claims.ClientID != client.ID && !owns(view, client, claims) {
-		e := questionEvent(audit.TokenRevoke, audit.Denied, "revoke.not_owner", q, client, claims)
+		e := questionEvent(audit.TokenRevoke, audit.Denied, "revoke.not_owner", q, view, client, claims)
 		if _, err := x.Log.Append(ctx, view.Origin(), e); err != nil {
 			return fault.As(err)
 		}
@@ -75,7 +75,7 @@ func (x *Exchanger) Revoke(ctx context.Context, slug string, q Question) error {
 	if _, hit := view.Cutoffs.Hits(*claims, toolOf(view, claims)); hit {
 		return nil
 	}
-	e := questionEvent(audit.TokenRevoke, audit.Allowed, "", q, client, claims)
+	e := questionEvent(audit.TokenRevoke, audit.Allowed, "", q, view, client, claims)
 	e.Body.Cutoff = audit.Cutoff{Kind: string(revoke.JTI), Value: claims.ID}
 	cut := ledger.Cut{Key: target(revoke.JTI, claims.ID), Keep: revoke.Keep}
 	if _, err := x.Log.Change(ctx, view.Origin(), ledger.Change{Cut: []ledger.Cut{cut}}, e); err != nil {
@@ -165,10 +165,13 @@ func toolOf(view *tenant.View, c *token.Claims) string {
 	return ""
 }
 
-func questionEvent(name string, outcome audit.Outcome, reason string, q Question,
+// questionEvent records a question about a token of ours: of whom and for what it is, and who asked.
+func questionEvent(name string, outcome audit.Outcome, reason string, q Question, view *tenant.View,
 	client *clients.Client, c *token.Claims) audit.Event {
-	return audit.Event{Name: name, Txn: c.Txn, Agent: token.ClientSubject(c.ClientID), Body: audit.Body{
-		Outcome: outcome, Reason: reason, ClientID: client.ID, Resource: c.Audience,
+	agent := token.ClientSubject(c.ClientID)
+	return audit.Event{Name: name, Txn: c.Txn, Agent: agent, Body: audit.Body{
+		Outcome: outcome, Reason: reason, ClientID: client.ID, Actor: audit.Actor{Chain: chainOf(agent, c)},
+		Tool: toolOf(view, c), Resource: c.Audience,
 		Token:   audit.Token{JTI: c.ID, Expiry: c.Expiry},
 		Request: audit.Request{IP: q.IP, Trace: q.Trace},
 	}}

@@ -52,6 +52,8 @@ const (
 	// TooMany is a caller who asks more often than its limit allows; RetryAfter says when it may again. Nothing of the
 	// request was judged.
 	TooMany
+	// Gone is what existed and was dropped, as retention does with the first part of a log.
+	Gone
 
 	kinds
 )
@@ -59,7 +61,7 @@ const (
 var names = [kinds]string{
 	"internal", "invalid_request", "invalid_client", "unauthorized_client", "unsupported_grant", "invalid_grant",
 	"invalid_target", "invalid_scope", "method_not_allowed", "too_large", "unauthenticated", "forbidden",
-	"not_found", "conflict", "invalid", "unavailable", "too_many",
+	"not_found", "conflict", "invalid", "unavailable", "too_many", "gone",
 }
 
 // String returns the kind's stable name.
@@ -150,6 +152,9 @@ var (
 	ErrUnavailable = errors.New("store unavailable")
 	// ErrConflict means that the expected revision was not the store's: nothing was written.
 	ErrConflict = errors.New("revision conflict")
+	// ErrStale means that what a commit was signed with is not current any more: nothing was written, and it can be signed
+	// again.
+	ErrStale = errors.New("signed with other keys than the current ones")
 	// ErrSequence means that a writer's counter does not continue what the store has of that writer: the store
 	// lost acknowledged writes, or two processes share a writer id. Nothing was written.
 	ErrSequence = errors.New("writer sequence broken")

@@ -16,7 +16,7 @@ func Create(m Master, t ledger.Tenant, now time.Time, algs ...Alg) ([]ledger.Row
 		return nil, errors.New("create ring: no algorithm is given")
 	}
 	now = now.UTC()
-	v, row, err := newVault(m, t, now)
+	v, row, err := newVault(m, t, purposeSign, now)
 	if err != nil {
 		return nil, fmt.Errorf("create ring: %w", err)
 	}

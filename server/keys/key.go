@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -36,7 +37,11 @@ const (
 	KindKey = "key" // id = kid
 )
 
-const purposeSign = "sign"
+// The purposes of a tenant's data keys, which are the ids of their rows.
+const (
+	purposeSign = "sign"
+	purposeLog  = "log"
+)
 
 // dekRow is the stored form of a tenant's data key for one purpose.
 type dekRow struct {
@@ -46,36 +51,43 @@ type dekRow struct {
 	Sealed  []byte    `json:"sealed"` // keySize bytes under the master
 }
 
-func dekPlace(t ledger.Tenant, d dekRow) place {
-	return place{tenant: t, purpose: purposeSign, object: "dek", version: strconv.Itoa(d.Version), binding: d.Master}
+func dekPlace(t ledger.Tenant, purpose string, d dekRow) place {
+	return place{tenant: t, purpose: purpose, object: "dek", version: strconv.Itoa(d.Version), binding: d.Master}
 }
 
-// vault seals a tenant's private keys.
+// vault seals a tenant's private keys of one purpose.
 type vault struct {
 	tenant  ledger.Tenant
+	purpose string
 	version int
 	aead    cipher.AEAD
 }
 
-// newVault makes a tenant's data key and its row.
-func newVault(m Master, t ledger.Tenant, now time.Time) (vault, ledger.Row, error) {
+// newVault makes a tenant's data key of a purpose and its row.
+func newVault(m Master, t ledger.Tenant, purpose string, now time.Time) (vault, ledger.Row, error) {
 	dek := make([]byte, keySize)
 	_, _ = rand.Read(dek) // never fails (crypto/rand)
 	d := dekRow{Master: m.ID(), Version: 1, Created: now}
-	sealed, err := m.Seal(dek, dekPlace(t, d).aad())
+	sealed, err := m.Seal(dek, dekPlace(t, purpose, d).aad())
 	if err != nil {
 		return vault{}, ledger.Row{}, fmt.Errorf("seal data key: %w", err)
 	}
 	d.Sealed = sealed
-	row, err := newRow(KindDEK, purposeSign, d)
+	row, err := newRow(KindDEK, purpose, d)
 	if err != nil {
 		return vault{}, ledger.Row{}, err
 	}
 	aead, err := newAEAD(dek)
-	return vault{t, d.Version, aead}, row, err
+	return vault{t, purpose, d.Version, aead}, row, err
 }
 
-func openVault(m Master, t ledger.Tenant, value []byte) (vault, error) {
+// openVault opens the tenant's data key of a purpose among its rows; ErrNoKey if there is none.
+func openVault(m Master, t ledger.Tenant, purpose string, rows []ledger.Row) (vault, error) {
+	i := slices.IndexFunc(rows, func(row ledger.Row) bool { return row.Kind == KindDEK && row.ID == purpose })
+	if i < 0 {
+		return vault{}, fmt.Errorf("data key: %w", ErrNoKey)
+	}
+	value := rows[i].Value
 	var d dekRow
 	if err := json.Unmarshal(value, &d); err != nil {
 		return vault{}, fmt.Errorf("read data key: %w", err)
@@ -84,7 +96,7 @@ func openVault(m Master, t ledger.Tenant, value []byte) (vault, error) {
 		return vault{}, fmt.Errorf("open data key: it is sealed by master key %q, and the configured one is %q",
 			d.Master, m.ID())
 	}
-	dek, err := m.Open(d.Sealed, dekPlace(t, d).aad())
+	dek, err := m.Open(d.Sealed, dekPlace(t, purpose, d).aad())
 	if err != nil {
 		return vault{}, fmt.Errorf("open data key: %w", err)
 	}
@@ -92,12 +104,12 @@ func openVault(m Master, t ledger.Tenant, value []byte) (vault, error) {
 	if err != nil {
 		return vault{}, fmt.Errorf("open data key: %w", err)
 	}
-	return vault{t, d.Version, aead}, nil
+	return vault{t, purpose, d.Version, aead}, nil
 }
 
-func (v vault) place(kid string, alg Alg) place {
+func (v vault) place(kid, binding string) place {
 	return place{
-		tenant: v.tenant, purpose: purposeSign, object: "key:" + kid, version: strconv.Itoa(v.version), binding: string(alg),
+		tenant: v.tenant, purpose: v.purpose, object: "key:" + kid, version: strconv.Itoa(v.version), binding: binding,
 	}
 }
 
@@ -130,7 +142,7 @@ func (v vault) newKey(alg Alg, number int, now time.Time) (keyRow, error) {
 	if err != nil {
 		return keyRow{}, fmt.Errorf("encode %s key: %w", alg, err)
 	}
-	sealed := v.aead.Seal(nil, nil, plain, v.place(kid, alg).aad())
+	sealed := v.aead.Seal(nil, nil, plain, v.place(kid, string(alg)).aad())
 	return keyRow{ID: kid, Alg: alg, Number: number, Created: now, Sealed: sealed}, nil
 }
 
@@ -184,7 +196,7 @@ func (v vault) openKey(row ledger.Row) (*key, error) {
 	if k.revoked() {
 		return &k, nil
 	}
-	plain, err := v.aead.Open(nil, nil, k.Sealed, v.place(k.ID, k.Alg).aad())
+	plain, err := v.aead.Open(nil, nil, k.Sealed, v.place(k.ID, string(k.Alg)).aad())
 	if err != nil {
 		return nil, fmt.Errorf("open key %s: %w", k.ID, err)
 	}

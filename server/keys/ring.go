@@ -54,12 +54,8 @@ type published struct {
 // sealed for another tenant, purpose, kid or algorithm, or by another master, makes it fail.
 func Open(m Master, t ledger.Tenant, rows []ledger.Row) (*Ring, error) {
 	r := &Ring{lines: make(map[Alg]line), byID: make(map[string]*key)}
-	i := slices.IndexFunc(rows, func(row ledger.Row) bool { return row.Kind == KindDEK && row.ID == purposeSign })
-	if i < 0 {
-		return nil, fmt.Errorf("open ring: data key: %w", ErrNoKey)
-	}
 	var err error
-	if r.vault, err = openVault(m, t, rows[i].Value); err != nil {
+	if r.vault, err = openVault(m, t, purposeSign, rows); err != nil {
 		return nil, fmt.Errorf("open ring: %w", err)
 	}
 	for _, row := range rows {

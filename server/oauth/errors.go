@@ -33,6 +33,7 @@ var table = map[fault.Kind]wire{
 	fault.Conflict:           {http.StatusServiceUnavailable, "temporarily_unavailable"},
 	fault.Invalid:            {http.StatusBadRequest, "invalid_request"},
 	fault.Unavailable:        {http.StatusServiceUnavailable, "temporarily_unavailable"},
+	fault.Gone:               {http.StatusGone, "invalid_request"},
 	fault.TooMany:            {http.StatusTooManyRequests, "temporarily_unavailable"}, // RFC 9126 §2.3
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"github.com/bursar-sts/bursar/server"
 	"github.com/bursar-sts/bursar/server/audit"
+	"github.com/bursar-sts/bursar/server/audit/audittest"
 	"github.com/bursar-sts/bursar/server/exchange"
 	"github.com/bursar-sts/bursar/server/identity"
 	"github.com/bursar-sts/bursar/server/keys"
@@ -109,6 +110,7 @@ func New(t testing.TB, o Options) *World {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = store.Close() })
+	t.Cleanup(w.checkLogs) // when the processes have ended
 	if o.StoreURL != "" {
 		store = moved{store, w.Clock}
 	}
@@ -160,14 +162,22 @@ func (w *World) Start() *Process {
 
 // log returns a log that ends with the test.
 func (w *World) log(deadline time.Duration) *audit.Log {
-	l := audit.New(audit.Config{Store: w.Store, Now: w.Clock.Now, Deadline: cmp.Or(deadline, time.Minute),
-		Logger: slog.New(slog.DiscardHandler)})
+	l := audit.New(audit.Config{Store: w.Store, Master: w.Master, Now: w.Clock.Now,
+		Deadline: cmp.Or(deadline, time.Minute), Logger: slog.New(slog.DiscardHandler)})
 	w.T.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 		defer cancel()
 		_ = l.Close(ctx) // a store that a test broke does not confirm any more
 	})
 	return l
+}
+
+// checkLogs fails the test for each event that is not as its schema describes it.
+func (w *World) checkLogs() {
+	audittest.CheckLog(w.T, w.operator, ledger.Platform)
+	for _, id := range w.ids {
+		audittest.CheckLog(w.T, w.operator, id)
+	}
 }
 
 // EachStore runs a test in a world of its own on each store. Worlds on Redis share the server.
@@ -258,8 +268,10 @@ func (w *World) Cut(slug, kind, id string, disable bool) ledger.Position {
 
 func (w *World) change(o audit.Origin, c ledger.Change) ledger.Position {
 	w.T.Helper()
-	p, err := w.operator.Change(w.T.Context(), o, c, audit.Event{Name: "admin.tenant.update",
-		Body: audit.Body{Outcome: audit.Allowed}})
+	p, err := w.operator.Change(w.T.Context(), o, c, audit.Event{Name: "admin.client.update", Body: audit.Body{
+		Outcome: audit.Allowed, Operator: audit.Operator{ID: "test"},
+		Change: audit.Change{Object: "client", Before: audit.Digest([]byte("before")), After: audit.Digest([]byte("after"))},
+	}})
 	if err != nil {
 		w.T.Fatal(err)
 	}
@@ -285,7 +297,7 @@ type Record struct {
 	Name string
 	Txn  string
 	Body audit.Body
-	Text string // as it is stored
+	Text string // its claims
 }
 
 // Records returns a tenant's log without the entries of operators and of the log itself.
@@ -301,13 +313,17 @@ func (w *World) Records(slug string) []Record {
 			Txn    string                `json:"txn"`
 			Events map[string]audit.Body `json:"events"`
 		}
-		if err := json.Unmarshal(e.Data, &set); err != nil {
+		claims, err := audit.Claims(e.Data)
+		if err != nil {
+			w.T.Fatal(err)
+		}
+		if err := json.Unmarshal(claims, &set); err != nil {
 			w.T.Fatal(err)
 		}
 		for name, body := range set.Events {
 			name = strings.TrimSuffix(strings.TrimPrefix(name, "urn:bursar:event:"), ":v1")
 			if strings.HasPrefix(name, "token.") || name == audit.DenyFlood {
-				all = append(all, Record{name, set.Txn, body, string(e.Data)})
+				all = append(all, Record{name, set.Txn, body, string(claims)})
 			}
 		}
 	}

@@ -266,6 +266,13 @@ func (d *Directory) Entry(ctx context.Context, slug string) (Entry, error) {
 	return s.entry, nil
 }
 
+// Origin names the log of a tenant, also of one whose configuration cannot be used. The store is asked only for a slug
+// that this process does not know.
+func (d *Directory) Origin(ctx context.Context, slug string) (audit.Origin, error) {
+	e, err := d.Entry(ctx, slug)
+	return audit.Origin{Tenant: e.ID, Issuer: d.IssuerURL(slug)}, err
+}
+
 // Knows reports whether slug is a tenant's, as far as this process has found out. It asks nobody.
 func (d *Directory) Knows(slug string) bool { return d.slot(slug) != nil }
 

@@ -55,19 +55,24 @@ func (d *Directory) Draft(v *View, f *File, prune bool) (*Draft, error) {
 	return draft, nil
 }
 
-// DraftNew prepares a tenant that does not exist yet, with fresh signing keys, under a new internal id.
+// DraftNew prepares a tenant that does not exist yet, with fresh keys for its tokens and its log, under a new internal
+// id.
 func (d *Directory) DraftNew(f *File) (ledger.Tenant, *Draft, error) {
 	id := ledger.NewTenant()
 	sealed, err := keys.Create(d.cfg.Master, id, d.Now(), signingAlgs(f)...)
 	if err != nil {
 		return "", nil, fmt.Errorf("create signing keys: %w", err)
 	}
+	log, err := keys.CreateLog(d.cfg.Master, id, d.Now())
+	if err != nil {
+		return "", nil, fmt.Errorf("create log keys: %w", err)
+	}
 	draft, wanted := new(Draft), f.rows()
 	draft.Edits, _ = diff(nil, wanted, false)
 	if err := f.joined(check(d.plan(id, f.Tenant), nil, wanted, sealed, nil)); err != nil {
 		return "", nil, err
 	}
-	draft.Change.Put = append(sealed, wanted...)
+	draft.Change.Put = slices.Concat(sealed, log, wanted)
 	return id, draft, nil
 }
 

@@ -138,7 +138,8 @@ func TestADraftKnowsWhatIsDisabled(t *testing.T) {
 		first := draft(t, w, servertest.Acme("tools.example/mail", "tools.example/post"), false)
 		commit := func(d *tenant.Draft) error {
 			_, err := w.Log.Change(t.Context(), audit.Origin{Tenant: w.ID("acme"), Issuer: servertest.BaseURL + "/t/acme"},
-				d.Change, audit.Event{Name: "admin.tool.update", Body: audit.Body{Outcome: audit.Allowed}})
+				d.Change, audit.Event{Name: audit.CutoffEnable, Body: audit.Body{Outcome: audit.Allowed,
+					Cutoff: audit.Cutoff{Kind: "tenant"}, Operator: audit.Operator{ID: "test"}}})
 			return err
 		}
 		w.Cut("acme", "tool", "mail", true)

@@ -12,6 +12,8 @@
 //	tenant / <id> / cutexp    be64 until, kind:value → nothing; only of cutoffs that do not disable
 //	tenant / <id> / once      SHA-256 of a claim's key → be64 until
 //	tenant / <id> / onceexp   be64 until, SHA-256 → nothing
+//	tenant / <id>             tree = the head of the log's Merkle tree, JSON
+//	tenant / <id> / tile      level (1 byte), be64 index → hashes of 32 bytes
 //	tenant / <id> / sink      name → epoch and index of its next event, dead letters; name/be64 number → dead letter
 //
 // Numbers are 8 bytes big-endian, times are Unix milliseconds.
@@ -34,7 +36,7 @@ import (
 )
 
 const (
-	format = 1 // of the file; another number stops Open
+	format = 2 // of the file; another number stops Open
 
 	lockTimeout = 250 * time.Millisecond
 	queueLength = 1024

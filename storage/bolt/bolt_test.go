@@ -162,7 +162,7 @@ func TestASecondBursarIsRefused(t *testing.T) {
 func TestAFileThatIsNotOursIsRefused(t *testing.T) {
 	for name, prepare := range map[string]func(*bbolt.Tx) error{
 		"another format": func(tx *bbolt.Tx) error {
-			return tx.Bucket([]byte("meta")).Put([]byte("format"), binary.BigEndian.AppendUint64(nil, 2))
+			return tx.Bucket([]byte("meta")).Put([]byte("format"), binary.BigEndian.AppendUint64(nil, 1))
 		},
 		"not a bursar store": func(tx *bbolt.Tx) error {
 			_, err := tx.CreateBucket([]byte("somebody else's"))

@@ -8,7 +8,7 @@ import (
 	"github.com/bursar-sts/bursar/server/ledger"
 )
 
-// The buckets of a tenant, and the one key beside them.
+// The buckets of a tenant, and a key beside them.
 const (
 	rows        = "row"
 	events      = "ev"
@@ -18,11 +18,12 @@ const (
 	cutExpiry   = "cutexp"
 	claims      = "once"
 	claimExpiry = "onceexp"
+	hashTiles   = "tile"
 
 	headKey = "head"
 )
 
-var parts = [...]string{rows, events, writers, cutoffs, cutSeq, cutExpiry, claims, claimExpiry}
+var parts = [...]string{rows, events, writers, cutoffs, cutSeq, cutExpiry, claims, claimExpiry, hashTiles}
 
 // tenantState is a tenant's part of the file within one transaction. That of an unknown tenant is nil and has an
 // empty head, no writers and no claims.

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	format     = "1" // of the stored data; another number stops Open
+	format     = "2" // of the stored data; another number stops Open
 	minVersion = 7   // scripts replicate their effects, SET takes NX together with GET
 )
 

@@ -25,8 +25,12 @@ func (k keys) kinds() string { return k.name("kinds") }
 // rows is the hash id → value of one kind.
 func (k keys) rows(kind string) string { return k.name("row:" + kind) }
 
-// log is a hash: n (number of entries).
+// log is a hash: n (number of entries), and the head of the log's Merkle tree: epoch, size, root (32 bytes), note,
+// witnessed, first.
 func (k keys) log() string { return k.name("aud:log") }
+
+// tiles is the hash level/index → hashes of 32 bytes.
+func (k keys) tiles() string { return k.name("aud:tile") }
 
 // events is the stream of the log; entry i has the id <i+1>-0 and the field s.
 func (k keys) events() string { return k.name("aud:ev") }

@@ -63,6 +63,12 @@ type DB struct {
 //go:embed lua/commit.lua
 var commitSource string
 
+//go:embed lua/advance.lua
+var advanceSource string
+
+//go:embed lua/prune.lua
+var pruneSource string
+
 //go:embed lua/read.lua
 var readSource string
 

@@ -334,7 +334,7 @@ func TestAllReasonsAreGivenAtOnce(t *testing.T) {
 
 func TestAnotherFormatIsRefused(t *testing.T) {
 	server := storagetest.StartRedis(t)
-	server.Command(t, "SET bursar:format 2")
+	server.Command(t, "SET bursar:format 1")
 	_, err := redis.Open(ctx, redis.Config{URL: server.URL()})
 	if err == nil || !strings.Contains(err.Error(), "another format") {
 		t.Fatal(err)

@@ -7,6 +7,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"os"
@@ -252,6 +253,7 @@ func (c *Config) resolve(dir string) {
 			c.Traces.Headers[name] = source
 		}
 	}
+	c.Audit.Anchors = under(dir, cmp.Or(c.Audit.Anchors, defaultAnchors))
 	for i := range c.Audit.Sinks {
 		c.Audit.Sinks[i].resolve(dir)
 	}

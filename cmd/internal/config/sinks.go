@@ -15,6 +15,10 @@ import (
 
 // Audit is what becomes of the logs beside being kept in the store.
 type Audit struct {
+	// The folder in which the server keeps the newest signed head of each log that it saw, `anchors` beside this file if
+	// absent. It must not be on what the store is on, nor be backed up and restored with it: by it the server notices at
+	// the next start that the store was rolled back or exchanged.
+	Anchors string `yaml:"anchors"`
 	// Where copies of the logs go. A sink is a copy and never the record: nothing waits for one, and one that was away is
 	// given later what it missed. Servers that share a Redis share each sink of one name: one of them at a time copies a
 	// log to it.
@@ -48,6 +52,9 @@ type Sink struct {
 	// What a line of a `file` or of `stdout` holds of an event; `json` if absent.
 	Format SinkFormat `yaml:"format"`
 }
+
+// defaultAnchors is the folder of the anchors, beside the configuration.
+const defaultAnchors = "anchors"
 
 // SinkKind is what a sink is.
 type SinkKind string

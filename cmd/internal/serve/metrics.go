@@ -3,6 +3,7 @@ package serve
 import (
 	"runtime"
 
+	"github.com/bursar-sts/bursar/server/tree"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
@@ -90,6 +91,47 @@ func (c logCollector) Collect(to chan<- prometheus.Metric) {
 	for _, m := range figures(c.stats()) {
 		to <- m
 	}
+}
+
+// treeCollector shows what the trees of the logs count.
+type treeCollector struct{ stats func() tree.Stats }
+
+var (
+	treeHeads = prometheus.NewDesc("bursar_log_heads_total", "Signed heads of logs that were stored.", nil, nil)
+	treeLost  = prometheus.NewDesc("bursar_log_head_conflicts_total",
+		"Heads that another server was faster with.", nil, nil)
+	treeFailed = prometheus.NewDesc("bursar_log_head_failures_total",
+		"Attempts to sign a head of a log that failed.", nil, nil)
+	treeUncovered = prometheus.NewDesc("bursar_log_uncovered",
+		"Events that no signed head covers yet.", nil, nil)
+	treeOldest = prometheus.NewDesc("bursar_log_uncovered_seconds",
+		"How long the oldest event has waited for a signed head; nothing is issued in its log from a minute on.", nil, nil)
+	treeHalted = prometheus.NewDesc("bursar_log_halted_tenants",
+		"Logs that the store has lost events of, or others than were signed; nothing is issued in them.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (c treeCollector) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{treeHeads, treeLost, treeFailed, treeUncovered, treeOldest, treeHalted} {
+		to <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c treeCollector) Collect(to chan<- prometheus.Metric) {
+	s := c.stats()
+	count := func(desc *prometheus.Desc, value int64) {
+		to <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(value))
+	}
+	now := func(desc *prometheus.Desc, value float64) {
+		to <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value)
+	}
+	count(treeHeads, s.Heads)
+	count(treeLost, s.Conflicts)
+	count(treeFailed, s.Failures)
+	now(treeUncovered, float64(s.Uncovered))
+	now(treeOldest, s.Oldest.Seconds())
+	now(treeHalted, float64(s.Halted))
 }
 
 // limitCollector shows what a limiter counts.

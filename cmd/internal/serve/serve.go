@@ -24,8 +24,10 @@ import (
 	"github.com/bursar-sts/bursar/server/identity"
 	"github.com/bursar-sts/bursar/server/ledger"
 	"github.com/bursar-sts/bursar/server/limit"
+	"github.com/bursar-sts/bursar/server/logapi"
 	"github.com/bursar-sts/bursar/server/peer"
 	"github.com/bursar-sts/bursar/server/tenant"
+	"github.com/bursar-sts/bursar/server/tree"
 	"github.com/bursar-sts/bursar/storage"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -43,17 +45,19 @@ type Config struct {
 type Server struct {
 	cfg       Config
 	store     storage.Store
-	timed     *timedStore // the same
 	log       *audit.Log
+	trees     *tree.Trees
 	sources   *identity.Sources
 	directory *tenant.Directory
 	limits    *limit.Limiter
 	admin     *admin.Service
+	logs      *logapi.API
 	registry  *prometheus.Registry
 	sinks     *deliver.Deliverer // nil copies nothing
 	tracer    *telemetry.Tracer  // nil traces nothing
 	unkept    prometheus.Counter // rounds of maintenance in which a key could not be looked after
 	ports     []*port
+	started   bool // the start is recorded
 	failed    chan error
 	own       atomic.Pointer[[]netip.AddrPort] // what is never dialled for a tenant
 }
@@ -63,6 +67,8 @@ const (
 	maintenance = time.Minute
 	// idle is how long a tenant stays in memory that nobody asks for.
 	idle = 10 * time.Minute
+	// anchoring is how often the newest heads of the logs are saved outside the store.
+	anchoring = 5 * time.Second
 )
 
 // Start opens the store and begins to serve. Run must follow.
@@ -70,7 +76,7 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	s := &Server{cfg: cfg, registry: newRegistry(cfg.Version), failed: make(chan error, 3)}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, s.close(context.WithoutCancel(ctx)))
+			err = errors.Join(err, s.close(context.WithoutCancel(ctx), audit.Failed))
 		}
 	}()
 	if err := s.trace(); err != nil {
@@ -81,8 +87,7 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.timed = newTimedStore(store, s.registry)
-	s.store = s.timed
+	s.store = newTimedStore(store, s.registry)
 	cfg.Logger.InfoContext(ctx, "store opened", "durability", s.store.Durability())
 	if err := s.listen(); err != nil {
 		return nil, err
@@ -97,10 +102,26 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err := s.deliver(); err != nil {
 		return nil, err
 	}
+	if err := s.record(ctx, audit.ServerStart, audit.Allowed); err != nil {
+		// Revocations must be possible even if the platform's log is not.
+		cfg.Logger.ErrorContext(ctx, "the start is not recorded", "error", err)
+	}
+	s.started = true
 	for _, p := range s.ports {
 		go p.serve(s.failed)
 	}
 	return s, nil
+}
+
+// record puts the start or the end of this server into the platform's log.
+func (s *Server) record(ctx context.Context, name string, outcome audit.Outcome) error {
+	e := audit.Event{Name: name, Body: audit.Body{Outcome: outcome,
+		Server: audit.Server{Version: s.cfg.Version, Durability: s.store.Durability()}}}
+	if outcome != audit.Allowed {
+		e.Body.Reason = "server.failed"
+	}
+	_, err := s.log.Append(ctx, s.directory.PlatformOrigin(), e)
+	return err
 }
 
 // trace begins to trace, if that is configured. Lines of the server's log then name the trace that they belong to.
@@ -151,7 +172,11 @@ func (s *Server) listen() error {
 
 // assemble builds the handlers of the open ports.
 func (s *Server) assemble() {
-	s.log = audit.New(audit.Config{Store: s.store, Node: node(), Logger: s.cfg.Logger})
+	s.trees = tree.New(tree.Config{Store: s.store, Master: s.cfg.Secrets.Master,
+		Anchors: tree.Folder(s.cfg.Audit.Anchors), Moved: s.moved, Logger: s.cfg.Logger})
+	s.registry.MustRegister(treeCollector{s.trees.Stats})
+	s.log = audit.New(audit.Config{Store: s.store, Master: s.cfg.Secrets.Master, Appended: s.trees.Appended,
+		Gate: s.trees.Gate, Node: node(), Logger: s.cfg.Logger})
 	s.registry.MustRegister(logCollector{s.log.Stats})
 	s.sources = identity.NewSources(identity.Config{Deny: func() []netip.AddrPort { return *s.own.Load() },
 		Fetched: fetches(s.registry)})
@@ -177,8 +202,10 @@ func (s *Server) assemble() {
 		PlatformTokenHash: admin.HashToken(s.cfg.Secrets.AdminToken), RotateEvery: s.cfg.Keys.RotateEvery,
 		Limits: s.limits})
 	api := adminapi.New(adminapi.Config{Service: s.admin, Version: s.cfg.Version, Logger: s.cfg.Logger})
+	s.logs = logapi.New(logapi.Config{Desk: s.admin, Directory: s.directory, Trees: s.trees, Keys: s.trees,
+		Events: s.log, Positions: s.store, Logger: s.cfg.Logger})
 	public := server.Config{
-		BaseURL: s.cfg.BaseURL, Directory: s.directory, Admin: api, Exchanger: exchanger,
+		BaseURL: s.cfg.BaseURL, Directory: s.directory, Admin: api, Logs: s.logs, Exchanger: exchanger,
 		Ready: func(ctx context.Context) error {
 			_, err := s.store.Position(ctx, ledger.Platform)
 			return err
@@ -220,16 +247,22 @@ func (s *Server) Run(ctx context.Context) error {
 	defer ticker.Stop()
 	often := time.NewTicker(look)
 	defer often.Stop()
+	anchor := time.NewTicker(anchoring)
+	defer anchor.Stop()
 	var g garbage
 	g.look()
 	for {
 		select {
 		case <-ctx.Done():
-			return s.close(context.WithoutCancel(ctx))
+			return s.close(context.WithoutCancel(ctx), audit.Allowed)
 		case err := <-s.failed:
-			return errors.Join(err, s.close(context.WithoutCancel(ctx)))
+			return errors.Join(err, s.close(context.WithoutCancel(ctx), audit.Failed))
 		case <-often.C:
 			g.look()
+		case <-anchor.C:
+			if err := s.trees.Save(); err != nil {
+				s.cfg.Logger.WarnContext(ctx, "save anchors", "error", err)
+			}
 		case <-ticker.C:
 			if err := s.admin.Maintain(ctx); err != nil {
 				s.unkept.Inc()
@@ -239,6 +272,7 @@ func (s *Server) Run(ctx context.Context) error {
 				s.cfg.Logger.WarnContext(ctx, "find the store", "error", err)
 			}
 			s.directory.Forget(time.Now().Add(-idle))
+			s.trees.Forget(time.Now().Add(-idle))
 		}
 	}
 }
@@ -251,15 +285,21 @@ const (
 	farewell = 3 * time.Second
 )
 
-// close ends everything that was opened: first who asks, then what they ask for.
-func (s *Server) close(ctx context.Context) error {
+// close ends everything that was opened: first who asks, then what they ask for. The outcome says how it came to that.
+func (s *Server) close(ctx context.Context, outcome audit.Outcome) error {
 	if s.admin != nil {
 		s.admin.Stop()
+		s.logs.Stop()
 	}
 	errs := []error{s.drain(ctx)}
 	if s.log != nil {
 		ctx, cancel := context.WithTimeout(ctx, flush)
-		errs = append(errs, s.log.Close(ctx))
+		if s.started {
+			if err := s.record(ctx, audit.ServerStop, outcome); err != nil {
+				s.cfg.Logger.WarnContext(ctx, "the end is not recorded", "error", err)
+			}
+		}
+		errs = append(errs, s.log.Close(ctx), s.trees.Close(ctx))
 		cancel()
 	}
 	if s.limits != nil {

@@ -7,18 +7,18 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strings"
 	"syscall"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/bursar-sts/bursar/clients/auditor"
 	"github.com/bursar-sts/bursar/cmd/internal/config"
 	"github.com/bursar-sts/bursar/cmd/internal/telemetry"
 	"github.com/bursar-sts/bursar/server/audit"
 	"github.com/bursar-sts/bursar/server/deliver"
 	"github.com/bursar-sts/bursar/server/ledger"
 	"github.com/bursar-sts/bursar/server/tenant"
-	"github.com/bursar-sts/bursar/storage"
+	"github.com/bursar-sts/bursar/server/tree"
 )
 
 // deliver begins to copy the logs to the sinks, if there are any.
@@ -38,12 +38,22 @@ func (s *Server) deliver() error {
 		targets = append(targets, deliver.Target{Name: sink.Name, Sink: to, All: sink.All(), Tenants: sink.Tenants,
 			Platform: sink.OfPlatform(), Events: sink.Events})
 	}
-	logs := logs{log: s.log, store: s.store, directory: s.directory}
+	logs := logs{log: s.log, trees: s.trees, directory: s.directory}
 	s.sinks = deliver.New(deliver.Config{Store: s.store, Source: logs, Heads: logs, Targets: targets,
 		Logger: s.cfg.Logger})
 	s.registry.MustRegister(sinkCollector{s.sinks.Status})
-	s.timed.committed = func(t ledger.Tenant, size int64) { s.sinks.Advanced(t, deliver.Covered{Epoch: 1, Size: size}) }
 	return nil
+}
+
+// moved tells the sinks of a head of a log.
+func (s *Server) moved(t ledger.Tenant, h ledger.Head) {
+	if s.sinks != nil {
+		s.sinks.Advanced(t, covered(h))
+	}
+}
+
+func covered(h ledger.Head) deliver.Covered {
+	return deliver.Covered{Epoch: h.Epoch, First: h.First, Size: h.Size}
 }
 
 func (s *Server) newSink(sink config.Sink) (deliver.Sink, error) {
@@ -77,10 +87,10 @@ func standardOutput() (io.WriteCloser, error) {
 	return os.NewFile(uintptr(fd), "stdout"), nil
 }
 
-// logs is what sinks are given: everything that the store has confirmed.
+// logs is what sinks are given: everything that a signed head covers.
 type logs struct {
 	log       *audit.Log
-	store     storage.Store
+	trees     *tree.Trees
 	directory *tenant.Directory
 }
 
@@ -97,20 +107,20 @@ func (l logs) Logs(ctx context.Context) ([]deliver.Log, error) {
 	return all, nil
 }
 
-// Covered returns how long a log is.
+// Covered returns what the newest head covers.
 func (l logs) Covered(ctx context.Context, of deliver.Log) (deliver.Covered, error) {
-	p, err := l.store.Position(ctx, of.Tenant)
-	return deliver.Covered{Epoch: 1, Size: p.Index}, err
+	h, err := l.trees.Latest(ctx, audit.Origin{Tenant: of.Tenant, Issuer: l.issuer(of)})
+	return covered(h), err
 }
 
-// Origin returns the origin of a log: the URL under which it is served, without the scheme.
-func (l logs) Origin(of deliver.Log, _ int64) string {
-	issuer := l.directory.PlatformOrigin().Issuer
-	if of.Slug != "" {
-		issuer = l.directory.IssuerURL(of.Slug)
+// Origin returns the origin of a log in an epoch.
+func (l logs) Origin(of deliver.Log, epoch int64) string { return auditor.Origin(l.issuer(of), epoch) }
+
+func (l logs) issuer(of deliver.Log) string {
+	if of.Slug == "" {
+		return l.directory.PlatformOrigin().Issuer
 	}
-	_, rest, _ := strings.Cut(issuer, "://")
-	return rest + "/log"
+	return l.directory.IssuerURL(of.Slug)
 }
 
 // Read returns records of a log.
@@ -121,7 +131,7 @@ func (l logs) Read(ctx context.Context, t ledger.Tenant, from int64, limit int) 
 	}
 	all := make([]deliver.Record, len(records))
 	for i, r := range records {
-		all[i] = deliver.Record{Index: r.Index, Claims: r.Claims}
+		all[i] = deliver.Record{Index: r.Index, SET: r.SET, Claims: r.Claims}
 	}
 	return all, nil
 }

@@ -16,9 +16,6 @@ import (
 // and the limiter and the sinks count their failures.
 type timedStore struct {
 	storage.Store
-	// committed is told of every commit, and how long the log is with it. It is set before anybody commits, or nil.
-	committed func(t ledger.Tenant, size int64)
-
 	took   map[string]prometheus.Observer
 	failed map[string]prometheus.Counter
 }
@@ -57,9 +54,6 @@ func (t *timedStore) Commit(ctx context.Context, id ledger.Tenant, c ledger.Comm
 	began := time.Now()
 	p, err := t.Store.Commit(ctx, id, c)
 	t.done("commit", began, err)
-	if err == nil && t.committed != nil {
-		t.committed(id, p.Index+int64(len(c.Entries)))
-	}
 	return p, err
 }
 

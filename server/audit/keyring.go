@@ -1,0 +1,91 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/bursar-sts/bursar/server/fault"
+	"github.com/bursar-sts/bursar/server/keys"
+	"github.com/bursar-sts/bursar/server/ledger"
+)
+
+// keyring is what an appender signs with.
+type keyring struct {
+	ring     *keys.LogRing // nil before the first commit, and after one that found other rows
+	revision int64         // of the rows that ring was read from
+	fresh    []ledger.Row  // the keys themselves, if the commit to come is to store them
+}
+
+// moved notes where the tenant stands. Keys may be others when its rows are.
+func (k *keyring) moved(p ledger.Position) {
+	if p.Revision != k.revision {
+		k.forget()
+	}
+}
+
+// open reads the log's keys, unless they are known: from the store, or from the change that creates them. A log that is
+// empty and has none gets some, with the change if it changes rows, else before it. The keys of a log that is not empty
+// are missing, and nothing is signed with others.
+func (a *appender) open(ctx context.Context, first *request) error {
+	if a.ring != nil {
+		return nil
+	}
+	rows, at, err := a.log.cfg.Store.Rows(ctx, a.tenant, keys.KindDEK, keys.KindLogKey)
+	if err != nil {
+		return fmt.Errorf("read the keys of the log: %w", err)
+	}
+	a.revision = at.Revision
+	a.ring, err = keys.OpenLog(a.log.cfg.Master, a.tenant, rows)
+	if errors.Is(err, keys.ErrNoKey) && at.Index == 0 {
+		a.ring, err = keys.OpenLog(a.log.cfg.Master, a.tenant, first.change.Put)
+	}
+	if errors.Is(err, keys.ErrNoKey) && at.Index == 0 {
+		err = a.found(ctx, first)
+	}
+	return err
+}
+
+// forget makes open look again.
+func (k *keyring) forget() { k.ring, k.fresh = nil, nil }
+
+// found makes the keys of a new log.
+func (a *appender) found(ctx context.Context, first *request) (err error) {
+	now := a.log.cfg.Now()
+	if a.fresh, err = keys.CreateLog(a.log.cfg.Master, a.tenant, now); err != nil {
+		return err
+	}
+	if a.ring, err = keys.OpenLog(a.log.cfg.Master, a.tenant, a.fresh); err != nil {
+		return err
+	}
+	if len(first.change.Put)+len(first.change.Delete) > 0 {
+		return nil
+	}
+	return a.begin(ctx, first, now)
+}
+
+// begin stores fresh keys, with an event, and opens what is stored then. The event has a writer's id of its own, so that
+// it need not be known what became of an attempt that the store did not confirm.
+func (a *appender) begin(ctx context.Context, first *request, now time.Time) error {
+	start, err := a.start(first.origin)
+	if err != nil {
+		return err
+	}
+	writer := ledger.NewID(now)
+	entry, err := seal(start, now, writer, 1, a.ring.Events())
+	if err != nil {
+		return err
+	}
+	c := ledger.Commit{Writer: writer, First: 1, Entries: [][]byte{entry},
+		Change: ledger.Change{Expect: a.revision, Put: a.fresh}}
+	a.forget()
+	p, err := a.log.cfg.Store.Commit(ctx, a.tenant, c)
+	switch {
+	case err == nil:
+		a.tell(first.origin, p.Index, c.Entries)
+	case !errors.Is(err, fault.ErrConflict): // in which case another process has begun the log
+		return fmt.Errorf("begin the log: %w", err)
+	}
+	return a.open(ctx, first)
+}

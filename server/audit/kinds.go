@@ -1,0 +1,181 @@
+package audit
+
+import "strings"
+
+// kind describes one kind of event. The encoder refuses an event of no kind; the JSON schemas and docs/events.md are
+// made of these, so that neither can say anything else than the code does.
+type kind struct {
+	name string
+	when string // it is recorded
+	// waits says who waits until it is durable; empty if nobody does. Whoever waits and is told that it failed, although
+	// it did not, has an event like it follow, with the outcome "error" and a reason of notDone.
+	waits    string
+	outcomes string // by which it ends
+	reasons  string // why, unless it is allowed: codes, and families of them such as "policy.*"
+	of       subject
+	// body lists the members that it has, in any order. One that ends in "!" is there whenever the event is allowed, one
+	// that ends in "?" may be absent, and every other is always there; the members of an object stand in parentheses.
+	body string
+}
+
+// subject says whom the claims around the body are about.
+type subject int
+
+const (
+	ofLog   subject = iota // nobody: the log, the configuration, or whoever is in the body
+	ofAgent                // an agent in a run: there is txn, sub_id, and agent in the body
+)
+
+// notDone are the reasons that the log itself gives.
+const notDone = NotReleased + " " + NotConfirmed
+
+// Lists of members that several kinds have.
+const (
+	memRequest  = " request?(ip? trace? node?)"
+	memOperator = " operator(id role?)"
+	memKey      = "iss? jti? th? alg? kid? reused?"
+	memTree     = "epoch size root"
+)
+
+// kinds are all of them, in the order of docs/events.md.
+var kinds = append([]kind{
+	{
+		name: TokenExchange,
+		when: "A client that is known asked for a token: it was issued, refused, or recorded and then withheld. " +
+			"Exactly one for each request, and one more if a recorded token was withheld.",
+		waits: "the answer", outcomes: "allowed denied error", of: ofAgent,
+		reasons: "policy.* revoked.* subject.* actor.* client.* target.* scope.* delegation.* request.* issuer.* " +
+			"key.* tenant.* store.* internal",
+		body: "decision_id step? client_id auth_method actor(chain) tool! actions! requested? within? " +
+			"limits!(policy tool subject? actor? assertion?) resource! token!(jti th exp typ) lineage? " +
+			"subject_token?(" + memKey + ") actor_token?(" + memKey + ") policy!(rev rules? considered?)" + memRequest,
+	}, {
+		name: TokenIntrospect,
+		when: "A resource server asked about a token of this tenant that is not for it, is revoked, or is for a tool that " +
+			"is gone. Questions about active tokens are not recorded.",
+		waits: "the answer", outcomes: "denied", of: ofAgent,
+		reasons: "introspect.not_addressed target.unknown revoked.*",
+		body:    "client_id actor(chain) tool? resource token(jti exp)" + memRequest,
+	}, {
+		name:  TokenRevoke,
+		when:  "A client, or a resource server, revoked a token (RFC 7009), or tried to revoke somebody else's.",
+		waits: "the answer, and the revocation with it", outcomes: "allowed denied", of: ofAgent,
+		reasons: "revoke.not_owner",
+		body:    "client_id actor(chain) tool? resource token(jti exp) cutoff!(kind value)" + memRequest,
+	}, {
+		name: DenyFlood,
+		when: "Callers whom nobody knows, or who ask too often, were refused: one event for many of one reason, at most " +
+			"240 at once and 1,200 an hour of one log and server.",
+		outcomes: "denied",
+		reasons:  "*",
+		body:     "count start end" + memRequest,
+	}, {
+		name:  CutoffSet,
+		when:  "An operator revoked, or a change of the configuration took away what tokens rest on.",
+		waits: "the answer, and the revocation with it", outcomes: "allowed",
+		body: "cutoff(kind value? cause?) change?(before after) count?" + memOperator + memRequest,
+	}, {
+		name:  CutoffEnable,
+		when:  "An operator let a target be used again that a revocation had disabled.",
+		waits: "the answer, and the change with it", outcomes: "allowed",
+		body: "cutoff(kind value?)" + memOperator + memRequest,
+	}, {
+		name: AuthAdmin,
+		when: "An operator used a token here from an address for the first time since the server started, and again " +
+			"once an hour after that; or tried what the role does not allow. Wrong tokens are in `deny.flood`.",
+		waits: "the answer", outcomes: "allowed denied",
+		reasons: "operator.role",
+		body:    "requested?" + memOperator + memRequest,
+	}, {
+		name: AuditRead,
+		when: "An operator read the log from an address for the first time since the server started, and again once an " +
+			"hour after that.",
+		waits: "the answer", outcomes: "allowed",
+		body: memOperator + memRequest,
+	}, {
+		name: AuditExport, when: "A part of the log was handed out whole, to be verified elsewhere.",
+		waits: "the answer", outcomes: "allowed",
+		body: "range(first? count) tree(" + memTree + ")" + memOperator + memRequest,
+	}, {
+		name: AuditPrune,
+		when: "A part of the log was archived and dropped. The tree covers what was dropped, and the log verifies on from " +
+			"there.",
+		waits: "the dropping", outcomes: "allowed",
+		body: "range(first? count) tree(" + memTree + ") archive?(name hash)" + memOperator + memRequest,
+	}, {
+		name: LogEpoch,
+		when: "An operator accepted that the log lost events for good: it goes on under another origin, and this is the " +
+			"head that was the last one known.",
+		waits: "the new epoch", outcomes: "allowed",
+		body: "tree(" + memTree + ")" + memOperator + memRequest,
+	}, {
+		name: LogKeyEvent, when: "A key that signs the events or the checkpoints of this log was made, rotated or revoked.",
+		waits: "the key, and the answer", outcomes: "allowed",
+		body: "log_key(use action kid thumbprint replaces?) operator?(id role?)" + memRequest,
+	}, {
+		name: ServerStart, when: "A server begins to serve; in the platform's log.",
+		waits: "every request to it", outcomes: "allowed",
+		body: "server(version durability) request?(node?)",
+	}, {
+		name: ServerStop,
+		when: "A server ended: allowed if it was told to, error if a listener of it failed; in the platform's log. A " +
+			"start that no stop precedes tells of a crash.",
+		waits: "the end of the process", outcomes: "allowed error",
+		reasons: "server.failed",
+		body:    "server(version durability) request?(node?)",
+	}, {
+		name: WriterStart, when: "A server begins to write this log; its first event here.",
+		outcomes: "allowed",
+		body:     "request?(node?)",
+	}, {
+		name: WriterStop,
+		when: "A server ended in order, and writes no more of this log; its last event here. Without one the server was " +
+			"killed, or its last events are missing.",
+		outcomes: "allowed",
+		body:     "request?(node?)",
+	},
+}, changes()...)
+
+// changes are the kinds of "admin.<object>.<verb>". A change that is too large for one commit has one event for all of
+// a kind, with their count and without id, whose digests are over the lines "<id> <digest>\n" of all.
+func changes() []kind {
+	var all []kind
+	for _, c := range []struct{ object, verbs string }{
+		{"tenant", "create"},
+		{"issuer", "create update delete"},
+		{"client", "create update delete"},
+		{"client-secret", "create delete"},
+		{"tool", "create update delete"},
+		{"policy", "create update delete"},
+		{"signing-key", "create rotate revoke"},
+		{"operator", "create delete"},
+	} {
+		for verb := range strings.FieldsSeq(c.verbs) {
+			k := kind{
+				name:  "admin." + c.object + "." + verb,
+				when:  "An operator made the change; keys are rotated by the operator `schedule`, too.",
+				waits: "the answer, and the change with it", outcomes: "allowed",
+				body: map[string]string{
+					"create": "change(object id? before? after)", "delete": "change(object id? before after?)",
+				}[verb],
+			}
+			if k.body == "" {
+				k.body = "change(object id? before after fields?)"
+			}
+			if c.object == "client-secret" { // one row holds all of a client
+				k.body = "client_id " + k.body
+			}
+			k.body += " count?" + memOperator + memRequest
+			all = append(all, k)
+		}
+	}
+	return all
+}
+
+var kindOf = func() map[string]*kind {
+	all := make(map[string]*kind, len(kinds))
+	for i := range kinds {
+		all[kinds[i].name] = &kinds[i]
+	}
+	return all
+}()

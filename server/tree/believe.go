@@ -1,0 +1,233 @@
+package tree
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/bursar-sts/bursar/clients/auditor"
+	"github.com/bursar-sts/bursar/server/audit"
+	"github.com/bursar-sts/bursar/server/fault"
+	"github.com/bursar-sts/bursar/server/ledger"
+)
+
+// errHalted is wrapped by the reasons for which a head is not believed.
+var errHalted = errors.New("the store is not the one that it was")
+
+// halt notes why the head is not believed.
+func (l *log) halt(format string, args ...any) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.looked, l.edge = time.Now(), nil
+	l.halted = fmt.Errorf("%w: "+format, append([]any{errHalted}, args...)...)
+	return l.halted
+}
+
+// believe compares a head that the store has shown with the one that was seen last, here or, the first time, by the
+// anchor. The sequencer's part of the log must be held.
+func (t *Trees) believe(ctx context.Context, l *log, head ledger.Head, entries int64) error {
+	l.mu.Lock()
+	last, checked, halted := l.head, l.checked, l.halted
+	l.mu.Unlock()
+	if checked && halted == nil && head.Same(last) && entries >= head.Size {
+		t.covered(l, head)
+		return nil
+	}
+	if !checked || halted != nil {
+		anchor, err := t.cfg.Anchors.Load(l.tenant)
+		if err != nil {
+			return fmt.Errorf("read the anchor: %w", err)
+		}
+		if anchor.Epoch > last.Epoch || anchor.Epoch == last.Epoch && anchor.Size > last.Size {
+			last = anchor
+		}
+	}
+	err := t.follows(ctx, l, last, head, entries)
+	if err == nil {
+		err = t.signed(ctx, l, head)
+	}
+	if err == nil {
+		err = t.owned(ctx, l, head)
+	}
+	if err != nil {
+		if errors.Is(err, errHalted) && halted == nil {
+			t.cfg.Logger.Error("nothing is issued in this log until an operator accepts the loss",
+				"tenant", l.tenant, "error", err)
+		}
+		return err
+	}
+	l.mu.Lock()
+	l.checked, l.halted = true, nil
+	l.mu.Unlock()
+	t.covered(l, head)
+	return nil
+}
+
+// follows checks that the tree of head is that of last, or has grown from it.
+func (t *Trees) follows(ctx context.Context, l *log, last, head ledger.Head, entries int64) error {
+	switch {
+	case entries < head.Size:
+		return l.halt("the log has %d entries, and a head of %d was signed", entries, head.Size)
+	case head.Epoch > last.Epoch && last.Epoch > 0: // an operator has accepted a loss
+		return nil
+	case head.Epoch < last.Epoch || head.Size < last.Size:
+		return l.halt("it was rolled back: its head is of %d entries, and one of %d was signed", head.Size, last.Size)
+	case last.Epoch == 0 || last.Size == 0 || head.Same(last):
+		return nil
+	case last.Size < head.First: // what would tell was pruned
+		return nil
+	}
+	then, err := t.resume(ctx, l.tenant, last.Size)
+	if err != nil {
+		return err
+	}
+	if then.Root() != tlog.Hash(last.Root) {
+		return l.halt("its first %d entries are others than those that were signed", last.Size)
+	}
+	return nil
+}
+
+// signed checks that a head was signed with a key of the log: whoever can write to the store must not have us go on from
+// what they made.
+func (t *Trees) signed(ctx context.Context, l *log, head ledger.Head) error {
+	if head.Epoch == 0 {
+		return nil
+	}
+	r, _, err := t.keysOf(ctx, l.tenant)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	issuer := l.issuer
+	l.mu.Unlock()
+	verifiers, err := r.Verifiers(auditor.KeyName(issuer))
+	if err != nil {
+		return err
+	}
+	c, _, err := auditor.OpenCheckpoint(head.Note, verifiers...)
+	want := auditor.Checkpoint{Origin: auditor.Origin(issuer, head.Epoch), Size: head.Size, Root: head.Root}
+	if err != nil || c != want {
+		return l.halt("its head of %d entries was not signed by a key of this log", head.Size)
+	}
+	return nil
+}
+
+// owned checks that a head which another process signed covers our events as we appended them.
+func (t *Trees) owned(ctx context.Context, l *log, head ledger.Head) error {
+	l.mu.Lock()
+	wanted := map[int64][]int64{} // indexes by tile
+	own := make(map[int64]tlog.Hash, len(l.own))
+	for index, hash := range l.own {
+		if index < head.Size {
+			tile := index / auditor.TileWidth
+			wanted[tile] = append(wanted[tile], index)
+			own[index] = hash
+		}
+	}
+	l.mu.Unlock()
+	if len(wanted) == 0 {
+		return nil
+	}
+	var ids []ledger.TileID
+	for tile := range wanted {
+		ids = append(ids, ledger.TileID{Index: tile})
+	}
+	tiles, err := t.cfg.Store.Tiles(ctx, l.tenant, ids)
+	if err != nil {
+		return fmt.Errorf("read tiles: %w", err)
+	}
+	for i, id := range ids {
+		signed := hashes(tiles[i])
+		for _, index := range wanted[id.Index] {
+			at := int(index % auditor.TileWidth)
+			if at >= len(signed) || signed[at] != own[index] {
+				return l.halt("entry %d is another one than was recorded", index)
+			}
+		}
+	}
+	return nil
+}
+
+// AcceptLoss makes the log go on from where the store is, under another origin, although that is not where it was:
+// an operator has found that what is missing cannot be had back. It returns the newest head that is known to have been
+// signed before, for the record. fault.Conflict: nothing is missing.
+func (t *Trees) AcceptLoss(ctx context.Context, o audit.Origin) (lost ledger.Head, err error) {
+	id := o.Tenant
+	l := t.of(id)
+	l.named(o.Issuer)
+	if err := t.look(ctx, l); err != nil {
+		return lost, err
+	}
+	if err := l.hold(ctx); err != nil {
+		return lost, err
+	}
+	defer l.release()
+	l.mu.Lock()
+	halted := l.halted
+	lost = l.head
+	l.mu.Unlock()
+	if halted == nil {
+		return lost, fault.New(fault.Conflict, "log.nothing_lost", "The log misses nothing, so there is no loss to accept.")
+	}
+	anchor, err := t.cfg.Anchors.Load(id)
+	if err != nil {
+		return lost, fmt.Errorf("read the anchor: %w", err)
+	}
+	if anchor.Epoch > lost.Epoch || anchor.Epoch == lost.Epoch && anchor.Size > lost.Size {
+		lost = anchor
+	}
+	head, at, err := t.cfg.Store.Head(ctx, id)
+	if err != nil {
+		return lost, fmt.Errorf("read head: %w", err)
+	}
+	return lost, t.restart(ctx, l, head, max(lost.Epoch, head.Epoch)+1, at)
+}
+
+// restart signs the first head of another epoch, over what the store has.
+func (t *Trees) restart(ctx context.Context, l *log, old ledger.Head, epoch int64, at ledger.Position) error {
+	entries := at.Index
+	var e auditor.Edge
+	var tiles []ledger.Tile
+	from := min(old.First, entries)
+	if from > 0 { // what was pruned is known by its tiles alone
+		kept, err := t.resume(ctx, l.tenant, from)
+		if err != nil {
+			return err
+		}
+		e = *kept
+	}
+	l.mu.Lock()
+	clear(l.own)
+	l.mu.Unlock()
+	for e.Size() < entries {
+		leaves, err := t.leaves(ctx, l, e.Size(), min(entries, e.Size()+maxStep))
+		if err != nil {
+			return err
+		}
+		for _, leaf := range leaves {
+			for _, tile := range e.Append(leaf) {
+				tiles = append(tiles, stored(tile))
+			}
+		}
+	}
+	for _, tile := range e.Partial() {
+		tiles = append(tiles, stored(tile))
+	}
+	next := ledger.Head{Epoch: epoch, Size: e.Size(), Root: e.Root(), First: old.First}
+	var err error
+	if next.Note, err = t.sign(ctx, l, next, at.Revision); err != nil {
+		return err
+	}
+	if err := t.cfg.Store.Advance(ctx, l.tenant,
+		ledger.Step{From: old, To: next, Revision: at.Revision, Tiles: tiles}); err != nil {
+		return fmt.Errorf("advance head: %w", err)
+	}
+	l.mu.Lock()
+	l.halted, l.checked, l.end = nil, true, next.Size
+	l.mu.Unlock()
+	t.covered(l, next)
+	return t.Save()
+}

@@ -1,0 +1,355 @@
+// Package tree keeps the Merkle tree over each log (RFC 6962 §2.1), signs its heads as C2SP checkpoints, and proves from
+// it what a log holds.
+//
+// Every process extends the trees of the logs that it writes. Whoever comes first moves the head, by compare-and-set, to
+// one that covers all that was appended; the others start again from there. So however many sequencers there are, and
+// whatever they believe, a head has one successor: no fork is ever signed.
+//
+// A head that the store shows is believed only if it continues the one that this process saw last, and the anchor, which
+// is kept outside the store. If it does not, the store lost or changed what was signed, and nothing is issued in that
+// log until an operator accepts the loss.
+package tree
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/bursar-sts/bursar/server/audit"
+	"github.com/bursar-sts/bursar/server/fault"
+	"github.com/bursar-sts/bursar/server/keys"
+	"github.com/bursar-sts/bursar/server/ledger"
+)
+
+// Store keeps the logs and their trees. Each call is consistent in itself, and sees what was acknowledged before it.
+// Errors wrap fault.ErrUnavailable where the store did not answer.
+type Store interface {
+	// Head returns where the tree stands, and where the tenant stood at that moment.
+	Head(ctx context.Context, t ledger.Tenant) (ledger.Head, ledger.Position, error)
+	// Advance makes a step, whole and durably, or not at all. fault.ErrConflict: the head or the revision is another one,
+	// or the log is shorter than the next head. An error that wraps fault.ErrUnavailable leaves the outcome open.
+	Advance(ctx context.Context, t ledger.Tenant, s ledger.Step) error
+	// Tiles returns the hashes of each tile, nil of one that is not stored.
+	Tiles(ctx context.Context, t ledger.Tenant, ids []ledger.TileID) ([][]byte, error)
+	// Events returns up to limit entries from an index on, in order.
+	Events(ctx context.Context, t ledger.Tenant, from int64, limit int) ([]ledger.Entry, error)
+	// Rows returns the rows of the given kinds.
+	Rows(ctx context.Context, t ledger.Tenant, kinds ...string) ([]ledger.Row, ledger.Position, error)
+}
+
+// Config is what Trees need. Store, Master and Anchors are required.
+type Config struct {
+	Store   Store
+	Master  keys.Master // opens the keys that sign checkpoints
+	Anchors Anchors
+	// Moved, if set, is told of each head that is new to this process, in order. It must not block.
+	Moved func(t ledger.Tenant, h ledger.Head)
+	// Interval is how long an event may wait for others before a head covers it; default 50 ms.
+	Interval time.Duration
+	Now      func() time.Time // default time.Now; which keys sign
+	Logger   *slog.Logger     // default slog.Default()
+}
+
+// The stop rules. A log whose newest events no signed head covers, for so long or so many, is not written any more, but
+// for revocations: what it records meanwhile could vanish without a trace.
+const (
+	maxUncovered    = 10_000
+	maxUncoveredFor = time.Minute
+)
+
+const (
+	defaultInterval = 50 * time.Millisecond
+	longestPause    = 2 * time.Second // between attempts to sign a head
+	patience        = 5 * time.Second // of one attempt
+	atOnce          = 16              // attempts
+)
+
+// Trees are the trees of all logs. They are safe for concurrent use.
+type Trees struct {
+	cfg   Config
+	life  context.Context // ends when Close gives up
+	end   context.CancelFunc
+	slots chan struct{} // taken by each attempt
+	count counters
+
+	running sync.WaitGroup
+	mu      sync.Mutex // guards what follows
+	logs    map[ledger.Tenant]*log
+	closed  bool
+}
+
+type counters struct{ heads, conflicts, failures atomic.Int64 }
+
+// New returns trees of which nothing is known yet. Close them.
+func New(cfg Config) *Trees {
+	if cfg.Interval <= 0 {
+		cfg.Interval = defaultInterval
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	t := &Trees{cfg: cfg, slots: make(chan struct{}, atOnce), logs: map[ledger.Tenant]*log{}}
+	t.life, t.end = context.WithCancel(context.Background())
+	return t
+}
+
+// log is what this process knows of one log and its tree.
+type log struct {
+	tenant ledger.Tenant
+	// work is held while the tree is looked at or extended. It guards what the sequencer alone needs.
+	work chan struct{}
+	edge *edge
+	ring ring
+
+	mu      sync.Mutex // guards what follows
+	issuer  string
+	checked bool // head was compared with the anchor
+	head    ledger.Head
+	own     map[int64]tlog.Hash // leaf hashes of our events that no head covers yet, by index
+	end     int64               // behind the last entry that we know of
+	oldest  time.Time           // when the oldest uncovered event came; zero if there is none
+	timer   *time.Timer         // runs while there is something to cover
+	pause   time.Duration       // before the next attempt
+	halted  error               // why the head is not believed
+	looked  time.Time           // when it was found so
+	saved   ledger.Head         // what the anchor is
+	used    time.Time
+}
+
+// of returns the state of a log.
+func (t *Trees) of(id ledger.Tenant) *log {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l := t.logs[id]
+	if l == nil {
+		l = &log{tenant: id, work: make(chan struct{}, 1), own: map[int64]tlog.Hash{}, pause: t.cfg.Interval}
+		t.logs[id] = l
+	}
+	l.used = time.Now()
+	return l
+}
+
+// named notes whose log it is.
+func (l *log) named(issuer string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.issuer = issuer
+}
+
+// Appended tells of entries that the store confirmed, from an index on. They are covered soon.
+func (t *Trees) Appended(o audit.Origin, index int64, entries [][]byte) {
+	l := t.of(o.Tenant)
+	l.named(o.Issuer)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, entry := range entries {
+		l.own[index+int64(i)] = tlog.RecordHash(entry)
+	}
+	l.end = max(l.end, index+int64(len(entries)))
+	if l.oldest.IsZero() {
+		l.oldest = time.Now()
+	}
+	t.schedule(l)
+}
+
+// schedule has the log looked at soon. The caller holds its lock.
+func (t *Trees) schedule(l *log) {
+	if l.timer == nil && t.life.Err() == nil {
+		l.timer = time.AfterFunc(l.pause, func() { t.attempt(l) })
+	}
+}
+
+// attempt covers what there is, and comes back later if that failed.
+func (t *Trees) attempt(l *log) {
+	if !t.enter() {
+		return
+	}
+	defer t.running.Done()
+	t.slots <- struct{}{}
+	defer func() { <-t.slots }()
+	ctx, cancel := context.WithTimeout(t.life, patience)
+	defer cancel()
+	_, err := t.cover(ctx, l)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.timer = nil
+	if err == nil {
+		l.pause = t.cfg.Interval
+	} else {
+		t.count.failures.Add(1)
+		l.pause = min(2*l.pause, longestPause)
+		if !errors.Is(err, errHalted) { // which was said once
+			t.cfg.Logger.Warn("sign a head of the log", "tenant", l.tenant, "error", err)
+		}
+	}
+	if err != nil || l.end > l.head.Size {
+		t.schedule(l)
+	}
+}
+
+// enter reports whether Trees are still open, and counts whoever comes in.
+func (t *Trees) enter() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return false
+	}
+	t.running.Add(1)
+	return true
+}
+
+// Gate says why nothing may be issued or changed in a log now, or returns nil. The first time that it is asked about a
+// log, it looks at the store and at the anchor. Its errors wrap fault.ErrUnavailable.
+func (t *Trees) Gate(ctx context.Context, o audit.Origin) error {
+	l := t.of(o.Tenant)
+	l.named(o.Issuer)
+	if !l.believed() {
+		if err := t.look(ctx, l); err != nil {
+			return fmt.Errorf("%w: %w", fault.ErrUnavailable, err)
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	uncovered := l.end - l.head.Size
+	switch {
+	case l.halted != nil:
+		return fmt.Errorf("%w: %w", fault.ErrUnavailable, l.halted)
+	case !l.oldest.IsZero() && (uncovered > maxUncovered || time.Since(l.oldest) > maxUncoveredFor):
+		return fmt.Errorf("%w: no signed head covers the last %d events", fault.ErrUnavailable, uncovered)
+	}
+	return nil
+}
+
+// lookAgain is how long a head that is not believed stays so without another look.
+const lookAgain = time.Second
+
+// believed reports whether the log need not be looked at before something is done in it.
+func (l *log) believed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.checked && (l.halted == nil || time.Since(l.looked) < lookAgain)
+}
+
+// look compares what the store has with what was seen, and covers what it finds uncovered.
+func (t *Trees) look(ctx context.Context, l *log) error {
+	if err := l.hold(ctx); err != nil {
+		return err
+	}
+	defer l.release()
+	head, at, err := t.cfg.Store.Head(ctx, l.tenant)
+	if err != nil {
+		return fmt.Errorf("read head: %w", err)
+	}
+	if err := t.believe(ctx, l, head, at.Index); err != nil && !errors.Is(err, errHalted) {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.end = max(l.end, at.Index); l.end > l.head.Size && l.halted == nil {
+		if l.oldest.IsZero() {
+			l.oldest = time.Now()
+		}
+		t.schedule(l)
+	}
+	return nil
+}
+
+// hold waits for the sequencer's part of the log.
+func (l *log) hold(ctx context.Context) error {
+	select {
+	case l.work <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the tree: %w", ctx.Err())
+	}
+}
+
+func (l *log) release() { <-l.work }
+
+// Seen returns how many entries of a log are covered by a head that this process has seen. It asks nobody.
+func (t *Trees) Seen(id ledger.Tenant) int64 {
+	l := t.of(id)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.head.Size
+}
+
+// Forget drops what was last used before a time and has nothing to cover.
+func (t *Trees) Forget(before time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	maps.DeleteFunc(t.logs, func(_ ledger.Tenant, l *log) bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.used.Before(before) && l.oldest.IsZero() && l.timer == nil && l.halted == nil && l.head.Same(l.saved)
+	})
+}
+
+// all returns the logs of which something is known.
+func (t *Trees) all() []*log {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Collect(maps.Values(t.logs))
+}
+
+// Close covers what there still is to cover, and saves the anchors. What it cannot cover until ctx ends, another process
+// or the next start does.
+func (t *Trees) Close(ctx context.Context) error {
+	t.mu.Lock()
+	t.closed = true
+	t.mu.Unlock()
+	t.end()
+	t.running.Wait()
+	var errs []error
+	for _, l := range t.all() {
+		l.mu.Lock()
+		open := l.end > l.head.Size && l.halted == nil
+		if l.timer != nil {
+			l.timer.Stop()
+		}
+		l.mu.Unlock()
+		if open {
+			_, err := t.cover(ctx, l)
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(append(errs, t.Save())...)
+}
+
+// Stats are counts since the start, and gauges, of this process.
+type Stats struct {
+	Heads     int64         // signed and stored
+	Conflicts int64         // heads that another process was faster with
+	Failures  int64         // attempts that failed
+	Uncovered int64         // events that no head covers yet
+	Oldest    time.Duration // how long the oldest of them has waited
+	Halted    int           // logs whose head is not believed
+}
+
+// Stats returns the current counts.
+func (t *Trees) Stats() Stats {
+	s := Stats{Heads: t.count.heads.Load(), Conflicts: t.count.conflicts.Load(), Failures: t.count.failures.Load()}
+	for _, l := range t.all() {
+		l.mu.Lock()
+		s.Uncovered += max(l.end-l.head.Size, 0)
+		if !l.oldest.IsZero() {
+			s.Oldest = max(s.Oldest, time.Since(l.oldest))
+		}
+		if l.halted != nil {
+			s.Halted++
+		}
+		l.mu.Unlock()
+	}
+	return s
+}

@@ -1,0 +1,45 @@
+package accept
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/bursar-sts/bursar/server/ledger"
+)
+
+// TileWidth is the number of hashes of a full tile.
+const TileWidth = 256
+
+const (
+	hashSize = 32
+	maxLevel = 7 // 256⁸ entries are more than an int64 counts
+	maxNote  = 64 << 10
+)
+
+// Step refuses a head or tiles that no tree can have.
+func Step(t ledger.Tenant, s ledger.Step) error {
+	next, tiles := s.To, s.Tiles
+	if err := Tenant(t); err != nil {
+		return err
+	}
+	if next.Epoch < 1 || next.Size < 0 || len(next.Note) == 0 || len(next.Note)+len(next.Witnessed) > maxNote {
+		return errors.New("the head has no epoch, no size or no note, or its note is too long")
+	}
+	for _, tile := range tiles {
+		if tile.Level < 0 || tile.Level > maxLevel || tile.Index < 0 {
+			return errors.New("a tile has no place in a tree")
+		}
+		if n := len(tile.Hashes); n == 0 || n%hashSize != 0 || n > TileWidth*hashSize {
+			return fmt.Errorf("a tile has 1 to %d hashes of %d bytes", TileWidth, hashSize)
+		}
+	}
+	return nil
+}
+
+// Prune refuses a place to which a log with the given head cannot be pruned.
+func Prune(before int64, h ledger.Head) error {
+	if before < 0 || before%TileWidth != 0 || before > h.Size {
+		return fmt.Errorf("the first entry to keep is no multiple of %d up to %d", TileWidth, h.Size)
+	}
+	return nil
+}
