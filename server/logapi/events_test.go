@@ -681,6 +681,7 @@ func TestASlowReaderIsCut(t *testing.T) {
 	if n := w.api.Readers(); n != 1 {
 		t.Errorf("%d readers", n)
 	}
+	size := w.size()
 	if got, _ := w.page(""); int64(len(got)) < size {
 		t.Errorf("the other one got %d events", len(got))
 	}
