@@ -55,8 +55,15 @@ type request struct {
 	err      error
 }
 
-// revokes reports whether the request cuts something off.
-func (r *request) revokes() bool { return len(r.change.Cut) > 0 }
+// passes reports whether the request goes past what stops others. Whatever is wrong with the log, a server can begin
+// and end, and an operator can sign in, look, revoke, and accept the loss.
+func (r *request) passes() bool {
+	switch r.events[0].Name {
+	case LogEpoch, AuthAdmin, AuditRead, AuditExport, ServerStart, ServerStop:
+		return true
+	}
+	return len(r.change.Cut) > 0
+}
 
 // answer ends the wait of a caller that still waits.
 func (r *request) answer(p ledger.Position, err error) {
@@ -72,7 +79,7 @@ func (a *appender) enqueue(r *request) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
-	case a.refuse != nil && !(errors.Is(a.refuse, errFrozen) && r.revokes()):
+	case a.refuse != nil && !(errors.Is(a.refuse, errFrozen) && r.passes()):
 		return unavailable(a.refuse)
 	case a.down:
 		return unavailable(errDown)
@@ -386,10 +393,13 @@ func (a *appender) refused(batch []*request, err error) {
 		// Numbering on would hide what is missing. Another writer can go on, and that is a restart. Revocations go on
 		// without one, under another writer's id.
 		a.log.cfg.Logger.Error("the store lost acknowledged events of this process, or was replaced; "+
-			"this tenant is frozen until restart, but for revocations",
+			"this tenant is frozen until restart, or until its loss is accepted, but for revocations",
 			"tenant", a.tenant, "wid", a.writer, "wsn", a.last, "err", err)
 		a.refuse, err = errFrozen, unavailable(errFrozen)
 		a.writer, a.last = ledger.NewID(a.log.cfg.Now()), 0
+		if a.log.cfg.Lost != nil {
+			a.log.cfg.Lost(batch[0].origin)
+		}
 		batch = a.keepCuts(batch)
 	case errors.Is(err, errClosed):
 		err = unavailable(errClosed)
@@ -408,12 +418,12 @@ func (a *appender) refused(batch []*request, err error) {
 	}
 }
 
-// keepCuts queues those requests that revoke, of a batch and of the queue, and returns the others. The caller holds the
+// keepCuts queues those requests that pass, of a batch and of the queue, and returns the others. The caller holds the
 // lock.
 func (a *appender) keepCuts(batch []*request) (others []*request) {
 	var cuts []*request
 	for _, r := range append(batch, a.queue...) {
-		if r.revokes() {
+		if r.passes() {
 			cuts = append(cuts, r)
 		} else {
 			others = append(others, r)
@@ -421,6 +431,15 @@ func (a *appender) keepCuts(batch []*request) (others []*request) {
 	}
 	a.queue = cuts
 	return others
+}
+
+// thaw ends a freeze. The writer has another id since then.
+func (a *appender) thaw() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if errors.Is(a.refuse, errFrozen) {
+		a.refuse = nil
+	}
 }
 
 func (a *appender) stats(s *Stats) {
