@@ -86,7 +86,7 @@ func TestARefusalIsExplainedToOperatorsAlone(t *testing.T) {
 func TestAnIssuedTokenIsExplained(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		token := w.token(t)
-		log := w.Events(t, "acme", 0)
+		log := harness.Exchanges(w.Events(t, "acme", 0))
 		last := log[len(log)-1]
 		w.Kill()
 		w.Restart(t)

@@ -63,7 +63,7 @@ var rooms = map[string]string{
 	"storage":                 "server/ledger server/limit storage/bolt storage/redis",
 	"storage/storagetest":     "server/fault server/ledger server/limit storage",
 	"server/servertest":       "*", // for tests only
-	"server/audit/audittest":  "docs/events",
+	"server/audit/audittest":  "docs/events server/audit server/ledger",
 	// programs
 	"cmd/bursar":                   "*",
 	"cmd/demoissuer":               "",
@@ -73,10 +73,10 @@ var rooms = map[string]string{
 	"cmd/internal/config":          "scopes server/admin server/keys server/limit",
 	"cmd/internal/configdoc":       "",
 	"cmd/internal/serve":           "*",
-	"cmd/internal/telemetry":       "server server/audit server/exchange",
+	"cmd/internal/telemetry":       "server server/audit server/deliver server/exchange",
 	// the house seen from the street
 	"e2e":         "clients/operator clients/token",
-	"e2e/harness": "clients/operator storage/storagetest",
+	"e2e/harness": "clients/operator server/audit/audittest storage/storagetest",
 	"e2e/issuer":  "cmd/demoissuer",
 	"e2e/bench":   "clients/operator",
 }

@@ -332,7 +332,7 @@ func TestATrustedProxySaysWhoAsks(t *testing.T) {
 			c := w.acme()
 			c.From = from
 			c.MustExchange(t, form)
-			log := w.Events(t, "acme", 0)
+			log := harness.Exchanges(w.Events(t, "acme", 0))
 			return log[len(log)-1].Request.IP
 		}
 		if ip := seen("203.0.113.7"); ip != "127.0.0.1" {

@@ -260,7 +260,7 @@ func TestAWorkloadTokenMayComeAgain(t *testing.T) {
 			form := harness.Form(w.mesh.Mint(t, harness.Mint{}), payments, readRefunds)
 			w.acme().MustExchange(t, form)
 			w.acme().MustExchange(t, form)
-			log := w.Events(t, "acme", 0)
+			log := harness.Exchanges(w.Events(t, "acme", 0))
 			first, second := log[len(log)-2], log[len(log)-1]
 			if noted := replay == "audit"; first.Subject.Reused || second.Subject.Reused != noted {
 				t.Errorf("%s: reused: %t, then %t", replay, first.Subject.Reused, second.Subject.Reused)

@@ -22,8 +22,8 @@ import (
 // An unknown tenant is an empty one. A call sees every commit that was acknowledged before it. No position's time is
 // before one that the process was told earlier. Errors wrap fault.ErrUnavailable where the store did not confirm.
 type Store interface {
-	// Commit appends, claims and changes as a whole. Errors: fault.ErrConflict, fault.ErrSequence and *ledger.Taken, with
-	// nothing written; fault.ErrUnavailable, with the outcome unknown until the commit is repeated.
+	// Commit appends, claims and changes as a whole. Errors: fault.ErrConflict, fault.ErrStale, fault.ErrSequence and
+	// *ledger.Taken, with nothing written; fault.ErrUnavailable, with the outcome unknown until the commit is repeated.
 	Commit(ctx context.Context, t ledger.Tenant, c ledger.Commit) (ledger.Position, error)
 	// Position returns where the tenant's ledger stands.
 	Position(ctx context.Context, t ledger.Tenant) (ledger.Position, error)
@@ -34,12 +34,12 @@ type Store interface {
 	Cutoffs(ctx context.Context, t ledger.Tenant, after int64) ([]ledger.Cutoff, ledger.Position, error)
 	// Events returns at most limit entries from an index on, in order; fewer only at the end of the log.
 	Events(ctx context.Context, t ledger.Tenant, from int64, limit int) ([]ledger.Entry, error)
-	// Head returns where the Merkle tree of the log stands, and how many entries the log had at that moment.
-	Head(ctx context.Context, t ledger.Tenant) (h ledger.Head, entries int64, err error)
-	// Advance replaces the head old by next and stores tiles, whole and durably, or not at all. First stays as it is.
-	// fault.ErrConflict: the head is another one, or the log is shorter than next; nothing was written. An error that
-	// wraps fault.ErrUnavailable leaves the outcome open.
-	Advance(ctx context.Context, t ledger.Tenant, old, next ledger.Head, tiles []ledger.Tile) error
+	// Head returns where the Merkle tree of the log stands, and where the tenant stood at that moment.
+	Head(ctx context.Context, t ledger.Tenant) (ledger.Head, ledger.Position, error)
+	// Advance makes a step, whole and durably, or not at all. First stays as it is. fault.ErrConflict: the head or the
+	// revision is another one, or the log is shorter than the next head; nothing was written. An error that wraps
+	// fault.ErrUnavailable leaves the outcome open.
+	Advance(ctx context.Context, t ledger.Tenant, s ledger.Step) error
 	// Tiles returns the hashes of each tile, nil of one that is not stored.
 	Tiles(ctx context.Context, t ledger.Tenant, ids []ledger.TileID) ([][]byte, error)
 	// Prune forgets the entries before the given one, a multiple of 256 that the tree covers, and the hash tiles of level

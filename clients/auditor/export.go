@@ -18,6 +18,10 @@ import (
 // ErrFormat is in every error about what an export holds, as opposed to failures to read it.
 var ErrFormat = errors.New("not an export")
 
+// ErrOrder means that the files of an export are in another order than they were written in, as when it was unpacked
+// and packed again. Nothing is known of the log then; unpacked, in a directory, it can be verified.
+var ErrOrder = errors.New("the files of the export are not in their order: unpack it, and verify the directory")
+
 func formatError(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrFormat, fmt.Sprintf(format, args...))
 }
@@ -86,8 +90,7 @@ func (s *sequence) next(name string, size int64) (File, error) {
 	}
 	now := s.place(f)
 	if s.started && slices.Compare(now[:], s.last[:]) <= 0 {
-		return File{}, formatError("%s is out of order; of the files that it was made of, unpacked, "+
-			"the directory can be verified", f.Name)
+		return File{}, fmt.Errorf("%w (at %s)", ErrOrder, f.Name)
 	}
 	s.started, s.last = true, now
 	s.bundles = s.bundles || now[0] == 4
@@ -119,8 +122,8 @@ type Reader struct {
 	past  sequence
 }
 
-// Next returns the next file, io.EOF after the last one, and an error with ErrFormat if what follows is no part of an
-// export. The file's Data is the caller's.
+// Next returns the next file, io.EOF after the last one, and an error with ErrFormat or ErrOrder if what follows is no
+// part of an export. The file's Data is the caller's.
 func (r *Reader) Next(ctx context.Context) (File, error) {
 	if err := ctx.Err(); err != nil {
 		return File{}, err

@@ -26,7 +26,8 @@ func (v *verifier) readHead(ctx context.Context, from *Reader) (File, error) {
 		return File{}, err
 	}
 	if signed, found := texts[CheckpointFile]; !found {
-		v.report.fail(NoCheckpoint, BadCheckpoint, -1, "the export holds no checkpoint: nothing can be verified")
+		v.report.fail(NoCheckpoint, BadCheckpoint, -1, "the export does not begin with a checkpoint: nothing can "+
+			"be verified")
 	} else if v.trustHead(signed, texts[VKeyFile]) {
 		v.openEventKeys(texts[KeysFile])
 		v.openOld()
@@ -70,16 +71,18 @@ func (v *verifier) trustHead(signed, vkey []byte) bool {
 		}
 	}
 	base, _ := splitEpoch(head.Origin)
-	v.origin = base
+	if v.origin = base; len(v.keys) > 0 {
+		v.origin = v.keys[0].Name()
+	}
 	if _, n, err := OpenCheckpoint(signed, v.keys...); err != nil {
 		v.report.fail(BadCheckpointSig, BadCheckpoint, -1, "none of the keys of the log signed the checkpoint: %v", err)
-	} else if name := n.Sigs[0].Name; base != name {
-		v.report.fail(BadCheckpointSig, WrongTenant, -1, "the checkpoint is of %s, and the key is of %s", head.Origin, name)
+	} else if v.origin = n.Sigs[0].Name; base != v.origin {
+		v.report.fail(BadCheckpointSig, WrongTenant, -1, "the checkpoint is of %q, and the key is of %s",
+			head.Origin, v.origin)
 	}
 	if v.Issuer != "" && base != KeyName(v.Issuer) {
-		v.report.fail(BadCheckpointSig, WrongTenant, -1, "the checkpoint is of %s, and the log of %s is %s",
+		v.report.fail(BadCheckpointSig, WrongTenant, -1, "the checkpoint is of %q, and the log of %s is %s",
 			head.Origin, v.Issuer, KeyName(v.Issuer))
-		v.origin = KeyName(v.Issuer)
 	}
 	v.countWitnesses(signed)
 	return true

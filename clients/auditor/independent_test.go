@@ -81,7 +81,7 @@ func TestCosignaturesOfOthersCount(t *testing.T) {
 	}
 }
 
-func hashReader(t *testing.T, entries [][]byte) tlog.HashReader {
+func hashReader(t testing.TB, entries [][]byte) tlog.HashReader {
 	t.Helper()
 	var stored []tlog.Hash
 	read := tlog.HashReaderFunc(func(indexes []int64) ([]tlog.Hash, error) {

@@ -52,9 +52,10 @@ func ParseProof(text []byte) (Proof, error) {
 	p, lines := Proof{Checkpoint: []byte(checkpoint)}, lines[1:]
 	var err error
 	if len(lines) > 0 && strings.HasPrefix(lines[0], "extra ") {
-		p.Extra, err = base64.StdEncoding.Strict().DecodeString(lines[0][len("extra "):])
-		if err != nil {
-			return Proof{}, errors.New("the extra line of a proof is base64")
+		spelled := lines[0][len("extra "):]
+		p.Extra, err = base64.StdEncoding.DecodeString(spelled)
+		if err != nil || len(p.Extra) == 0 || base64.StdEncoding.EncodeToString(p.Extra) != spelled {
+			return Proof{}, errors.New("the extra line of a proof is something in base64")
 		}
 		lines = lines[1:]
 	}

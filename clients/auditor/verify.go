@@ -72,7 +72,7 @@ type hole struct{ from, to, missing int64 }
 func (h hole) empty() bool { return h.missing == h.to-h.from+1 }
 
 // Verify verifies an export. It reads it once, and keeps a hundredth of it in memory. What is wrong with the log is in
-// the report; the error is about the options, or about reading.
+// the report; the error is about the options, or about reading (see also ErrOrder).
 func Verify(ctx context.Context, from *Reader, o Options) (*Report, error) {
 	v := &verifier{Options: o, report: &Report{Findings: []Finding{}, NotChecked: []string{}}, next: -1}
 	if err := v.prepare(); err != nil {

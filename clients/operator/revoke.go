@@ -30,12 +30,37 @@ func (k CutoffKind) Disables() bool {
 	return false
 }
 
-// Target names what is revoked or enabled. It is the body of Revoke and Enable. Unknown kinds are refused, so that a
+// Target names what is revoked or enabled. It is the body of Enable, and a part of that of Revoke. Unknown kinds are refused, so that a
 // client that is newer than its server learns that nothing was revoked.
 type Target struct {
 	Kind CutoffKind `json:"kind"`
 	// Value is absent for the kind tenant, and required for every other.
 	Value string `json:"value,omitempty"`
+}
+
+// Revocation is the body of Revoke.
+type Revocation struct {
+	Target
+	// Cause is recorded, and changes nothing else.
+	Cause Cause `json:"cause,omitempty"`
+}
+
+// Cause is why something is revoked: a code for the log.
+type Cause string
+
+// The causes.
+const (
+	CauseCompromised Cause = "compromised" // a key, a token or a machine is in the wrong hands
+	CauseMisbehaving Cause = "misbehaving" // the agent does what it should not
+	CauseRisk        Cause = "risk"        // a signal from elsewhere says that it may be one of the two
+	CauseRetired     Cause = "retired"     // it is used no more
+	CauseSuperseded  Cause = "superseded"  // something else takes its place
+	CauseTest        Cause = "test"        // a drill
+)
+
+// Causes returns all of them.
+func Causes() []Cause {
+	return []Cause{CauseCompromised, CauseMisbehaving, CauseRisk, CauseRetired, CauseSuperseded, CauseTest}
 }
 
 // Revoked is the receipt of a revocation, or of its lifting.
@@ -54,11 +79,16 @@ type Revoked struct {
 // ids of tokens and runs must have the form of one, and are not looked up. Revoking again moves the cutoff forward.
 // Admin, responder.
 //
-//	POST /t/{tenant}/revoke Target → 200 Revoked
+//	POST /t/{tenant}/revoke Revocation → 200 Revoked
 //	404 not_found: there is no such client, tool or issuer
-//	422 invalid: unknown kind, or a value that is missing, superfluous or malformed
+//	422 invalid: unknown kind or cause, or a value that is missing, superfluous or malformed
 func (c *Client) Revoke(ctx context.Context, tenant string, target Target) (*Revoked, error) {
-	return c.cut(ctx, "revoke", tenant, target)
+	return c.RevokeFor(ctx, tenant, Revocation{Target: target})
+}
+
+// RevokeFor is Revoke with the cause.
+func (c *Client) RevokeFor(ctx context.Context, tenant string, r Revocation) (*Revoked, error) {
+	return one[Revoked](ctx, c, at(http.MethodPost, tenant, "revoke").with(r))
 }
 
 // Enable lifts what Revoke disabled. What was revoked stays revoked.
@@ -68,11 +98,7 @@ func (c *Client) Revoke(ctx context.Context, tenant string, target Target) (*Rev
 //	404 not_found: the target was never revoked
 //	422 invalid: a kind that does not disable, or a value that is missing, superfluous or malformed
 func (c *Client) Enable(ctx context.Context, tenant string, target Target) (*Revoked, error) {
-	return c.cut(ctx, "enable", tenant, target)
-}
-
-func (c *Client) cut(ctx context.Context, verb, tenant string, target Target) (*Revoked, error) {
-	return one[Revoked](ctx, c, at(http.MethodPost, tenant, verb).with(target))
+	return one[Revoked](ctx, c, at(http.MethodPost, tenant, "enable").with(target))
 }
 
 // Cutoff is a revocation that is in force.

@@ -134,7 +134,16 @@ type recorded struct {
 		Cutoff struct {
 			Kind  string `json:"kind"`
 			Value string `json:"value"`
+			Cause string `json:"cause"`
 		} `json:"cutoff"`
+		LogKey struct {
+			Use    string `json:"use"`
+			Action string `json:"action"`
+			KeyID  string `json:"kid"`
+		} `json:"log_key"`
+		Server struct {
+			Version string `json:"version"`
+		} `json:"server"`
 		Operator struct {
 			ID   string `json:"id"`
 			Role string `json:"role"`
@@ -166,6 +175,8 @@ func (p *program) printEvent(e operator.Event) error {
 			{"reason", b.Reason}, {"client", b.ClientID}, {"tool", b.Tool}, {"actions", strings.Join(b.Actions, ",")},
 			{"requested", strings.Join(b.Asked, ",")},
 			{"jti", b.Token.JTI}, {"decision", b.Decision}, {b.Change.Object, b.Change.ID}, {b.Cutoff.Kind, b.Cutoff.Value},
+			{"cause", b.Cutoff.Cause}, {"key", b.LogKey.KeyID}, {"use", b.LogKey.Use}, {"action", b.LogKey.Action},
+			{"version", b.Server.Version},
 			{"by", b.Operator.ID}, {"role", b.Operator.Role}, {"address", b.Request.IP},
 		} {
 			if f.value != "" {

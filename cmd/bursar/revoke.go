@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -79,8 +81,15 @@ func enabling(tenant string, o operator.Target) string {
 
 func (p *program) revokeCommand() *cobra.Command {
 	var t target
-	cmd := p.cutCommand("revoke TENANT (--jti ID | --client ID | … | --all)",
-		"End tokens that were issued up to now: one, a client's, or all", &t, (*operator.Client).Revoke,
+	var cause string
+	revoke := func(c *operator.Client, ctx context.Context, tenant string, o operator.Target) (*operator.Revoked, error) {
+		if cause != "" && !slices.Contains(causes(), cause) {
+			return nil, usage("the cause must be one of " + strings.Join(causes(), ", "))
+		}
+		return c.RevokeFor(ctx, tenant, operator.Revocation{Target: o, Cause: operator.Cause(cause)})
+	}
+	cmd := p.cutCommand("revoke TENANT (--jti ID | --client ID | … | --all) [--cause CAUSE]",
+		"End tokens that were issued up to now: one, a client's, or all", &t, revoke,
 		func(tenant string, o operator.Target, r *operator.Revoked) []string {
 			enable := enabling(tenant, o)
 			if enable == "" {
@@ -98,7 +107,15 @@ func (p *program) revokeCommand() *cobra.Command {
 			}
 		})
 	t.add(cmd, "the tenant: every token of it, and new ones", func(operator.CutoffKind) bool { return true })
+	cmd.Flags().StringVar(&cause, "cause", "", "why, for the log: "+strings.Join(causes(), ", "))
 	return cmd
+}
+
+func causes() (all []string) {
+	for _, c := range operator.Causes() {
+		all = append(all, string(c))
+	}
+	return all
 }
 
 // hitsNothing says why nothing can be alive that an id names, as far as the id tells: it says when it was made. It is

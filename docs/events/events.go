@@ -1,5 +1,5 @@
-// Package events holds the JSON schemas (2020-12) of the events of the log. There is one file for each type and version,
-// "<name>.v1.schema.json", which describes the whole of a Security Event Token's claims. They are generated:
+// Package events holds the JSON schemas (2020-12) of the events of the log. There is one file for each type and
+// version, "<name>.v1.schema.json", which describes the whole of a Security Event Token's claims. They are generated:
 //
 //	go generate ./server/audit
 package events

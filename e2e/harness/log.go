@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"context"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bursar-sts/bursar/clients/operator"
+	"github.com/bursar-sts/bursar/server/audit/audittest"
 )
 
 // Event is a record of a tenant's log.
@@ -57,6 +59,41 @@ func (s *Server) Events(t testing.TB, tenant string, after int64) []Event {
 	}
 }
 
+// checkLogs holds all logs against the schemas of their events, of a server that a test has neither ended nor broken.
+func (s *Server) checkLogs(t testing.TB) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if s.process.ended() {
+		return
+	}
+	tenants, err := s.Operator.Tenants(ctx)
+	if err != nil {
+		t.Logf("the logs are not checked: %v", err) // the test has taken the store away
+		return
+	}
+	logs := []func(operator.EventQuery) (*operator.Events, error){
+		func(q operator.EventQuery) (*operator.Events, error) { return s.Operator.PlatformEvents(ctx, q) },
+	}
+	for _, e := range tenants {
+		logs = append(logs, func(q operator.EventQuery) (*operator.Events, error) {
+			return s.Operator.Events(ctx, e.Tenant, q)
+		})
+	}
+	for _, read := range logs {
+		q := operator.EventQuery{Limit: operator.MaxEvents}
+		for page, err := read(q); err != nil || len(page.Events) > 0; page, err = read(q) {
+			if err != nil {
+				t.Logf("a log is not checked: %v", err)
+				break
+			}
+			for _, e := range page.Events {
+				audittest.Check(t, e.Claims)
+			}
+			q.After = page.Next
+		}
+	}
+}
+
 // Await returns the tenant's log from an index on, once it satisfies the condition.
 func (s *Server) Await(t testing.TB, tenant string, after int64, what string, enough func([]Event) bool) []Event {
 	t.Helper()
@@ -90,6 +127,7 @@ func decode(t testing.TB, e operator.Event) Event {
 		WSN    int64           `json:"wsn"`
 		Events map[string]Body `json:"events"`
 	}
+	audittest.Check(t, e.Claims)
 	if err := json.Unmarshal(e.Claims, &claims); err != nil || len(claims.Events) != 1 {
 		t.Fatalf("event %d is not one event: %v", e.Index, err)
 	}

@@ -184,8 +184,9 @@ func (s *Server) Kill() {
 // Stop ends the server as a service manager does.
 func (s *Server) Stop() { s.process.end(syscall.SIGTERM) }
 
-// finish ends the server, and shows what it printed if the test failed.
+// finish checks what the server has recorded, ends it, and shows what it printed if the test failed.
 func (s *Server) finish(t testing.TB) {
+	s.checkLogs(t)
 	s.Stop()
 	if !t.Failed() {
 		return

@@ -66,6 +66,7 @@ type Service struct {
 	tenants  [64]gate // by hash of the slug
 	seed     maphash.Seed
 	stopping atomic.Bool
+	visits   visits
 }
 
 // New returns a Service.

@@ -115,13 +115,13 @@ func TestApplyOfManyObjectsIsOneCommit(t *testing.T) {
 
 func TestDryRunWritesNothing(t *testing.T) {
 	w := newWorld(t)
-	root := w.root("acme")
+	root, empty := w.root("acme"), w.position("")
 	dry, err := w.svc.Apply(t.Context(), root, admin.ApplyRequest{File: []byte(file("acme", "bot")), DryRun: true})
 	if err != nil || !dry.Created || !dry.DryRun || dry.Revision != 0 || len(dry.Edits) != 1 {
 		t.Fatalf("%+v, %v", dry, err)
 	}
-	if p, err := w.store.Position(t.Context(), ledger.Platform); err != nil || p.Index+p.Revision != 0 {
-		t.Fatalf("the platform is at %+v, %v", p, err)
+	if p := w.position(""); p.Index != empty.Index || p.Revision != 0 {
+		t.Fatalf("the platform is at %+v", p)
 	}
 	w.apply("acme", file("acme", "bot"))
 	before := w.position("acme")
@@ -309,7 +309,7 @@ func TestAStoreThatFailsChangesNothing(t *testing.T) {
 	w.token("acme", admin.Auditor)
 	list, _ := w.svc.Operators(t.Context(), w.root("acme"))
 	keys, _ := w.svc.Keys(t.Context(), w.root("acme"))
-	if _, err := w.svc.Revoke(t.Context(), w.root("acme"), "client", "bot"); err != nil {
+	if _, err := w.svc.Revoke(t.Context(), w.root("acme"), "client", "bot", ""); err != nil {
 		t.Fatal(err)
 	}
 	changes := map[string]func(*process, admin.Operator) error{
@@ -330,7 +330,7 @@ func TestAStoreThatFailsChangesNothing(t *testing.T) {
 			return err
 		},
 		"revoke": func(p *process, o admin.Operator) error {
-			_, err := p.svc.Revoke(t.Context(), o, "tenant", "")
+			_, err := p.svc.Revoke(t.Context(), o, "tenant", "", "")
 			return err
 		},
 		"enable": func(p *process, o admin.Operator) error {
@@ -345,13 +345,14 @@ func TestAStoreThatFailsChangesNothing(t *testing.T) {
 			return p.svc.DeleteOperator(t.Context(), o, list[0].ID)
 		},
 	}
+	root := w.root("acme")
 	rows, before, _ := w.store.Rows(t.Context(), w.id("acme"))
 	w.store.Set(storagetest.Commit, storagetest.NotApplied)
 	w.deadline = 50 * time.Millisecond
 	for name, change := range changes {
 		t.Run(name, func(t *testing.T) {
 			p := w.start() // whose log does not know yet that the store is away
-			err := change(p, w.signIn(p, "acme", w.platform))
+			err := change(p, root)
 			if !errors.Is(err, fault.ErrUnavailable) {
 				t.Fatal(err)
 			}

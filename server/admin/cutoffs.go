@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/bursar-sts/bursar/clients"
@@ -37,6 +39,15 @@ func (s *Service) Cutoffs(ctx context.Context, op Operator) ([]ledger.Cutoff, er
 	return list, nil
 }
 
+// Causes returns why something can be revoked.
+func Causes() []string {
+	var all []string
+	for _, c := range audit.Causes() {
+		all = append(all, string(c))
+	}
+	return all
+}
+
 // Receipt says what Revoke or Enable did.
 type Receipt struct {
 	At    time.Time // the store's time: everything of the target that was issued up to here is revoked
@@ -44,13 +55,13 @@ type Receipt struct {
 	Index int64     // of the event in the tenant's log
 }
 
-// Revoke ends everything of a target that was issued up to now, and disables the target if its kind can be. Of the kind
-// revoke.Tenant the value is empty. A client, tool or issuer, and the issuer of a subject, must be one of the tenant's
+// Revoke ends everything of a target that was issued up to now, and disables the target if its kind can be. The cause is
+// one of Causes, or empty; it is recorded. Of the kind revoke.Tenant the value is empty. A client, tool or issuer, and the issuer of a subject, must be one of the tenant's
 // (a client may also be deleted already), so that a slip of the pen does not pass for a revocation; what is only in
 // tokens is not looked up.
 //
 // After Unavailable the cutoff may be in force; asking again is safe, and moves it forward.
-func (s *Service) Revoke(ctx context.Context, op Operator, kind, value string) (Receipt, error) {
+func (s *Service) Revoke(ctx context.Context, op Operator, kind, value, cause string) (Receipt, error) {
 	v, err := s.read(ctx, op, WriteCutoffs)
 	if err != nil {
 		return Receipt{}, err
@@ -58,6 +69,9 @@ func (s *Service) Revoke(ctx context.Context, op Operator, kind, value string) (
 	target, err := parseTarget(kind, value)
 	if err != nil {
 		return Receipt{}, err
+	}
+	if cause != "" && !slices.Contains(Causes(), cause) {
+		return Receipt{}, invalid("cutoff.cause", "cause: must be one of "+strings.Join(Causes(), ", "))
 	}
 	if !exists(v, target) {
 		return Receipt{}, fault.New(fault.NotFound, "cutoff.unknown",
@@ -70,7 +84,7 @@ func (s *Service) Revoke(ctx context.Context, op Operator, kind, value string) (
 	}
 	p, err := s.commit(ctx, v, ledger.Change{Cut: []ledger.Cut{{
 		Key: target, Keep: revoke.Keep, Disable: revoke.Kind(target.Kind).Disables(),
-	}}}, op.cutoff(audit.CutoffSet, target))
+	}}}, op.cutoff(audit.CutoffSet, target, audit.Cause(cause)))
 	return Receipt{At: p.Time, Seq: p.Cutoffs, Index: p.Index}, err
 }
 
@@ -94,7 +108,7 @@ func (s *Service) Enable(ctx context.Context, op Operator, kind, value string) (
 		return Receipt{}, fault.New(fault.NotFound, "cutoff.absent",
 			"The target is not revoked; there is nothing to enable.")
 	}
-	p, err := s.commit(ctx, v, ledger.Change{Enable: []ledger.Key{target}}, op.cutoff(audit.CutoffEnable, target))
+	p, err := s.commit(ctx, v, ledger.Change{Enable: []ledger.Key{target}}, op.cutoff(audit.CutoffEnable, target, ""))
 	if err != nil {
 		return Receipt{}, err
 	}

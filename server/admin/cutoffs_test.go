@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/bursar-sts/bursar/clients/token"
+	"github.com/bursar-sts/bursar/server/admin"
 	"github.com/bursar-sts/bursar/server/audit"
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/ledger"
@@ -25,7 +26,7 @@ func TestRevokeAndEnable(t *testing.T) {
 			w := newWorld(t)
 			w.apply("acme", file("acme", "bot")+tool+sso)
 			before := w.position("acme")
-			r, err := w.svc.Revoke(t.Context(), w.root("acme"), kind, value)
+			r, err := w.svc.Revoke(t.Context(), w.root("acme"), kind, value, "")
 			if err != nil || r.Seq != 1 || r.Index != before.Index || !r.At.Equal(w.time().Truncate(time.Millisecond)) {
 				t.Fatalf("%+v, %v", r, err)
 			}
@@ -55,12 +56,43 @@ func TestRevokeAndEnable(t *testing.T) {
 	}
 }
 
+// Why something was revoked is recorded, as a code that the log knows and nothing else.
+func TestTheCauseOfARevocationIsRecorded(t *testing.T) {
+	w := newWorld(t)
+	w.apply("acme", file("acme", "bot", "old"))
+	for _, cause := range append(admin.Causes(), "") {
+		if _, err := w.svc.Revoke(t.Context(), w.root("acme"), "client", "bot", cause); err != nil {
+			t.Fatal(err)
+		}
+		all := w.records(w.id("acme"))
+		if last := all[len(all)-1]; string(last.Body.Cutoff.Cause) != cause {
+			t.Errorf("%s: recorded %s", cause, last.raw)
+		}
+	}
+	before := w.position("acme")
+	for _, cause := range []string{"change", "because", "Compromised", "compromised "} {
+		_, err := w.svc.Revoke(t.Context(), w.root("acme"), "client", "bot", cause)
+		wantKind(t, err, fault.Invalid)
+	}
+	if w.position("acme") != before {
+		t.Error("something was changed")
+	}
+	if _, err := w.prune("acme", file("acme", "bot")); err == nil { // bot is disabled, and old is deleted
+		all := w.records(w.id("acme"))
+		if last := all[len(all)-1]; last.Name != audit.CutoffSet || last.Body.Cutoff.Cause != audit.CauseChange {
+			t.Errorf("recorded %s", last.raw)
+		}
+	} else {
+		t.Error(err)
+	}
+}
+
 // TestTokensIssuedAfterEnableAreNotHit asks the state that decides about tokens.
 // TestTokensIssuedAfterEnableAreNotHit (T-54).
 func TestTokensIssuedAfterEnableAreNotHit(t *testing.T) {
 	w := newWorld(t)
 	w.apply("acme", file("acme", "bot"))
-	if _, err := w.svc.Revoke(t.Context(), w.root("acme"), "client", "bot"); err != nil {
+	if _, err := w.svc.Revoke(t.Context(), w.root("acme"), "client", "bot", ""); err != nil {
 		t.Fatal(err)
 	}
 	issued := token.Claims{ClientID: "bot", Subject: "client:bot", ID: "1", Txn: "2"}
@@ -121,7 +153,7 @@ func TestRevokeRefuses(t *testing.T) {
 		"a subject of nobody":    {ledger.Key{Kind: "subject", ID: "nobody:bot"}, fault.NotFound},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := w.svc.Revoke(t.Context(), w.root("acme"), row.target.Kind, row.target.ID)
+			_, err := w.svc.Revoke(t.Context(), w.root("acme"), row.target.Kind, row.target.ID, "")
 			wantKind(t, err, row.want)
 		})
 	}
@@ -130,7 +162,7 @@ func TestRevokeRefuses(t *testing.T) {
 	if w.position("acme").Index != before.Index {
 		t.Error("something was written")
 	}
-	if _, err := w.svc.Revoke(t.Context(), w.root("acme"), "client", "old"); err != nil {
+	if _, err := w.svc.Revoke(t.Context(), w.root("acme"), "client", "old", ""); err != nil {
 		t.Errorf("a deleted client cannot be revoked: %v", err)
 	}
 }
@@ -143,7 +175,7 @@ func TestARevocationWhoseAnswerIsLost(t *testing.T) {
 	p := w.start()
 	op := w.signIn(p, "acme", w.platform)
 	w.store.Set(storagetest.Commit, storagetest.Applied)
-	_, err := p.svc.Revoke(t.Context(), op, "client", "bot")
+	_, err := p.svc.Revoke(t.Context(), op, "client", "bot", "")
 	wantKind(t, err, fault.Unavailable)
 	w.store.Set(storagetest.Commit, storagetest.Works)
 	if list, err := w.svc.Cutoffs(t.Context(), w.root("acme")); err != nil || len(list) != 1 {
@@ -160,9 +192,9 @@ clients: [{id: bot, kind: agent, identities: [{issuer: cluster, subject: "ns:bot
 issuers: [{name: cluster, issuer: "https://cluster.example", jwks_uri: "https://cluster.example/jwks",
   audiences: ["https://sts.example/t/acme"], use: [workload, subject]}]
 `)
-	_, err := w.svc.Revoke(t.Context(), w.root("acme"), "subject", "cluster:ns:bot")
+	_, err := w.svc.Revoke(t.Context(), w.root("acme"), "subject", "cluster:ns:bot", "")
 	wantReason(t, err, "cutoff.subject")
-	if _, err := w.svc.Revoke(t.Context(), w.root("acme"), "subject", "cluster:alice"); err != nil {
+	if _, err := w.svc.Revoke(t.Context(), w.root("acme"), "subject", "cluster:alice", ""); err != nil {
 		t.Error(err)
 	}
 }

@@ -21,7 +21,10 @@ type Decision struct {
 // Decision explains a decision of the operator's tenant by its records. Another tenant's is NotFound, as is one that
 // was never made; what is no id is InvalidRequest.
 func (s *Service) Decision(ctx context.Context, op Operator, id string) (*Decision, error) {
-	v, err := s.read(ctx, op, ReadLog)
+	if _, err := s.Log(ctx, op); err != nil {
+		return nil, err
+	}
+	v, err := s.cfg.Directory.Bare(ctx, op.slug)
 	if err != nil {
 		return nil, err
 	}

@@ -76,7 +76,7 @@ func TestAWithheldTokenIsExplainedByWhatWithheldIt(t *testing.T) {
 	w.apply("acme", fmt.Sprintf(judged, "acme"))
 	id := w.ask("acme", "payments:refunds.read")
 	records := w.records(w.id("acme"))
-	e := audit.Event{Name: audit.TokenExchange, Body: records[len(records)-1].Body}
+	e := audit.Event{Name: audit.TokenExchange, Agent: "client:bot", Txn: id, Body: records[len(records)-1].Body}
 	e.Body.Outcome, e.Body.Reason = audit.Failed, audit.NotReleased
 	v, err := w.dir.Fresh(t.Context(), "acme")
 	if err != nil {
@@ -122,7 +122,7 @@ func TestAHypothesisIsExplainedAndLeavesNothing(t *testing.T) {
 	if err != nil || d.Outcome != audit.Denied || d.Reason != "policy.condition" || d.Step != "policy" {
 		t.Errorf("three hours later: %+v, %v", d, err)
 	}
-	if _, err := w.svc.Revoke(t.Context(), w.root("acme"), "client", "bot"); err != nil {
+	if _, err := w.svc.Revoke(t.Context(), w.root("acme"), "client", "bot", ""); err != nil {
 		t.Fatal(err)
 	}
 	d, err = w.svc.Suppose(t.Context(), op, h)

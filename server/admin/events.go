@@ -31,7 +31,7 @@ type EventQuery struct {
 }
 
 // Events reads the log of what op acts on, its tenant or the platform: events in order, and the After that continues
-// behind them.
+// behind them. The first reading is an event of the log, too; see Log.
 func (s *Service) Events(ctx context.Context, op Operator, q EventQuery) ([]audit.Record, int64, error) {
 	origin, err := s.Log(ctx, op)
 	if err != nil {
@@ -53,9 +53,12 @@ func (s *Service) Events(ctx context.Context, op Operator, q EventQuery) ([]audi
 }
 
 // Log returns the log of what op acts on, its tenant or the platform, if op may read it; NotFound if there is no such
-// tenant.
+// tenant. That op reads is recorded before Log returns: for the first time from an address, and once an hour after that.
 func (s *Service) Log(ctx context.Context, op Operator) (audit.Origin, error) {
 	if err := s.allow(ctx, op, op.either(ReadLog, ReadPlatform)); err != nil {
+		return audit.Origin{}, err
+	}
+	if err := s.visited(ctx, op, audit.AuditRead); err != nil {
 		return audit.Origin{}, err
 	}
 	if op.slug == "" {

@@ -13,7 +13,7 @@ import (
 func TestEvents(t *testing.T) {
 	w := newWorld(t)
 	w.apply("acme", file("acme", "a", "b", "c"))
-	n := w.position("acme").Index
+	n := w.reads(w.svc, "acme")
 	for name, row := range map[string]struct {
 		q           admin.EventQuery
 		first, last int64
@@ -49,8 +49,7 @@ func TestEvents(t *testing.T) {
 func TestEventsWait(t *testing.T) {
 	w := newWorld(t)
 	w.apply("acme", file("acme", "a"))
-	root := w.root("acme")
-	n := w.position("acme").Index
+	root, n := w.root("acme"), w.reads(w.svc, "acme")
 	list, next, err := w.svc.Events(t.Context(), root, admin.EventQuery{After: n, Wait: 3 * time.Second})
 	if err != nil || len(list) != 0 || next != n || w.slept != 3*time.Second {
 		t.Errorf("%v, %d, %v after %v", list, next, err, w.slept)
@@ -63,6 +62,7 @@ func TestEventsWait(t *testing.T) {
 			}
 			return ctx.Err()
 		}})
+	n = w.reads(patient, "acme")
 	list, next, err = patient.Events(t.Context(), root, admin.EventQuery{After: n, Wait: admin.MaxWait})
 	if err != nil || len(list) != 1 || next != n+1 || polls != 3 {
 		t.Errorf("%v, %d, %v after %d polls", list, next, err, polls)
@@ -79,8 +79,7 @@ func TestEventsWait(t *testing.T) {
 func TestStopEndsTheWaitOfEvents(t *testing.T) {
 	w := newWorld(t)
 	w.apply("acme", file("acme", "a"))
-	root, n := w.root("acme"), w.position("acme").Index
-	polls := 0
+	root, polls := w.root("acme"), 0
 	var svc *admin.Service
 	svc = admin.New(admin.Config{Directory: w.dir, Store: w.store, Log: w.log,
 		Sleep: func(context.Context, time.Duration) error {
@@ -89,6 +88,7 @@ func TestStopEndsTheWaitOfEvents(t *testing.T) {
 			}
 			return nil
 		}})
+	n := w.reads(svc, "acme")
 	for range 2 { // the second one comes after Stop and does not wait at all
 		list, next, err := svc.Events(t.Context(), root, admin.EventQuery{After: n, Wait: admin.MaxWait})
 		if err != nil || len(list) != 0 || next != n || polls != 3 {

@@ -35,14 +35,14 @@ func (o Operator) events(d *tenant.Draft) []audit.Event {
 		}
 	}
 	for _, cut := range d.Change.Cut {
-		events = append(events, o.cutoff(audit.CutoffSet, cut.Key))
+		events = append(events, o.cutoff(audit.CutoffSet, cut.Key, audit.CauseChange))
 	}
 	return fold(events)
 }
 
-func (o Operator) cutoff(name string, key ledger.Key) audit.Event {
+func (o Operator) cutoff(name string, key ledger.Key, cause audit.Cause) audit.Event {
 	e := o.event(name, audit.Change{})
-	e.Body.Cutoff = audit.Cutoff{Kind: key.Kind, Value: key.ID}
+	e.Body.Cutoff = audit.Cutoff{Kind: key.Kind, Value: key.ID, Cause: cause}
 	return e
 }
 
@@ -66,7 +66,7 @@ func fold(events []audit.Event) []audit.Event {
 		if g == nil {
 			g = &group{event: e, before: sha256.New(), after: sha256.New()}
 			g.event.Body.Change = audit.Change{Object: e.Body.Change.Object}
-			g.event.Body.Cutoff = audit.Cutoff{Kind: e.Body.Cutoff.Kind}
+			g.event.Body.Cutoff = audit.Cutoff{Kind: e.Body.Cutoff.Kind, Cause: e.Body.Cutoff.Cause}
 			byName[name], groups = g, append(groups, g)
 		}
 		g.event.Body.Count++

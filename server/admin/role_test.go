@@ -72,7 +72,7 @@ func calls(s *admin.Service) map[string]map[string]func(context.Context, admin.O
 		},
 		"write_cutoffs": {
 			"revoke": func(ctx context.Context, o admin.Operator) error {
-				_, err := s.Revoke(ctx, o, "client", "bot")
+				_, err := s.Revoke(ctx, o, "client", "bot", "")
 				return err
 			},
 			"enable": func(ctx context.Context, o admin.Operator) error {

@@ -103,6 +103,9 @@ func IsPlatformToken(s string) bool {
 // Authenticate finds the operator of a token. A tenant's token is good on that tenant's paths; everywhere else it finds
 // nothing, so that nobody learns which other tenants exist. A token of the platform is good everywhere.
 //
+// The first sign-in from an address, and one in an hour after that, is recorded before Authenticate returns; if it
+// cannot be, nobody is let in.
+//
 // It refuses with Unauthenticated, with NotFound for another tenant's token, or, from an address that has sent too many
 // wrong tokens, with TooMany; refusals are counted in the log of the tenant, or of the platform if there is no such
 // tenant. A right token is never refused for wrong ones: whoever shares an address with an operator would hold the kill
@@ -110,6 +113,9 @@ func IsPlatformToken(s string) bool {
 func (s *Service) Authenticate(ctx context.Context, c Credentials) (Operator, error) {
 	op, err := s.identify(ctx, c)
 	if err == nil {
+		if err := s.visited(ctx, op, audit.AuthAdmin); err != nil {
+			return Operator{}, fmt.Errorf("record operator: %w", err)
+		}
 		return op, nil
 	}
 	if kind := fault.As(err).Kind; kind == fault.Unauthenticated || kind == fault.NotFound {

@@ -104,7 +104,7 @@ func TestOtherTenantsIDsAreNotFound(t *testing.T) {
 		"secrets":  func() error { _, err := w.svc.Secrets(t.Context(), op, "theirs"); return err },
 		"secret":   func() error { return w.svc.DeleteSecret(t.Context(), op, "theirs", secrets[0].ID) },
 		"key":      func() error { _, err := w.svc.RevokeKey(t.Context(), op, keys[0].ID); return err },
-		"cutoff":   func() error { _, err := w.svc.Revoke(t.Context(), op, "client", "theirs"); return err },
+		"cutoff":   func() error { _, err := w.svc.Revoke(t.Context(), op, "client", "theirs", ""); return err },
 		"operator": func() error { return w.svc.DeleteOperator(t.Context(), w.root("other"), operators[0].ID) },
 		"a row that is no object": func() error {
 			_, err := w.svc.Object(t.Context(), op, "operator", operators[0].ID)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/bursar-sts/bursar/server/admin"
 	"github.com/bursar-sts/bursar/server/audit"
+	"github.com/bursar-sts/bursar/server/audit/audittest"
 	"github.com/bursar-sts/bursar/server/exchange"
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/identity"
@@ -61,11 +63,28 @@ func newWorld(t *testing.T) *world {
 	}
 	t.Cleanup(func() { _ = db.Close() })
 	w.store = storagetest.Failing(db)
+	t.Cleanup(w.checkLogs) // when the processes have ended
 	if w.master, err = keys.FileMaster(keys.NewMasterFile()); err != nil {
 		t.Fatal(err)
 	}
 	w.process = w.start()
+	w.root("") // the sign-ins of tests are recorded by now; that those are is a test of its own
 	return w
+}
+
+// checkLogs fails the test for each event that is not as its schema describes it.
+func (w *world) checkLogs() {
+	for _, op := range []storagetest.Op{storagetest.Position, storagetest.Rows} {
+		w.store.Set(op, storagetest.Works)
+	}
+	tenants, err := w.dir.Tenants(context.Background())
+	if err != nil {
+		w.t.Errorf("read tenants: %v", err)
+	}
+	audittest.CheckLog(w.t, w.log, ledger.Platform)
+	for _, e := range tenants {
+		audittest.CheckLog(w.t, w.log, e.ID)
+	}
 }
 
 // start starts another process.
@@ -124,6 +143,16 @@ func (w *world) root(slug string) admin.Operator {
 	return w.signIn(w.process, slug, w.platform)
 }
 
+// reads lets the platform admin read a tenant's log for the first time, which is an event of it, and returns how many
+// events it has then.
+func (w *world) reads(svc *admin.Service, slug string) int64 {
+	w.t.Helper()
+	if _, err := svc.Log(w.t.Context(), w.root(slug)); err != nil {
+		w.t.Fatal(err)
+	}
+	return w.position(slug).Index
+}
+
 // token makes an operator token on a tenant, or on the platform.
 func (w *world) token(slug string, role admin.Role) string {
 	w.t.Helper()
@@ -141,6 +170,7 @@ func (w *world) apply(slug, file string) *admin.Applied {
 	if err != nil {
 		w.t.Fatalf("apply: %v %q", err, fault.As(err).Problems)
 	}
+	w.root(slug)
 	return done
 }
 
@@ -174,8 +204,22 @@ type record struct {
 	raw  string
 }
 
-// records reads a whole log, without the entries that the log makes by itself.
+// records reads a whole log, without the entries that the log makes by itself, and without those of visits.
 func (w *world) records(t ledger.Tenant) []record {
+	w.t.Helper()
+	return slices.DeleteFunc(w.everything(t), func(r record) bool {
+		switch r.Name {
+		case audit.AuthAdmin:
+			return r.Body.Outcome == audit.Allowed
+		case audit.WriterStart, audit.WriterStop, audit.AuditRead:
+			return true
+		}
+		return false
+	})
+}
+
+// everything reads a whole log.
+func (w *world) everything(t ledger.Tenant) []record {
 	w.t.Helper()
 	entries, err := w.store.Events(w.t.Context(), t, 0, 100_000)
 	if err != nil {
@@ -195,9 +239,7 @@ func (w *world) records(t ledger.Tenant) []record {
 		}
 		for name, body := range set.Events {
 			name = strings.TrimSuffix(strings.TrimPrefix(name, "urn:bursar:event:"), ":v1")
-			if name != audit.WriterStart {
-				all = append(all, record{name, body, string(claims)})
-			}
+			all = append(all, record{name, body, string(claims)})
 		}
 	}
 	return all

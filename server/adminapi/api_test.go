@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,9 +16,11 @@ import (
 	"github.com/bursar-sts/bursar/server/admin"
 	"github.com/bursar-sts/bursar/server/adminapi"
 	"github.com/bursar-sts/bursar/server/audit"
+	"github.com/bursar-sts/bursar/server/audit/audittest"
 	"github.com/bursar-sts/bursar/server/exchange"
 	"github.com/bursar-sts/bursar/server/identity"
 	"github.com/bursar-sts/bursar/server/keys"
+	"github.com/bursar-sts/bursar/server/ledger"
 	"github.com/bursar-sts/bursar/server/tenant"
 	"github.com/bursar-sts/bursar/server/tree"
 	"github.com/bursar-sts/bursar/storage/bolt"
@@ -59,6 +62,18 @@ func newWorld(t *testing.T) *world {
 		Trees:             tree.New(tree.Config{Store: store, Master: master, Anchors: w.anchors, Logger: quiet}),
 		PlatformTokenHash: admin.HashToken(token)})
 	w.watch = newWatch(t, adminapi.New(adminapi.Config{Service: svc, Version: "v1.2.3", Logger: quiet}))
+	t.Cleanup(func() { // when the process has ended
+		store.Set(storagetest.Position, storagetest.Works)
+		store.Set(storagetest.Rows, storagetest.Works)
+		all, err := dir.Tenants(context.Background())
+		if err != nil {
+			t.Errorf("read tenants: %v", err)
+		}
+		audittest.CheckLog(t, log, ledger.Platform)
+		for _, e := range all {
+			audittest.CheckLog(t, log, e.ID)
+		}
+	})
 	server := httptest.NewServer(w.watch)
 	t.Cleanup(func() {
 		server.Close()
@@ -237,11 +252,24 @@ func (w *world) revocations(t *testing.T) {
 	if !on.At.Equal(r.At) || on.Seq != 2 {
 		t.Errorf("enabled %+v", on)
 	}
-	if all := ok[[]operator.Cutoff](t)(w.Cutoffs(ctx, "acme")); len(all) != 1 || all[0].Disabled ||
+	for _, cause := range operator.Causes() {
+		r := ok[*operator.Revoked](t)(w.RevokeFor(ctx, "acme", operator.Revocation{
+			Target: operator.Target{Kind: operator.CutoffRun, Value: ledger.NewID(time.Now())}, Cause: cause}))
+		page := ok[*operator.Events](t)(w.Events(ctx, "acme", operator.EventQuery{After: r.Index, Limit: 1}))
+		if text := string(page.Events[0].Claims); !strings.Contains(text, `"cause":"`+string(cause)+`"`) {
+			t.Errorf("recorded %s", text)
+		}
+	}
+	if !slices.Equal(admin.Causes(), words(operator.Causes())) {
+		t.Errorf("the causes are %v", admin.Causes())
+	}
+	_, err := w.RevokeFor(ctx, "acme", operator.Revocation{Target: target, Cause: "free text"})
+	wantCode(t, err, 422, operator.CodeInvalid)
+	if all := ok[[]operator.Cutoff](t)(w.Cutoffs(ctx, "acme")); len(all) != 1+len(operator.Causes()) || all[0].Disabled ||
 		all[0].Target != target {
 		t.Errorf("cutoffs %+v", all)
 	}
-	_, err := w.Enable(ctx, "acme", operator.Target{Kind: operator.CutoffToken, Value: "abc"})
+	_, err = w.Enable(ctx, "acme", operator.Target{Kind: operator.CutoffToken, Value: "abc"})
 	wantCode(t, err, 422, operator.CodeInvalid)
 	_, err = w.Revoke(ctx, "acme", operator.Target{Kind: operator.CutoffClient, Value: "bto"})
 	wantCode(t, err, 404, operator.CodeNotFound)
@@ -263,4 +291,11 @@ func (w *world) logs(t *testing.T) {
 		t.Errorf("events %+v", none)
 	}
 	ok[*operator.Events](t)(w.PlatformEvents(ctx, operator.EventQuery{}))
+}
+
+func words[T ~string](values []T) (all []string) {
+	for _, v := range values {
+		all = append(all, string(v))
+	}
+	return all
 }

@@ -1,7 +1,6 @@
 package adminapi
 
 import (
-	"context"
 	"encoding/json"
 	"net/http"
 	"runtime"
@@ -137,18 +136,26 @@ func (a *API) cutoffs(c call) (answer, error) {
 	}), err
 }
 
-func (a *API) revoke(c call) (answer, error) { return cut(c, a.cfg.Service.Revoke) }
+func (a *API) revoke(c call) (answer, error) {
+	b, err := decode[operator.Revocation](c.body)
+	if err != nil {
+		return answer{}, err
+	}
+	r, err := a.cfg.Service.Revoke(c.ctx, c.op, string(b.Kind), b.Value, string(b.Cause))
+	return ok(revoked(b.Target, r)), err
+}
 
-func (a *API) enable(c call) (answer, error) { return cut(c, a.cfg.Service.Enable) }
-
-func cut(c call, do func(context.Context, admin.Operator, string, string) (admin.Receipt, error)) (
-	answer, error) {
+func (a *API) enable(c call) (answer, error) {
 	target, err := decode[operator.Target](c.body)
 	if err != nil {
 		return answer{}, err
 	}
-	r, err := do(c.ctx, c.op, string(target.Kind), target.Value)
-	return ok(operator.Revoked{Target: target, At: r.At.UTC(), Seq: r.Seq, Index: r.Index}), err
+	r, err := a.cfg.Service.Enable(c.ctx, c.op, string(target.Kind), target.Value)
+	return ok(revoked(target, r)), err
+}
+
+func revoked(t operator.Target, r admin.Receipt) operator.Revoked {
+	return operator.Revoked{Target: t, At: r.At.UTC(), Seq: r.Seq, Index: r.Index}
 }
 
 func (a *API) events(c call) (answer, error) {

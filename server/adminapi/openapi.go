@@ -187,6 +187,8 @@ func words(t reflect.Type) []string {
 		return admin.States()
 	case typ[operator.CutoffKind]():
 		return admin.CutoffKinds()
+	case typ[operator.Cause]():
+		return admin.Causes()
 	case typ[operator.Outcome]():
 		return strs(operator.Outcomes())
 	}

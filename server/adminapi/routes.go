@@ -85,7 +85,6 @@ func routes() []route {
 	const secrets = "/t/{tenant}/clients/{client}/secrets"
 	made, gone := []int{http.StatusCreated}, []int{http.StatusNoContent}
 	file := body{media: []string{yamlMedia, jsonMedia}}
-	target := jsonBody[operator.Target]()
 	apply := []param{
 		{name: "dry_run", boolean: true, about: "Validate, answer what would change, and change nothing."},
 		{name: "prune", boolean: true, about: "Delete what the tenant has and the file does not."},
@@ -120,10 +119,10 @@ func routes() []route {
 			handle: (*API).revokeKey},
 		{method: get, path: "/t/{tenant}/cutoffs", name: "listCutoffs", answer: typ[items[operator.Cutoff]](),
 			handle: (*API).cutoffs},
-		{method: post, path: "/t/{tenant}/revoke", name: "revoke", body: target, answer: typ[operator.Revoked](),
-			handle: (*API).revoke},
-		{method: post, path: "/t/{tenant}/enable", name: "enable", body: target, answer: typ[operator.Revoked](),
-			handle: (*API).enable},
+		{method: post, path: "/t/{tenant}/revoke", name: "revoke", body: jsonBody[operator.Revocation](),
+			answer: typ[operator.Revoked](), handle: (*API).revoke},
+		{method: post, path: "/t/{tenant}/enable", name: "enable", body: jsonBody[operator.Target](),
+			answer: typ[operator.Revoked](), handle: (*API).enable},
 		{method: get, path: secrets, name: "listSecrets", answer: typ[items[operator.Secret]](), handle: (*API).secrets},
 		{method: post, path: secrets, name: "createSecret", answer: typ[operator.NewSecret](), status: made,
 			handle: (*API).createSecret},

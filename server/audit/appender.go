@@ -33,6 +33,9 @@ type appender struct {
 	last   int64  // number (wsn) of the last event that the store confirmed
 	keyring
 
+	origin  Origin // of what was written last; the goroutine's own, as the next one is
+	stopped bool   // the writer's last event has been numbered
+
 	mu      sync.Mutex // guards what follows, and the state of the requests
 	queue   []*request
 	running bool
@@ -107,8 +110,13 @@ func (a *appender) leave(r *request, cause error) {
 func (a *appender) close() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.refuse == nil {
-		a.refuse = errClosed
+	if a.refuse != nil {
+		return
+	}
+	a.refuse = errClosed
+	if !a.running && a.last > 0 { // it is to write its last event
+		a.running = true
+		a.log.running.Go(a.run)
 	}
 }
 
@@ -149,13 +157,38 @@ func (a *appender) next() []*request {
 		}
 	}
 	if len(batch) == 0 {
+		batch = a.farewell()
+	}
+	if len(batch) == 0 {
 		a.queue, a.running = nil, false
 	}
 	return batch
 }
 
-// record brings a batch into the store.
+// farewell returns the writer's last event, when the log is closed and everything else has been written. The caller
+// holds the lock.
+func (a *appender) farewell() []*request {
+	if a.refuse != errClosed || a.stopped || a.last == 0 || a.log.life.Err() != nil {
+		return nil
+	}
+	a.stopped = true
+	r, err := a.log.request(a.origin, ledger.Change{}, []Event{{Name: WriterStop, Body: Body{Outcome: Allowed}}})
+	if err != nil {
+		panic(err) // the same origin has been encoded before
+	}
+	return []*request{r}
+}
+
+// record brings a batch into the store, signed with the keys that the log has at its place.
 func (a *appender) record(batch []*request) (c ledger.Commit, p ledger.Position, err error) {
+	for {
+		if c, p, err = a.sign(batch); !errors.Is(err, fault.ErrStale) {
+			return c, p, err
+		}
+	}
+}
+
+func (a *appender) sign(batch []*request) (c ledger.Commit, p ledger.Position, err error) {
 	err = a.insist(func(ctx context.Context) error { return a.open(ctx, batch[0]) })
 	if err == nil {
 		c, err = a.number(batch)
@@ -176,8 +209,11 @@ func (a *appender) record(batch []*request) (c ledger.Commit, p ledger.Position,
 
 // number seals the events of a batch. Their numbers are used up only when the store confirms them.
 func (a *appender) number(batch []*request) (ledger.Commit, error) {
+	a.origin = batch[0].origin
 	c := ledger.Commit{Writer: a.writer, First: a.last + 1, Change: batch[0].change}
 	c.Change.Put = slices.Concat(c.Change.Put, a.fresh)
+	signed := a.revision
+	c.Signed = &signed
 	var drafts []draft
 	if a.last == 0 {
 		start, err := a.start(batch[0].origin)

@@ -123,6 +123,9 @@ func (l *Log) earlier(ctx context.Context, t ledger.Tenant, index, at int64) (bo
 	return len(page) == 1 && page[0].time() < at, err
 }
 
+// Time returns when the record was made by its writer's clock, in whole seconds; 1970 if it does not say.
+func (r Record) Time() time.Time { return time.Unix(r.time(), 0) }
+
 // time returns when the record was made by its writer's clock, Unix seconds; 0 if it does not say.
 func (r Record) time() int64 {
 	var c struct {

@@ -2,6 +2,7 @@ package audit_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -155,6 +156,84 @@ func TestEveryRecordOfADecisionIsFound(t *testing.T) {
 	found, err := l.Find(t.Context(), origin.Tenant, id)
 	if err != nil || fmt.Sprint(indexes(found)) != "[1 3]" {
 		t.Errorf("found %v, %v", indexes(found), err)
+	}
+}
+
+// TestAnEventIsFoundByItsIdOrItsToken: the issue of a token comes first, what only mentions it is passed over.
+func TestAnEventIsFoundByItsIdOrItsToken(t *testing.T) {
+	l := newLog(t, newStore(t))
+	began := time.Now()
+	token := ledger.NewID(began)
+	of := func(name string, change func(*audit.Body)) audit.Event {
+		e := event(name)
+		change(&e.Body)
+		return e
+	}
+	for _, e := range []audit.Event{
+		of("mentioned", func(b *audit.Body) { b.Lineage = []string{token} }),
+		of("issued", func(b *audit.Body) { b.Token.JTI = token }),
+		of("withheld", func(b *audit.Body) {
+			b.Token.JTI, b.Outcome, b.Reason = token, audit.Failed, audit.NotReleased
+		}),
+	} {
+		if _, err := l.Append(t.Context(), origin, e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if found, err := l.Named(t.Context(), origin.Tenant, token); err != nil || fmt.Sprint(indexes(found)) != "[2 3]" {
+		t.Errorf("found %v, %v", indexes(found), err)
+	}
+	all, err := l.Read(t.Context(), origin.Tenant, 0, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range all {
+		var c struct{ JTI string }
+		if err := json.Unmarshal(r.Claims, &c); err != nil {
+			t.Fatal(err)
+		}
+		found, err := l.Named(t.Context(), origin.Tenant, c.JTI)
+		if err != nil || fmt.Sprint(indexes(found)) != fmt.Sprintf("[%d]", i) {
+			t.Errorf("found %v, %v", indexes(found), err)
+		}
+	}
+	for id, kind := range map[string]fault.Kind{ledger.NewID(began): fault.NotFound, "x": fault.InvalidRequest} {
+		if found, err := l.Named(t.Context(), origin.Tenant, id); fault.As(err).Kind != kind {
+			t.Errorf("%q: found %v, %v", id, indexes(found), err)
+		}
+	}
+	for at, want := range map[time.Duration]int64{0: 0, time.Hour: 4, -time.Hour: 0} {
+		if from, err := l.Since(t.Context(), origin.Tenant, began.Add(at)); err != nil || from != want {
+			t.Errorf("since %v: %d, %v", at, from, err)
+		}
+	}
+}
+
+// TestWhatIsNoEventHidesNothing puts something into the store that the log did not write.
+func TestWhatIsNoEventHidesNothing(t *testing.T) {
+	s := newStore(t)
+	l := newLog(t, s)
+	for range 2 {
+		if _, err := l.Append(t.Context(), origin, event("one")); err != nil {
+			t.Fatal(err)
+		}
+		_, err := s.Commit(t.Context(), origin.Tenant, ledger.Commit{Writer: ledger.NewID(time.Now()), First: 1,
+			Entries: [][]byte{[]byte("garbage"), []byte("a.e30.c"), []byte("a.e30K.c"), []byte("a.bnVs.c")}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	all, err := l.Read(t.Context(), origin.Tenant, 0, 100)
+	if err != nil || len(all) != 11 || all[2].SET != "garbage" {
+		t.Fatalf("read %v, %v", indexes(all), err)
+	}
+	for i, claims := range map[int]string{2: "", 3: "{}", 4: "{}\n", 5: "", 7: ""} {
+		if string(all[i].Claims) != claims {
+			t.Errorf("record %d has the claims %q", i, all[i].Claims)
+		}
+	}
+	if all[6].Claims == nil {
+		t.Error("the event behind it has no claims")
 	}
 }
 

@@ -81,8 +81,8 @@ var kinds = append([]kind{
 		body: "cutoff(kind value?)" + memOperator + memRequest,
 	}, {
 		name: AuthAdmin,
-		when: "An operator used a token here from an address for the first time since the server started, and again once " +
-			"an hour after that; or tried what the role does not allow. Wrong tokens are in `deny.flood`.",
+		when: "An operator used a token here from an address for the first time since the server started, and again " +
+			"once an hour after that; or tried what the role does not allow. Wrong tokens are in `deny.flood`.",
 		waits: "the answer", outcomes: "allowed denied",
 		reasons: "operator.role",
 		body:    "requested?" + memOperator + memRequest,
@@ -98,8 +98,8 @@ var kinds = append([]kind{
 		body: "range(first? count) tree(" + memTree + ")" + memOperator + memRequest,
 	}, {
 		name: AuditPrune,
-		when: "A part of the log was archived and dropped. The log verifies from here on by the tree, which covers what was " +
-			"dropped.",
+		when: "A part of the log was archived and dropped. The tree covers what was dropped, and the log verifies on from " +
+			"there.",
 		waits: "the dropping", outcomes: "allowed",
 		body: "range(first? count) tree(" + memTree + ") archive?(name hash)" + memOperator + memRequest,
 	}, {

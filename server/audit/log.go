@@ -29,7 +29,7 @@ type Store interface {
 	// Commit applies c whole and durably, or not at all, and returns when it knows or when ctx ends.
 	// fault.ErrUnavailable: unknown whether c was applied; the same commit may be repeated and is applied once.
 	// fault.ErrConflict: Change.Expect was not the revision, or something was disabled that the change did not know of.
-	// fault.ErrSequence: First does not continue what the store has of the writer. *ledger.Taken: somebody else has what c
+	// fault.ErrStale: Signed is not the revision. fault.ErrSequence: First does not continue what the store has of the writer. *ledger.Taken: somebody else has what c
 	// claims. These, and any other error, mean that nothing was written.
 	Commit(ctx context.Context, t ledger.Tenant, c ledger.Commit) (ledger.Position, error)
 	// Events returns up to limit recorded events from an index on, in order; fewer at the end of the log.
@@ -230,7 +230,8 @@ func (l *Log) appender(t ledger.Tenant) (*appender, error) {
 	return a, nil
 }
 
-// Record is one event as it is stored.
+// Record is one event as it is stored. What somebody put into the store past the log and is no SET has no claims, so that
+// it hides nothing that follows it.
 type Record struct {
 	Index  int64           `json:"index"`
 	SET    string          `json:"set"` // as it is stored, a compact JWS
@@ -249,8 +250,8 @@ func (l *Log) Read(ctx context.Context, t ledger.Tenant, from int64, limit int) 
 	records := make([]Record, len(entries))
 	for i, e := range entries {
 		claims, err := Claims(e.Data)
-		if err != nil {
-			return nil, fmt.Errorf("read log at %d: %w", e.Index, err)
+		if err != nil || !json.Valid(claims) {
+			claims = nil
 		}
 		records[i] = Record{Index: e.Index, SET: string(e.Data), Claims: claims}
 	}

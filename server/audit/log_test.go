@@ -240,12 +240,12 @@ func TestCloseRecordsWhatWasAccepted(t *testing.T) {
 			t.Error(err)
 		}
 		wg.Wait()
-		if got := len(history(t, l)); got != 12 {
-			t.Errorf("%d entries, want 12", got)
+		if got := history(t, l); len(got) != 13 || got[12].String() != "writer.stop" {
+			t.Errorf("%v, want 12 entries and the end", got)
 		}
 		wantUnavailable(t, appendOnly(l, origin, event("late")))
 		l.Refuse(origin, "client.unknown", netip.MustParseAddr("192.0.2.1"))
-		if got := l.Stats(); got.Lost != 1 || got.Recorded != 12 {
+		if got := l.Stats(); got.Lost != 1 || got.Recorded != 13 {
 			t.Errorf("got %+v", got)
 		}
 	})

@@ -10,7 +10,7 @@ import (
 // written returns the claims as the log writes them.
 func written(t *testing.T, e audit.Event) []byte {
 	t.Helper()
-	l := audit.New(audit.Config{Store: &memory{}, Node: "r1"})
+	l := audit.New(audit.Config{Store: &memory{}, Master: master, Node: "r1"})
 	if err := appendOnly(l, origin, e); err != nil {
 		t.Fatal(err)
 	}

@@ -27,6 +27,7 @@ const (
 	notApplied        // fails before the store sees it
 	applied           // fails after the store has it
 	hang              // nothing until the caller's context ends
+	forgot            // the store has lost what this writer wrote
 )
 
 // faulty is a real store behind a line that breaks.
@@ -85,6 +86,8 @@ func (f *faulty) Commit(ctx context.Context, t ledger.Tenant, c ledger.Commit) (
 	switch m {
 	case notApplied:
 		return ledger.Position{}, broken
+	case forgot:
+		return ledger.Position{}, fault.ErrSequence
 	case hang:
 		<-ctx.Done()
 		return ledger.Position{}, broken

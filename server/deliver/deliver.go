@@ -52,6 +52,8 @@ type Heads interface {
 	// Covered returns what the newest checkpoint covers of a log, whichever process published it. The zero Covered is that
 	// of a log without one.
 	Covered(ctx context.Context, l Log) (Covered, error)
+	// Origin returns the origin of a log in an epoch, such as "sts.example/t/acme/log".
+	Origin(l Log, epoch int64) string
 }
 
 // Log names a log.
@@ -62,10 +64,9 @@ type Log struct {
 
 // Covered is what a checkpoint covers: the events from First on, up to Size and without it. Earlier ones were pruned.
 type Covered struct {
-	Origin string // of the log in this epoch, such as "sts.example/t/acme/log"
-	Epoch  int64  // from 1
-	First  int64
-	Size   int64
+	Epoch int64 // of the log, from 1
+	First int64
+	Size  int64
 }
 
 // after reports whether c is of a later moment than other.

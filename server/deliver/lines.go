@@ -32,6 +32,9 @@ type line struct {
 	Claims json.RawMessage `json:"claims,omitempty"`
 }
 
+// errUnsigned is the error of an event that is to be copied with its signature and has none.
+var errUnsigned = errors.New("the event is not signed")
+
 // lines returns a batch as NDJSON.
 func (f Format) lines(b Batch) ([]byte, error) {
 	var out bytes.Buffer
@@ -41,7 +44,9 @@ func (f Format) lines(b Batch) ([]byte, error) {
 		l := line{Origin: b.Origin, Index: e.Index}
 		switch f {
 		case SETs:
-			l.SET = e.SET
+			if l.SET = e.SET; l.SET == "" {
+				return nil, errUnsigned
+			}
 		case Claims:
 			l.Claims = e.Claims
 		default:

@@ -189,6 +189,11 @@ func TestAFileThatCannotBeWrittenIsAnError(t *testing.T) {
 			t.Errorf("%s is taken for a file: %d %v", special, n, err)
 		}
 	}
+	unsigned := batch(1)
+	unsigned.Events[0].SET = ""
+	if n, err := deliver.NewFile(path, deliver.SETs).Give(ctx, unsigned); n != 0 || err == nil {
+		t.Errorf("an event without a signature: %d %v", n, err)
+	}
 	if n, err := deliver.NewFile(filepath.Join(dir, "x"), "").Give(ctx, batch(1)); n != 0 || err == nil {
 		t.Errorf("without a format: %d %v", n, err)
 	}

@@ -143,10 +143,12 @@ func (r *round) begin(covered Covered) error {
 	}
 	if missed := next.Index - r.next.Index; next.Epoch == r.next.Epoch {
 		r.lane.d.cfg.Logger.Error("events were pruned before a sink had them", "sink", r.lane.target.Name,
-			"origin", covered.Origin, "from", r.next.Index, "count", missed)
+			"origin", r.origin(covered.Epoch), "from", r.next.Index, "count", missed)
 	}
 	return r.move(next, nil)
 }
+
+func (r *round) origin(epoch int64) string { return r.lane.d.cfg.Heads.Origin(r.feed.log, epoch) }
 
 // step copies one page.
 func (r *round) step(covered Covered) error {
@@ -167,7 +169,7 @@ func (r *round) step(covered Covered) error {
 	if len(records) == 0 {
 		return fmt.Errorf("read the log: event %d is covered by a checkpoint and is not there", r.next.Index)
 	}
-	b := Batch{Log: r.feed.log, Origin: covered.Origin}
+	b := Batch{Log: r.feed.log, Origin: r.origin(covered.Epoch)}
 	for _, record := range records {
 		if name := nameOf(record.Claims); l.target.takes(name) {
 			b.Events = append(b.Events, Event{Record: record, Name: name})

@@ -82,7 +82,7 @@ func (w *Webhook) Give(ctx context.Context, b Batch) (given int, err error) {
 
 func (w *Webhook) push(ctx context.Context, origin string, e Event) error {
 	if e.SET == "" {
-		return errors.New("the event is not signed")
+		return errUnsigned
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, w.cfg.URL, strings.NewReader(e.SET))
 	if err != nil {
@@ -105,8 +105,8 @@ func (w *Webhook) push(ctx context.Context, origin string, e Event) error {
 }
 
 // refusals are the errors of RFC 8935 §2.4 that are about the event: it will never be taken. The other two of the
-// list, authentication_failed and access_denied, are about us: they would befall every event, and are over when somebody
-// has put our credential right.
+// list, authentication_failed and access_denied, are about us: they would befall every event, and end when our credential
+// is put right.
 var refusals = []string{"invalid_request", "invalid_key", "invalid_issuer", "invalid_audience"}
 
 // judge returns what an answer means (RFC 8935 §2.2 to §2.4).

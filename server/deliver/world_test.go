@@ -125,13 +125,15 @@ func (w *world) Covered(ctx context.Context, l deliver.Log) (deliver.Covered, er
 	p, err := w.store.Position(ctx, l.Tenant)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	epoch := max(w.epochs[l.Tenant], 1)
-	origin := origin(l)
-	if epoch > 1 {
-		origin += fmt.Sprintf("/e%d", epoch)
-	}
-	return deliver.Covered{Origin: origin, Epoch: epoch, First: w.first[l.Tenant],
+	return deliver.Covered{Epoch: max(w.epochs[l.Tenant], 1), First: w.first[l.Tenant],
 		Size: p.Index - w.uncover[l.Tenant]}, err
+}
+
+func (w *world) Origin(l deliver.Log, epoch int64) string {
+	if epoch > 1 {
+		return origin(l) + fmt.Sprintf("/e%d", epoch)
+	}
+	return origin(l)
 }
 
 func origin(l deliver.Log) string {

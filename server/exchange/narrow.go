@@ -113,6 +113,18 @@ func (c *caller) agent() *identity.Principal {
 // tool finds the one tool that the request names. What does not exist, what is another tenant's and what is switched
 // off look alike.
 func (a *Attempt) tool() (*tenant.Tool, error) {
+	found, err := a.named()
+	if err != nil {
+		return nil, err
+	}
+	if found.Disabled {
+		return nil, noTarget("target.unknown", "resource or audience names no tool of this tenant.")
+	}
+	return found, disabled(a.view.Cutoffs, fault.InvalidTarget, target(revoke.Tool, found.Name))
+}
+
+// named finds the one tool that the request names, even if it is switched off.
+func (a *Attempt) named() (*tenant.Tool, error) {
 	var found *tenant.Tool
 	for i, name := range slices.Concat(a.req.Resources, a.req.Audiences) {
 		tool, ok := a.view.Tools.At(name)
@@ -130,10 +142,7 @@ func (a *Attempt) tool() (*tenant.Tool, error) {
 	if found == nil {
 		return nil, noTarget("target.missing", "Name the tool that the token is for, by resource or audience.")
 	}
-	if found.Disabled {
-		return nil, noTarget("target.unknown", "resource or audience names no tool of this tenant.")
-	}
-	return found, disabled(a.view.Cutoffs, fault.InvalidTarget, target(revoke.Tool, found.Name))
+	return found, nil
 }
 
 func noTarget(reason, public string) error { return fault.New(fault.InvalidTarget, reason, public) }

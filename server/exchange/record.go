@@ -26,8 +26,43 @@ func (a *Attempt) event(outcome audit.Outcome, reason string) audit.Event {
 	a.caller.describe(&e)
 	e.Body.Subject.Reused, e.Body.ActorToken.Reused = a.reused(a.caller.subject), a.reused(a.caller.actor)
 	a.grant.describe(&e.Body)
+	if e.Body.Tool == "" {
+		a.aimed(&e.Body)
+	}
+	if e.Body.Subject == (audit.Presented{}) {
+		e.Body.Subject.Hash = evidence(a.req.SubjectToken)
+	}
+	if e.Body.ActorToken == (audit.Presented{}) {
+		e.Body.ActorToken.Hash = evidence(a.req.ActorToken)
+	}
 	return e
 }
+
+// aimed adds what was asked for where the attempt ended before that was looked at: the one tool that the request names,
+// whether or not it may be used, and the scopes if all are the tool's.
+func (a *Attempt) aimed(b *audit.Body) {
+	tool, err := a.named()
+	if err != nil {
+		return
+	}
+	b.Tool, b.Resource = tool.Name, tool.Resource
+	if asked, err := requestedScope(tool, a.req.Scope); err == nil {
+		b.Requested = asked.Names()
+	}
+}
+
+// evidence is the hash of a token that was not accepted. What cannot be one is not hashed: it may be a password in the
+// wrong place, which could be guessed from its hash.
+func evidence(raw string) string {
+	signature := len(raw) - strings.LastIndexByte(raw, '.') - 1
+	if !strings.HasPrefix(raw, "eyJ") || strings.Count(raw, ".") != 2 || signature < signed {
+		return ""
+	}
+	return hash(raw)
+}
+
+// signed is how long the shortest signature is, in base64url: 256 bits.
+const signed = 43
 
 func (a *Attempt) issuedEvent(m *minted) audit.Event {
 	e := a.event(audit.Allowed, "")

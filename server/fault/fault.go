@@ -152,6 +152,9 @@ var (
 	ErrUnavailable = errors.New("store unavailable")
 	// ErrConflict means that the expected revision was not the store's: nothing was written.
 	ErrConflict = errors.New("revision conflict")
+	// ErrStale means that what a commit was signed with is not current any more: nothing was written, and it can be signed
+	// again.
+	ErrStale = errors.New("signed with other keys than the current ones")
 	// ErrSequence means that a writer's counter does not continue what the store has of that writer: the store
 	// lost acknowledged writes, or two processes share a writer id. Nothing was written.
 	ErrSequence = errors.New("writer sequence broken")

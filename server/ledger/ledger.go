@@ -37,6 +37,9 @@ type Commit struct {
 	First int64
 	// Entries are the events, in order; 1 to MaxEntries.
 	Entries [][]byte
+	// Signed, unless nil, is the revision of the rows whose keys signed the entries. If it is another one now, nothing is
+	// written and the error is fault.ErrStale: a key that was revoked signs nothing.
+	Signed *int64
 	// Change is what the entries record; its zero value changes nothing.
 	Change Change
 	// Claims are taken with the commit, at most MaxClaims. If somebody else has one of them, an earlier one of the same

@@ -16,6 +16,14 @@ func (h Head) Same(other Head) bool {
 	return h.Epoch == other.Epoch && h.Size == other.Size && h.Root == other.Root
 }
 
+// Step moves a head on.
+type Step struct {
+	From, To Head
+	// Revision is that of the tenant's rows for which To was signed: a key that was revoked signs no head.
+	Revision int64
+	Tiles    []Tile // that are new, or have grown
+}
+
 // TileID names a hash tile.
 type TileID struct {
 	Level int

@@ -150,6 +150,7 @@ func routes() []route {
 	return []route{
 		{path: "checkpoint", serve: (*API).checkpoint},
 		{path: "tile/{path...}", serve: (*API).tile},
+		{path: "events", query: eventParameters, serve: (*API).events},
 		{path: "proof", query: []string{"index", "jti", "decision"}, serve: (*API).proof},
 		{path: "consistency", query: []string{"from", "to"}, serve: (*API).consistency},
 		{path: "vkey", public: true, serve: (*API).verifierKey},

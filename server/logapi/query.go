@@ -95,7 +95,7 @@ func (q *query) choice(name string, words ...string) string {
 		return words[0]
 	}
 	word := q.values.Get(name)
-	if !slices.Contains(words, word) {
+	if word == "" || !slices.Contains(words, word) {
 		q.wrong(name, "one of those that the documentation names")
 	}
 	return word

@@ -153,13 +153,14 @@ func TestProofsHold(t *testing.T) {
 				JTI    string
 				Events map[string]audit.Body
 			}
-			if err := json.Unmarshal(e, &set); err != nil {
+			claims, err := audit.Claims(e)
+			if err != nil || json.Unmarshal(claims, &set) != nil {
 				t.Fatal(err)
 			}
 			for _, b := range set.Events {
-				if b.DecisionID != "" {
-					if b.DecisionID != decisions[0] || b.Token.JTI != tokens[0] {
-						t.Fatalf("entry %d is of another decision", i)
+				if len(decisions) > 0 && b.DecisionID == decisions[0] {
+					if b.Token.JTI != tokens[0] {
+						t.Fatalf("entry %d is of another token", i)
 					}
 					prove("jti="+set.JTI, int64(i))
 					prove("jti="+b.Token.JTI, int64(i))
@@ -169,7 +170,7 @@ func TestProofsHold(t *testing.T) {
 			}
 		}
 		if len(decisions) > 0 {
-			t.Errorf("%d decisions are not in the log", len(decisions))
+			t.Errorf("%d decisions are not in the log in their order", len(decisions))
 		}
 		size := int64(len(entries))
 		for _, from := range []int64{1, 255, 256, size} {
@@ -204,7 +205,7 @@ func TestWhatTheTreeDoesNotHave(t *testing.T) {
 	eachStore(t, func(t *testing.T, w *world) {
 		w.record("acme", 300)
 		size := len(w.entries("acme"))
-		w.trees.prune(w.ID("acme"), 256)
+		w.prune("acme", 256)
 		past := fmt.Sprint(size - 256 + 1)
 		for path, status := range map[string]int{
 			"tile/0/000": 410, "tile/0/000.p/3": 410, "tile/entries/000": 410, "tile/1/000.p/1": 200,

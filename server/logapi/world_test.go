@@ -2,39 +2,38 @@ package logapi_test
 
 import (
 	"context"
-	"crypto/ed25519"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/mod/sumdb/note"
-	"golang.org/x/mod/sumdb/tlog"
 
-	"github.com/bursar-sts/bursar/clients/auditor"
 	"github.com/bursar-sts/bursar/clients/operator"
 	"github.com/bursar-sts/bursar/server"
 	"github.com/bursar-sts/bursar/server/admin"
 	"github.com/bursar-sts/bursar/server/audit"
-	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/ledger"
 	"github.com/bursar-sts/bursar/server/logapi"
 	"github.com/bursar-sts/bursar/server/servertest"
+	"github.com/bursar-sts/bursar/server/tree"
 	"github.com/bursar-sts/bursar/storage/storagetest"
 )
 
 // world is the surface over a real store and real logs, within the whole server and behind real HTTP.
 type world struct {
 	*servertest.World
-	t     *testing.T
-	trees *trees
-	api   *logapi.API
-	admin *operator.Client // of the platform
-	desk  *admin.Service
-	url   string
+	t      *testing.T
+	trees  *trees
+	api    *logapi.API
+	admin  *operator.Client // of the platform
+	desk   *admin.Service
+	url    string
+	server *httptest.Server
 }
 
 func newWorld(t *testing.T, o servertest.Options, change ...func(*logapi.Config)) *world {
@@ -42,8 +41,10 @@ func newWorld(t *testing.T, o servertest.Options, change ...func(*logapi.Config)
 	w := &world{World: servertest.New(t, o), t: t}
 	w.Create(servertest.Acme())
 	w.Create(servertest.Globex())
-	w.trees = &trees{store: w.Store, first: map[ledger.Tenant]int64{}, hold: map[ledger.Tenant]int64{}}
 	quiet, token := slog.New(slog.DiscardHandler), admin.NewToken("")
+	w.trees = &trees{held: map[ledger.Tenant]ledger.Head{}, Trees: tree.New(tree.Config{Store: w.Store,
+		Master: w.Master, Anchors: tree.NoAnchors{}, Logger: quiet})}
+	t.Cleanup(func() { _ = w.trees.Close(context.Background()) })
 	w.desk = admin.New(admin.Config{Directory: w.Directory, Store: w.Store, Log: w.Log, Judge: w.Exchanger,
 		PlatformTokenHash: admin.HashToken(token), Limits: w.Limits})
 	cfg := logapi.Config{Desk: w.desk, Directory: w.Directory, Trees: w.trees, Keys: w.trees,
@@ -60,8 +61,13 @@ func newWorld(t *testing.T, o servertest.Options, change ...func(*logapi.Config)
 		w.api.Stop()
 		s.Close()
 	})
-	w.url = s.URL
+	w.url, w.server = s.URL, s
 	w.admin = &operator.Client{BaseURL: s.URL, Token: token}
+	w.record("acme", 1) // after this the process adds no event of its own that it writes
+	w.record("globex", 1)
+	for _, path := range []string{"/log/", "/t/acme/log/", "/t/globex/log/"} {
+		w.want(200, path+"checkpoint") // what is recorded of the first reading is there before the test begins
+	}
 	return w
 }
 
@@ -87,13 +93,26 @@ func (w *world) operator(slug string, role admin.Role) string {
 	return token
 }
 
+// issued is the event of a token that was issued.
+func issued() audit.Event {
+	now := time.Now()
+	return audit.Event{Name: audit.TokenExchange, Txn: ledger.NewID(now), Agent: "client:other", Body: audit.Body{
+		Outcome: audit.Allowed, DecisionID: ledger.NewID(now), ClientID: "other", Method: "workload",
+		Actor: audit.Actor{Chain: []string{"client:other"}}, Tool: "payments", Actions: []string{"refunds.read"},
+		Resource: "https://tools.acme.example/payments", Policy: audit.Policy{Revision: "r"},
+		Limits: audit.Limits{Policy: 60, Tool: 60},
+		Token: audit.Token{JTI: ledger.NewID(now), Hash: strings.Repeat("h", 43), Expiry: now.Unix() + 60,
+			Type: "at+jwt"},
+	}}
+}
+
 // record appends n events to a tenant's log.
 func (w *world) record(slug string, n int, change ...func(i int, e *audit.Event)) {
 	w.t.Helper()
 	o := audit.Origin{Tenant: w.ID(slug), Issuer: w.Directory.IssuerURL(slug)}
 	var all sync.WaitGroup
 	for i := range n {
-		e := audit.Event{Name: audit.TokenExchange, Body: audit.Body{Outcome: audit.Allowed, Tool: "payments"}}
+		e := issued()
 		for _, f := range change {
 			f(i, &e)
 		}
@@ -112,9 +131,13 @@ func (w *world) record(slug string, n int, change ...func(i int, e *audit.Event)
 // entries returns what a log holds.
 func (w *world) entries(slug string) [][]byte {
 	w.t.Helper()
-	all, err := w.trees.entries(context.Background(), w.ID(slug))
+	stored, err := w.Store.Events(context.Background(), w.ID(slug), 0, 1_000_000)
 	if err != nil {
 		w.t.Fatal(err)
+	}
+	var all [][]byte
+	for _, e := range stored {
+		all = append(all, e.Data)
 	}
 	return all
 }
@@ -158,146 +181,48 @@ func (w *world) open(ctx context.Context, method, path string, header ...string)
 	return resp
 }
 
-// trees makes the trees of real logs as a caller of golang.org/x/mod/sumdb would.
+// trees are those of the server, which can be held back: heads then do not cover what is recorded later.
 type trees struct {
-	store *storagetest.Faulty
-	mu    sync.Mutex
-	first map[ledger.Tenant]int64 // what is pruned
-	hold  map[ledger.Tenant]int64 // how much the head covers at most; 0 is all
+	*tree.Trees
+	mu   sync.Mutex
+	held map[ledger.Tenant]ledger.Head
 }
 
-var private = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
-
-// prune drops everything before an index.
-func (s *trees) prune(t ledger.Tenant, first int64) { s.mu.Lock(); s.first[t] = first; s.mu.Unlock() }
-
-// cover lets heads cover no more than size entries.
-func (s *trees) cover(t ledger.Tenant, size int64) { s.mu.Lock(); s.hold[t] = size; s.mu.Unlock() }
-
-func (s *trees) entries(ctx context.Context, t ledger.Tenant) ([][]byte, error) {
-	stored, err := s.store.Events(ctx, t, 0, 1_000_000)
-	all := make([][]byte, len(stored))
-	for i, e := range stored {
-		all[i] = e.Data
-	}
-	return all, err
-}
-
-// hashes returns the stored hashes of a tree.
-func (s *trees) hashes(ctx context.Context, t ledger.Tenant) (tlog.HashReader, int64, error) {
-	all, err := s.entries(ctx, t)
+// hold keeps a log at the head that it has now.
+func (w *world) hold(slug string) {
+	w.t.Helper()
+	o := audit.Origin{Tenant: w.ID(slug), Issuer: w.Directory.IssuerURL(slug)}
+	h, err := w.trees.Trees.Head(w.t.Context(), o)
 	if err != nil {
-		return nil, 0, err
+		w.t.Fatal(err)
 	}
-	s.mu.Lock()
-	if hold := s.hold[t]; hold > 0 {
-		all = all[:min(hold, int64(len(all)))]
-	}
-	s.mu.Unlock()
-	var stored []tlog.Hash
-	reader := tlog.HashReaderFunc(func(indexes []int64) ([]tlog.Hash, error) {
-		got := make([]tlog.Hash, len(indexes))
-		for i, index := range indexes {
-			got[i] = stored[index]
-		}
-		return got, nil
-	})
-	for i, e := range all {
-		more, err := tlog.StoredHashes(int64(i), e, reader)
-		if err != nil {
-			return nil, 0, err
-		}
-		stored = append(stored, more...)
-	}
-	return reader, int64(len(all)), nil
+	w.trees.mu.Lock()
+	defer w.trees.mu.Unlock()
+	w.trees.held[o.Tenant] = h
+}
+
+// release lets the log go on.
+func (w *world) release(slug string) {
+	w.trees.mu.Lock()
+	defer w.trees.mu.Unlock()
+	delete(w.trees.held, w.ID(slug))
 }
 
 func (s *trees) Head(ctx context.Context, o audit.Origin) (ledger.Head, error) {
-	reader, size, err := s.hashes(ctx, o.Tenant)
-	if err != nil || size == 0 {
-		return ledger.Head{}, err
-	}
-	root, err := tlog.TreeHash(size, reader)
-	if err != nil {
-		return ledger.Head{}, err
-	}
-	c := auditor.Checkpoint{Origin: auditor.Origin(o.Issuer, 1), Size: size, Root: root}
-	signed, err := note.Sign(&note.Note{Text: c.Text()}, auditor.NewNoteSigner(auditor.KeyName(o.Issuer), private))
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return ledger.Head{Epoch: 1, Size: size, Root: root, Note: signed, First: s.first[o.Tenant]}, err
+	h, held := s.held[o.Tenant]
+	s.mu.Unlock()
+	if held {
+		return h, nil
+	}
+	return s.Trees.Head(ctx, o)
 }
 
-// within reports why a tile cannot be had; end is the entry behind its last.
-func (s *trees) within(t ledger.Tenant, end, size int64, level int) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case end > size:
-		return fault.New(fault.NotFound, "tree.short", "The tree does not have that yet.")
-	case level == 0 && end <= s.first[t]:
-		return fault.New(fault.Gone, "tree.pruned", "That was pruned.")
+// prune drops the entries of a log before an index.
+func (w *world) prune(slug string, before int64) {
+	w.t.Helper()
+	w.want(200, "/t/"+slug+"/log/checkpoint") // nothing is dropped that no head covers
+	if err := w.Store.Prune(w.t.Context(), w.ID(slug), before); err != nil {
+		w.t.Fatal(err)
 	}
-	return nil
-}
-
-func (s *trees) Tile(ctx context.Context, t ledger.Tenant, level int, index int64, width int) ([]byte, error) {
-	reader, size, err := s.hashes(ctx, t)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.within(t, (index*256+int64(width))<<(8*level), size, level); err != nil {
-		return nil, err
-	}
-	return tlog.ReadTileData(tlog.Tile{H: 8, L: level, N: index, W: width}, reader)
-}
-
-func (s *trees) Entries(ctx context.Context, t ledger.Tenant, index int64, width int) ([][]byte, error) {
-	_, size, err := s.hashes(ctx, t)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.within(t, index*256+int64(width), size, 0); err != nil {
-		return nil, err
-	}
-	all, err := s.entries(ctx, t)
-	return all[index*256:][:width], err
-}
-
-func (s *trees) Inclusion(ctx context.Context, o audit.Origin, index int64) (tlog.RecordProof, ledger.Head, error) {
-	head, err := s.Head(ctx, o)
-	if err != nil {
-		return nil, head, err
-	}
-	if err := s.within(o.Tenant, index+1, head.Size, 0); err != nil {
-		return nil, head, err
-	}
-	reader, _, err := s.hashes(ctx, o.Tenant)
-	if err != nil {
-		return nil, head, err
-	}
-	proof, err := tlog.ProveRecord(head.Size, index, reader)
-	return proof, head, err
-}
-
-func (s *trees) Consistency(ctx context.Context, o audit.Origin, from, to int64) (tlog.TreeProof, error) {
-	reader, _, err := s.hashes(ctx, o.Tenant)
-	if err != nil {
-		return nil, err
-	}
-	return tlog.ProveTree(to, from, reader)
-}
-
-func (s *trees) Keys(_ context.Context, o audit.Origin) ([]byte, error) {
-	text, err := auditor.KeysText(auditor.KeyName(o.Issuer),
-		[]auditor.EventKey{auditor.NewEventKey("k", private.Public().(ed25519.PublicKey))})
-	if err != nil {
-		return nil, err
-	}
-	return note.Sign(&note.Note{Text: text}, auditor.NewNoteSigner(auditor.KeyName(o.Issuer), private))
-}
-
-func (s *trees) VerifierKey(_ context.Context, o audit.Origin) ([]string, error) {
-	key, err := auditor.NewNoteSigner(auditor.KeyName(o.Issuer), private).VerifierKey()
-	return []string{key}, err
 }

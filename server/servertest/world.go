@@ -7,10 +7,8 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
-	"maps"
 	"net/netip"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -176,18 +174,9 @@ func (w *World) log(deadline time.Duration) *audit.Log {
 
 // checkLogs fails the test for each event that is not as its schema describes it.
 func (w *World) checkLogs() {
-	logs := slices.Concat([]ledger.Tenant{ledger.Platform}, slices.Collect(maps.Values(w.ids)))
-	for _, id := range logs {
-		for from, more := int64(0), true; more; {
-			page, err := w.operator.Read(context.Background(), id, from, audit.MaxPage)
-			if err != nil {
-				w.T.Errorf("read the log: %v", err)
-			}
-			for _, r := range page {
-				audittest.Check(w.T, r.Claims)
-			}
-			from, more = from+int64(len(page)), len(page) == audit.MaxPage
-		}
+	audittest.CheckLog(w.T, w.operator, ledger.Platform)
+	for _, id := range w.ids {
+		audittest.CheckLog(w.T, w.operator, id)
 	}
 }
 

@@ -46,11 +46,11 @@ func (t *Trees) AcceptLoss(ctx context.Context, o audit.Origin, record func(lost
 	if err != nil {
 		return ledger.Head{}, err
 	}
-	head, entries, err := t.cfg.Store.Head(ctx, l.tenant)
+	head, at, err := t.cfg.Store.Head(ctx, l.tenant)
 	if err != nil {
 		return head, fmt.Errorf("read head: %w", err)
 	}
-	return t.restart(ctx, l, head, max(lost.Epoch, head.Epoch)+1, entries)
+	return t.restart(ctx, l, head, max(lost.Epoch, head.Epoch)+1, at)
 }
 
 // newestSigned returns the newest head of which this process or the anchor knows that it was signed: else the store's,
@@ -74,23 +74,26 @@ func (t *Trees) newestSigned(ctx context.Context, id ledger.Tenant, seen ledger.
 }
 
 // restart signs the first head of another epoch, over what the store has.
-func (t *Trees) restart(ctx context.Context, l *log, old ledger.Head, epoch, entries int64) (ledger.Head, error) {
+func (t *Trees) restart(ctx context.Context, l *log, old ledger.Head, epoch int64, at ledger.Position) (
+	ledger.Head, error,
+) {
 	l.disown()
-	tiles, e, err := t.rebuild(ctx, l, min(old.First, entries), entries)
+	tiles, e, err := t.rebuild(ctx, l, min(old.First, at.Index), at.Index)
 	if err != nil {
 		return ledger.Head{}, err
 	}
 	next := ledger.Head{Epoch: epoch, Size: e.Size(), Root: e.Root(), First: old.First}
-	if next.Note, err = t.sign(ctx, l, next); err != nil {
+	if next.Note, err = t.sign(ctx, l, next, at.Revision); err != nil {
 		return ledger.Head{}, err
 	}
-	if err := t.cfg.Store.Advance(ctx, l.tenant, old, next, tiles); err != nil {
+	step := ledger.Step{From: old, To: next, Revision: at.Revision, Tiles: tiles}
+	if err := t.cfg.Store.Advance(ctx, l.tenant, step); err != nil {
 		return ledger.Head{}, fmt.Errorf("advance head: %w", err)
 	}
 	l.mu.Lock()
 	l.halted, l.checked = nil, true
 	l.mu.Unlock()
-	l.covered(next)
+	t.covered(l, next)
 	t.accepted(l.tenant)
 	return next, t.Save()
 }

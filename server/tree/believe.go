@@ -32,7 +32,7 @@ func (t *Trees) believe(ctx context.Context, l *log, head ledger.Head, entries i
 	l.mu.Unlock()
 	seen := last.Epoch
 	if checked && halted == nil && head.Same(last) && entries >= head.Size {
-		l.covered(head)
+		t.covered(l, head)
 		return nil
 	}
 	if !checked || halted != nil {
@@ -68,7 +68,7 @@ func (t *Trees) believe(ctx context.Context, l *log, head ledger.Head, entries i
 	l.mu.Lock()
 	l.checked = true
 	l.mu.Unlock()
-	l.covered(head)
+	t.covered(l, head)
 	if another {
 		t.accepted(l.tenant)
 	}
@@ -118,7 +118,7 @@ func (t *Trees) signed(ctx context.Context, l *log, head ledger.Head) error {
 	if head.Epoch == 0 {
 		return nil
 	}
-	r, err := t.keysOf(ctx, l.tenant)
+	r, _, err := t.keysOf(ctx, l.tenant)
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,22 @@ func (t *Trees) Head(ctx context.Context, o audit.Origin) (ledger.Head, error) {
 	return h, nil
 }
 
+// Latest returns the newest head that there is, and has what it does not cover covered soon. fault.Unavailable: it is not
+// believed.
+func (t *Trees) Latest(ctx context.Context, o audit.Origin) (ledger.Head, error) {
+	l := t.of(o.Tenant)
+	l.named(o.Issuer)
+	if err := t.look(ctx, l); err != nil {
+		return ledger.Head{}, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.halted != nil {
+		return l.head, fmt.Errorf("%w: %w", fault.ErrUnavailable, l.halted)
+	}
+	return l.head, nil
+}
+
 // newest returns a head that covers so many entries, the one seen last if that does.
 func (t *Trees) newest(ctx context.Context, id ledger.Tenant, size int64) (ledger.Head, error) {
 	l := t.of(id)
@@ -38,12 +54,12 @@ func (t *Trees) newest(ctx context.Context, id ledger.Tenant, size int64) (ledge
 	if halted == nil && seen.Epoch > 0 && seen.Size >= size {
 		return seen, nil
 	}
-	h, entries, err := t.cfg.Store.Head(ctx, id)
+	h, at, err := t.cfg.Store.Head(ctx, id)
 	if err != nil {
 		return h, fmt.Errorf("read head: %w", err)
 	}
-	if entries < h.Size {
-		return h, fmt.Errorf("%w: %w: the log has %d entries", fault.ErrUnavailable, errHalted, entries)
+	if at.Index < h.Size {
+		return h, fmt.Errorf("%w: %w: the log has %d entries", fault.ErrUnavailable, errHalted, at.Index)
 	}
 	return h, nil
 }
@@ -91,6 +107,9 @@ func (t *Trees) Tile(ctx context.Context, id ledger.Tenant, level int, index int
 		return nil, fmt.Errorf("read tile: %w", err)
 	}
 	if len(all[0]) < width*tlog.HashSize {
+		if err := t.pruned(ctx, id, end); level == 0 && err != nil {
+			return nil, err
+		}
 		return nil, fmt.Errorf("%w: tile %s is missing", fault.ErrUnavailable, auditor.TilePath(level, index, width))
 	}
 	return all[0][:width*tlog.HashSize], nil
@@ -114,11 +133,30 @@ func (t *Trees) Entries(ctx context.Context, id ledger.Tenant, index int64, widt
 	if err != nil {
 		return nil, fmt.Errorf("read entries: %w", err)
 	}
+	if len(entries) != width || entries[0].Index != from { // a store begins with the first entry that it still has
+		if err := t.pruned(ctx, id, from+1); err != nil {
+			return nil, err
+		}
+		return nil, fmt.Errorf("%w: entries of bundle %d are missing", fault.ErrUnavailable, index)
+	}
 	all := make([][]byte, len(entries))
 	for i, e := range entries {
 		all[i] = e.Data
 	}
 	return all, nil
+}
+
+// pruned reports, by what the store says now, that entries up to end were pruned: another process may have done so since
+// this one saw the head.
+func (t *Trees) pruned(ctx context.Context, id ledger.Tenant, end int64) error {
+	h, _, err := t.cfg.Store.Head(ctx, id)
+	if err != nil {
+		return fmt.Errorf("read head: %w", err)
+	}
+	if end <= h.First {
+		return errPruned(h.First)
+	}
+	return nil
 }
 
 // Inclusion proves that an entry is in the tree of the head that it returns (RFC 6962 §2.1.1).

@@ -39,15 +39,15 @@ func (t *Trees) cover(ctx context.Context, l *log) (ledger.Head, error) {
 func (t *Trees) coverHeld(ctx context.Context, l *log) (ledger.Head, error) {
 	goal := int64(-1)
 	for {
-		head, entries, err := t.cfg.Store.Head(ctx, l.tenant)
+		head, at, err := t.cfg.Store.Head(ctx, l.tenant)
 		if err != nil {
 			return head, fmt.Errorf("read head: %w", err)
 		}
-		if err := t.believe(ctx, l, head, entries); err != nil {
+		if err := t.believe(ctx, l, head, at.Index); err != nil {
 			return head, err
 		}
 		if goal < 0 {
-			goal = entries
+			goal = at.Index
 		}
 		if head.Size >= goal && head.Epoch > 0 {
 			if _, err := t.edgeOf(ctx, l, head); l.isHalted() && err != nil {
@@ -56,7 +56,7 @@ func (t *Trees) coverHeld(ctx context.Context, l *log) (ledger.Head, error) {
 			l.trust()
 			return head, nil
 		}
-		next, err := t.advance(ctx, l, head, entries)
+		next, err := t.advance(ctx, l, head, at)
 		switch {
 		case errors.Is(err, fault.ErrConflict):
 			t.count.conflicts.Add(1) // another process was faster; its head is as good
@@ -69,14 +69,14 @@ func (t *Trees) coverHeld(ctx context.Context, l *log) (ledger.Head, error) {
 	}
 }
 
-// advance makes the head that follows head.
-func (t *Trees) advance(ctx context.Context, l *log, head ledger.Head, entries int64) (ledger.Head, error) {
+// advance makes the head that follows head, the tenant being at a position.
+func (t *Trees) advance(ctx context.Context, l *log, head ledger.Head, at ledger.Position) (ledger.Head, error) {
 	e, err := t.edgeOf(ctx, l, head)
 	if err != nil {
 		return head, err
 	}
 	l.edge = nil // until the store confirms what becomes of it
-	leaves, err := t.leaves(ctx, l, head.Size, min(entries, head.Size+maxStep))
+	leaves, err := t.leaves(ctx, l, head.Size, min(at.Index, head.Size+maxStep))
 	if err != nil {
 		return head, err
 	}
@@ -95,15 +95,16 @@ func (t *Trees) advance(ctx context.Context, l *log, head ledger.Head, entries i
 	}
 	next := ledger.Head{Epoch: max(head.Epoch, 1), Size: e.Size(), Root: e.Root(), First: head.First,
 		Witnessed: head.Witnessed}
-	if next.Note, err = t.sign(ctx, l, next); err != nil {
+	if next.Note, err = t.sign(ctx, l, next, at.Revision); err != nil {
 		return head, err
 	}
-	if err := t.cfg.Store.Advance(ctx, l.tenant, head, next, tiles); err != nil {
+	step := ledger.Step{From: head, To: next, Revision: at.Revision, Tiles: tiles}
+	if err := t.cfg.Store.Advance(ctx, l.tenant, step); err != nil {
 		return head, fmt.Errorf("advance head: %w", err)
 	}
 	l.edge = &edge{e.Edge, next}
 	t.count.heads.Add(1)
-	l.covered(next)
+	t.covered(l, next)
 	return next, nil
 }
 
@@ -180,6 +181,13 @@ func (t *Trees) leaves(ctx context.Context, l *log, from, to int64) ([]tlog.Hash
 	return all, nil
 }
 
+// last returns the head that was seen last.
+func (l *log) last() ledger.Head {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.head
+}
+
 func (l *log) leaf(index int64) (tlog.Hash, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -188,7 +196,10 @@ func (l *log) leaf(index int64) (tlog.Hash, bool) {
 }
 
 // covered notes a head that this process made or believes.
-func (l *log) covered(h ledger.Head) {
+func (t *Trees) covered(l *log, h ledger.Head) {
+	if t.cfg.Moved != nil && !h.Same(l.last()) {
+		t.cfg.Moved(l.tenant, h)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.head, l.end = h, max(l.end, h.Size)
@@ -205,37 +216,38 @@ func (l *log) covered(h ledger.Head) {
 	}
 }
 
-// ring is the keys of a log, and when they were read.
+// ring is the keys of a log, and the revision of the rows that they were read from.
 type ring struct {
 	*keys.LogRing
-	at time.Time
+	revision int64
 }
 
-// maxRingAge is how long keys are used without another look. A key that another process revoked signs for as long.
-const maxRingAge = time.Second
-
-// sign returns the signed checkpoint of a head.
-func (t *Trees) sign(ctx context.Context, l *log, h ledger.Head) ([]byte, error) {
+// sign returns the checkpoint of a head, signed with the keys of a revision of the tenant's rows.
+func (t *Trees) sign(ctx context.Context, l *log, h ledger.Head, revision int64) ([]byte, error) {
 	l.mu.Lock()
 	issuer := l.issuer
 	l.mu.Unlock()
-	if time.Since(l.ring.at) > maxRingAge {
-		r, err := t.keysOf(ctx, l.tenant)
-		if err != nil {
+	if l.ring.LogRing == nil || l.ring.revision != revision {
+		r, at, err := t.keysOf(ctx, l.tenant)
+		switch {
+		case err != nil:
 			return nil, err
+		case at.Revision != revision:
+			return nil, fmt.Errorf("%w: the rows changed", fault.ErrConflict)
 		}
-		l.ring = ring{r, time.Now()}
+		l.ring = ring{r, revision}
 	}
 	c := auditor.Checkpoint{Origin: auditor.Origin(issuer, h.Epoch), Size: h.Size, Root: h.Root}
 	return t.signText(l.ring.LogRing, issuer, c.Text())
 }
 
-func (t *Trees) keysOf(ctx context.Context, id ledger.Tenant) (*keys.LogRing, error) {
-	rows, _, err := t.cfg.Store.Rows(ctx, id, keys.KindDEK, keys.KindLogKey)
+func (t *Trees) keysOf(ctx context.Context, id ledger.Tenant) (*keys.LogRing, ledger.Position, error) {
+	rows, at, err := t.cfg.Store.Rows(ctx, id, keys.KindDEK, keys.KindLogKey)
 	if err != nil {
-		return nil, fmt.Errorf("read the keys of the log: %w", err)
+		return nil, at, fmt.Errorf("read the keys of the log: %w", err)
 	}
-	return keys.OpenLog(t.cfg.Master, id, rows)
+	r, err := keys.OpenLog(t.cfg.Master, id, rows)
+	return r, at, err
 }
 
 func (t *Trees) signText(r *keys.LogRing, issuer, text string) ([]byte, error) {
@@ -252,7 +264,7 @@ func (t *Trees) signText(r *keys.LogRing, issuer, text string) ([]byte, error) {
 
 // Keys returns the signed document of the keys that sign the events of a log (auditor.OpenKeys).
 func (t *Trees) Keys(ctx context.Context, o audit.Origin) ([]byte, error) {
-	r, err := t.keysOf(ctx, o.Tenant)
+	r, _, err := t.keysOf(ctx, o.Tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -266,7 +278,7 @@ func (t *Trees) Keys(ctx context.Context, o audit.Origin) ([]byte, error) {
 // VerifierKey returns the public keys that sign the checkpoints of a log, as C2SP signed-note writes them, the newest
 // first.
 func (t *Trees) VerifierKey(ctx context.Context, o audit.Origin) ([]string, error) {
-	r, err := t.keysOf(ctx, o.Tenant)
+	r, _, err := t.keysOf(ctx, o.Tenant)
 	if err != nil {
 		return nil, err
 	}

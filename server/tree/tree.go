@@ -32,11 +32,11 @@ import (
 // Store keeps the logs and their trees. Each call is consistent in itself, and sees what was acknowledged before it.
 // Errors wrap fault.ErrUnavailable where the store did not answer.
 type Store interface {
-	// Head returns where the tree stands, and how many entries the log had at that moment.
-	Head(ctx context.Context, t ledger.Tenant) (ledger.Head, int64, error)
-	// Advance replaces the head old by next and stores tiles, whole and durably, or not at all. fault.ErrConflict: the head
-	// is another one, or the log is shorter than next. An error that wraps fault.ErrUnavailable leaves the outcome open.
-	Advance(ctx context.Context, t ledger.Tenant, old, next ledger.Head, tiles []ledger.Tile) error
+	// Head returns where the tree stands, and where the tenant stood at that moment.
+	Head(ctx context.Context, t ledger.Tenant) (ledger.Head, ledger.Position, error)
+	// Advance makes a step, whole and durably, or not at all. fault.ErrConflict: the head or the revision is another one,
+	// or the log is shorter than the next head. An error that wraps fault.ErrUnavailable leaves the outcome open.
+	Advance(ctx context.Context, t ledger.Tenant, s ledger.Step) error
 	// Tiles returns the hashes of each tile, nil of one that is not stored.
 	Tiles(ctx context.Context, t ledger.Tenant, ids []ledger.TileID) ([][]byte, error)
 	// Events returns up to limit entries from an index on, in order.
@@ -50,6 +50,8 @@ type Config struct {
 	Store   Store
 	Master  keys.Master // opens the keys that sign checkpoints
 	Anchors Anchors
+	// Moved, if set, is told of each head that is new to this process, in order. It must not block.
+	Moved func(t ledger.Tenant, h ledger.Head)
 	// Interval is how long an event may wait for others before a head covers it; default 50 ms.
 	Interval time.Duration
 	// Accepted, if set, is told when a log goes on in another epoch because an operator accepted a loss, here or in another
@@ -248,12 +250,12 @@ func (t *Trees) look(ctx context.Context, l *log) error {
 		return err
 	}
 	defer l.release()
-	head, entries, err := t.cfg.Store.Head(ctx, l.tenant)
+	head, at, err := t.cfg.Store.Head(ctx, l.tenant)
 	if err != nil {
 		return fmt.Errorf("read head: %w", err)
 	}
 	wasHalted := l.isHalted()
-	if err = t.believe(ctx, l, head, entries); err == nil && wasHalted { // it may have been for what only covering finds
+	if err = t.believe(ctx, l, head, at.Index); err == nil && wasHalted { // it may have been for what only covering finds
 		_, err = t.coverHeld(ctx, l)
 	}
 	if err != nil && !errors.Is(err, errHalted) {
@@ -261,7 +263,7 @@ func (t *Trees) look(ctx context.Context, l *log) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.end = max(l.end, entries); l.end > l.head.Size && l.halted == nil {
+	if l.end = max(l.end, at.Index); l.end > l.head.Size && l.halted == nil {
 		if l.oldest.IsZero() {
 			l.oldest = time.Now()
 		}

@@ -13,8 +13,8 @@ import (
 
 // Commit appends c's entries to t's log and applies its change: whole and on disk, or not at all.
 //
-// Errors: fault.ErrConflict (another revision, or something was disabled), fault.ErrSequence (the writer's counter does
-// not continue) and *ledger.Taken (somebody has what c claims), all with nothing written; fault.ErrUnavailable with the
+// Errors: fault.ErrConflict (another revision, or something was disabled), fault.ErrStale (signed at another revision),
+// fault.ErrSequence (the writer's counter does not continue) and *ledger.Taken (somebody has what c claims), all with nothing written; fault.ErrUnavailable with the
 // outcome unknown, settled by repeating the commit. A repeated commit is answered with its own index and with the
 // revision, cutoff sequence and time of now.
 func (db *DB) Commit(ctx context.Context, t ledger.Tenant, c ledger.Commit) (ledger.Position, error) {
@@ -34,6 +34,9 @@ func (db *DB) Commit(ctx context.Context, t ledger.Tenant, c ledger.Commit) (led
 			position = h.position(now)
 			position.Index = batch.index
 			return nil, nil
+		}
+		if c.Signed != nil && *c.Signed != h.revision {
+			return nil, fmt.Errorf("commit: %w: signed at revision %d, found %d", fault.ErrStale, *c.Signed, h.revision)
 		}
 		if err := l.expect(c.Change, h); err != nil {
 			return nil, err

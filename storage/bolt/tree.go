@@ -11,34 +11,37 @@ import (
 	"github.com/bursar-sts/bursar/storage/internal/accept"
 )
 
-// Head returns where the tree of t's log stands, and how many entries the log had at that moment.
-func (db *DB) Head(ctx context.Context, t ledger.Tenant) (ledger.Head, int64, error) {
+// Head returns where the tree of t's log stands, and where t stood at that moment.
+func (db *DB) Head(ctx context.Context, t ledger.Tenant) (ledger.Head, ledger.Position, error) {
 	var h ledger.Head
 	var broken error
 	position, err := db.view(ctx, t, func(l *tenantState, _ int64) { h, broken = l.treeHead() })
 	if err == nil && broken != nil {
 		err = unavailable("read head", broken)
 	}
-	return h, position.Index, err
+	return h, position, err
 }
 
-// Advance replaces the head old by next, and stores the tiles: whole and on disk, or not at all. What is kept of the
-// log (First) stays. fault.ErrConflict: the head is not old, or the log is shorter than next.
-func (db *DB) Advance(ctx context.Context, t ledger.Tenant, old, next ledger.Head, tiles []ledger.Tile) error {
-	if err := accept.Tree(t, next, tiles); err != nil {
+// Advance makes a step: whole and on disk, or not at all. What is kept of the log (First) stays. fault.ErrConflict: the
+// head or the revision is another one, or the log is shorter than the next head.
+func (db *DB) Advance(ctx context.Context, t ledger.Tenant, s ledger.Step) error {
+	if err := accept.Step(t, s); err != nil {
 		return fmt.Errorf("advance: %w", err)
 	}
 	w := &work{tenant: t, plan: func(l *tenantState, _ int64) (func(*tenantState) error, error) {
 		h, err := l.treeHead()
+		at := l.head()
 		switch {
 		case err != nil:
 			return nil, err
-		case !h.Same(old) || next.Size > l.head().entries:
-			return nil, fmt.Errorf("advance: %w: the head has size %d in epoch %d", fault.ErrConflict, h.Size, h.Epoch)
+		case !h.Same(s.From) || s.To.Size > at.entries || s.Revision != at.revision:
+			return nil, fmt.Errorf("advance: %w: the head has size %d in epoch %d, the rows have revision %d",
+				fault.ErrConflict, h.Size, h.Epoch, at.revision)
 		}
+		next := s.To
 		next.First = h.First
 		return func(l *tenantState) error {
-			for _, tile := range tiles {
+			for _, tile := range s.Tiles {
 				if err := l.bucket(hashTiles).Put(tileKey(tile.TileID), bytes.Clone(tile.Hashes)); err != nil {
 					return fmt.Errorf("store tile: %w", err)
 				}

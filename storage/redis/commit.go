@@ -22,8 +22,8 @@ var commitScript = goredis.NewScript(commitSource)
 
 // Commit appends c's entries to t's log and applies its change: whole, or not at all.
 //
-// Errors: fault.ErrConflict (another revision, or something was disabled), fault.ErrSequence (the writer's counter does
-// not continue) and *ledger.Taken (somebody has what c claims), all with nothing written; fault.ErrUnavailable with the
+// Errors: fault.ErrConflict (another revision, or something was disabled), fault.ErrStale (signed at another revision),
+// fault.ErrSequence (the writer's counter does not continue) and *ledger.Taken (somebody has what c claims), all with nothing written; fault.ErrUnavailable with the
 // outcome unknown, settled by repeating the commit. A repeated commit is answered with its own index and with the
 // revision, cutoff sequence and time of now.
 //
@@ -121,6 +121,8 @@ func (db *DB) position(reply []any, err error) (ledger.Position, error) {
 		return ledger.Position{}, r.taken()
 	case "conflict":
 		return ledger.Position{}, fmt.Errorf("commit: %w: found %d", fault.ErrConflict, r.number())
+	case "stale":
+		return ledger.Position{}, fmt.Errorf("commit: %w: found revision %d", fault.ErrStale, r.number())
 	case "sequence":
 		return ledger.Position{}, fmt.Errorf("commit: %w: the last counter is %d", fault.ErrSequence, r.number())
 	}
@@ -159,7 +161,7 @@ func arguments(k keys, c ledger.Commit, floor int64, now time.Time) (names []str
 	args = []any{
 		c.Writer, c.First, len(c.Entries), floor, strconv.FormatInt(ch.Expect, 10),
 		len(ch.Put), len(ch.Delete), len(ch.Cut), len(ch.Enable), len(c.Claims),
-		accept.EnabledFor.Milliseconds(), sweepCutoffs, seen(ch.Cutoffs),
+		accept.EnabledFor.Milliseconds(), sweepCutoffs, optionalNumber(ch.Cutoffs), optionalNumber(c.Signed),
 	}
 	for _, entry := range c.Entries {
 		args = append(args, entry)
@@ -183,12 +185,12 @@ func arguments(k keys, c ledger.Commit, floor int64, now time.Time) (names []str
 	return names, args
 }
 
-// seen writes the number of a cutoff that may be nil.
-func seen(cutoff *int64) string {
-	if cutoff == nil {
+// optionalNumber writes a number that may be nil.
+func optionalNumber(n *int64) string {
+	if n == nil {
 		return ""
 	}
-	return strconv.FormatInt(*cutoff, 10)
+	return strconv.FormatInt(*n, 10)
 }
 
 func cutoffName(key ledger.Key) string { return key.Kind + ":" + key.ID }

@@ -18,60 +18,58 @@ var (
 	pruneScript   = goredis.NewScript(pruneSource)
 )
 
-// Head returns where the tree of t's log stands, and how many entries the log had at that moment.
-func (db *DB) Head(ctx context.Context, t ledger.Tenant) (ledger.Head, int64, error) {
-	if err := accept.Tenant(t); err != nil {
-		return ledger.Head{}, 0, fmt.Errorf("read head: %w", err)
+// Head returns where the tree of t's log stands, and where t stood at that moment.
+func (db *DB) Head(ctx context.Context, t ledger.Tenant) (ledger.Head, ledger.Position, error) {
+	position, reply, err := db.read(ctx, t, nil, "head", 0)
+	if err != nil {
+		return ledger.Head{}, position, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	var stored struct {
-		Entries   int64  `redis:"n"`
-		Epoch     int64  `redis:"epoch"`
-		Size      int64  `redis:"size"`
-		Root      []byte `redis:"root"`
-		Note      []byte `redis:"note"`
-		Witnessed []byte `redis:"witnessed"`
-		First     int64  `redis:"first"`
+	number := func() int64 {
+		text := reply.text()
+		if text == "" {
+			return 0
+		}
+		n, err := strconv.ParseInt(text, 10, 64)
+		reply.err = errors.Join(reply.err, err)
+		return n
 	}
-	reply := db.client.HMGet(ctx, keys(t).log(), "n", "epoch", "size", "root", "note", "witnessed", "first")
-	if err := reply.Err(); err != nil {
-		return ledger.Head{}, 0, unavailable("read head", err)
+	h := ledger.Head{Epoch: number(), Size: number()}
+	root := reply.text()
+	h.Note, h.Witnessed, h.First = optional(reply.text()), optional(reply.text()), number()
+	if reply.err != nil || copy(h.Root[:], root) != len(h.Root) && h.Epoch > 0 {
+		return ledger.Head{}, position, unavailable("read head", errors.New("the stored head has another form"))
 	}
-	if err := reply.Scan(&stored); err != nil {
-		return ledger.Head{}, 0, unavailable("read head", err)
-	}
-	h := ledger.Head{Epoch: stored.Epoch, Size: stored.Size, Note: stored.Note, First: stored.First}
-	if len(stored.Witnessed) > 0 {
-		h.Witnessed = stored.Witnessed
-	}
-	if h.Epoch > 0 && copy(h.Root[:], stored.Root) != len(h.Root) {
-		return ledger.Head{}, 0, unavailable("read head", errors.New("a stored root has another form"))
-	}
-	return h, stored.Entries, nil
+	return h, position, nil
 }
 
-// Advance replaces the head old by next, and stores the tiles: whole, or not at all. What is kept of the log (First)
-// stays. fault.ErrConflict: the head is not old, or the log is shorter than next.
-func (db *DB) Advance(ctx context.Context, t ledger.Tenant, old, next ledger.Head, tiles []ledger.Tile) error {
-	if err := accept.Tree(t, next, tiles); err != nil {
+func optional(text string) []byte {
+	if text == "" {
+		return nil
+	}
+	return []byte(text)
+}
+
+// Advance makes a step: whole, or not at all. What is kept of the log (First) stays. fault.ErrConflict: the head or the
+// revision is another one, or the log is shorter than the next head.
+func (db *DB) Advance(ctx context.Context, t ledger.Tenant, s ledger.Step) error {
+	if err := accept.Step(t, s); err != nil {
 		return fmt.Errorf("advance: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	args := []any{"", "", "", next.Epoch, next.Size, next.Root[:], next.Note, next.Witnessed}
-	if old.Epoch > 0 {
-		args[0], args[1], args[2] = old.Epoch, old.Size, old.Root[:]
+	args := []any{"", "", "", s.To.Epoch, s.To.Size, s.To.Root[:], s.To.Note, s.To.Witnessed, s.Revision}
+	if s.From.Epoch > 0 {
+		args[0], args[1], args[2] = s.From.Epoch, s.From.Size, s.From.Root[:]
 	}
-	for _, tile := range tiles {
+	for _, tile := range s.Tiles {
 		args = append(args, tileField(tile.TileID), tile.Hashes)
 	}
-	done, err := advanceScript.Run(ctx, db.client, []string{keys(t).log(), keys(t).tiles()}, args...).Int()
+	done, err := advanceScript.Run(ctx, db.client, []string{keys(t).log(), keys(t).tiles(), keys(t).meta()}, args...).Int()
 	switch {
 	case err != nil:
 		return unavailable("advance", err)
 	case done == 0:
-		return fmt.Errorf("advance: %w: the head is another one", fault.ErrConflict)
+		return fmt.Errorf("advance: %w: the head or the revision is another one", fault.ErrConflict)
 	}
 	return nil
 }

@@ -183,3 +183,24 @@ func testReplayedChange(t *testing.T, s storage.Store) {
 	equal(t, [3]int64{again.Index, again.Revision, again.Cutoffs}, [3]int64{first.Index, first.Revision, first.Cutoffs})
 	w.unchanged(before)
 }
+
+func testSigned(t *testing.T, s storage.Store) {
+	w := newWriter(t, s)
+	revision := w.put("logkey", "a", "1").Revision
+	signed := func(at int64) ledger.Commit {
+		c := w.commit(ledger.Change{}, "signed")
+		c.Signed = &at
+		return c
+	}
+	before := w.position()
+	for _, at := range []int64{revision - 1, revision + 1} {
+		_, err := s.Commit(context.Background(), w.tenant, signed(at))
+		is(t, err, fault.ErrStale)
+	}
+	w.unchanged(before)
+	commit := signed(revision)
+	first := must(s.Commit(context.Background(), w.tenant, commit))(t)
+	w.other().put("logkey", "a", "2")
+	// A commit that was made is answered, whatever the keys are by now.
+	equal(t, must(s.Commit(context.Background(), w.tenant, commit))(t).Index, first.Index)
+}

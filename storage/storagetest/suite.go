@@ -33,6 +33,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"events are read in pages from any index", testEvents},
 		{"rows are put, replaced, deleted and read by kind in order", testRows},
 		{"rows change only at the expected revision, and a conflict writes nothing", testConflict},
+		{"what was signed with keys that are others now is refused", testSigned},
 		{"rows do not change if something was disabled that the change did not know of", testConflictWithDisabling},
 		{"of 64 writers of one row none loses an update", testNoLostUpdate},
 		{"rows belong to the position they are read with", testSnapshot},

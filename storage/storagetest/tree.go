@@ -30,15 +30,16 @@ func (w *writer) head() ledger.Head {
 }
 
 func (w *writer) advance(old, next ledger.Head, tiles ...ledger.Tile) error {
-	return w.store.Advance(context.Background(), w.tenant, old, next, tiles)
+	return w.store.Advance(context.Background(), w.tenant, ledger.Step{From: old, To: next, Tiles: tiles,
+		Revision: w.position().Revision})
 }
 
 func testAdvance(t *testing.T, s storage.Store) {
 	w := newWriter(t, s)
-	h, entries, err := s.Head(context.Background(), w.tenant)
+	h, at, err := s.Head(context.Background(), w.tenant)
 	equal(t, err, nil)
 	equal(t, h, ledger.Head{})
-	equal(t, entries, int64(0))
+	equal(t, at.Index, int64(0))
 	w.append("a", "b", "c")
 	first := grown(h, 2, 1)
 	equal(t, w.advance(ledger.Head{}, first), nil)
@@ -57,6 +58,11 @@ func testAdvance(t *testing.T, s storage.Store) {
 	}
 	if err := w.advance(first, ledger.Head{Epoch: 1, Size: 3}); err == nil {
 		t.Error("a head without a note was stored")
+	}
+	revision := w.put("tool", "a", "1").Revision
+	for _, seen := range []int64{revision - 1, revision + 1} {
+		err := s.Advance(context.Background(), w.tenant, ledger.Step{From: first, To: second, Revision: seen})
+		is(t, err, fault.ErrConflict)
 	}
 	equal(t, w.head(), first)
 	second.Witnessed = []byte("seen")

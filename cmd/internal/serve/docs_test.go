@@ -19,7 +19,7 @@ import (
 	"github.com/bursar-sts/bursar/cmd/internal/config"
 )
 
-// everyMetric returns what a server shows that uses everything: TLS, traces, and one decision.
+// everyMetric returns what a server shows that uses everything: TLS, traces, a sink, and one decision.
 func everyMetric(t *testing.T) series {
 	t.Helper()
 	dir := t.TempDir()
@@ -28,6 +28,8 @@ func everyMetric(t *testing.T) series {
 	s := start(t, func(c *config.Config) {
 		withMetrics(c)
 		c.TLS, c.Traces = files, config.Traces{OTLP: "http://127.0.0.1:1", Sample: 1}
+		c.Audit.Sinks = []config.Sink{{Name: "copy", Kind: config.SinkFile, Path: filepath.Join(dir, "copy"),
+			Format: config.FormatJSON}}
 	})
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true,
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} // its name is not that of the address
@@ -166,7 +168,7 @@ func TestTheDashboardShowsWhatIsShown(t *testing.T) {
 			}
 		}
 	}
-	if want := strings.Fields("Now Traffic Refusals Latency Log Store Keys Limits Process"); len(rows) != len(want) {
+	if want := strings.Fields("Now Traffic Refusals Latency Log Store Keys Limits Process Sinks"); len(rows) != len(want) {
 		t.Errorf("rows %q", rows)
 	}
 	if d.SchemaVersion < 39 || exemplars == 0 || len(d.Templating.List) == 0 ||

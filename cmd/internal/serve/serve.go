@@ -19,10 +19,12 @@ import (
 	"github.com/bursar-sts/bursar/server/admin"
 	"github.com/bursar-sts/bursar/server/adminapi"
 	"github.com/bursar-sts/bursar/server/audit"
+	"github.com/bursar-sts/bursar/server/deliver"
 	"github.com/bursar-sts/bursar/server/exchange"
 	"github.com/bursar-sts/bursar/server/identity"
 	"github.com/bursar-sts/bursar/server/ledger"
 	"github.com/bursar-sts/bursar/server/limit"
+	"github.com/bursar-sts/bursar/server/logapi"
 	"github.com/bursar-sts/bursar/server/peer"
 	"github.com/bursar-sts/bursar/server/tenant"
 	"github.com/bursar-sts/bursar/server/tree"
@@ -49,10 +51,13 @@ type Server struct {
 	directory *tenant.Directory
 	limits    *limit.Limiter
 	admin     *admin.Service
+	logs      *logapi.API
 	registry  *prometheus.Registry
+	sinks     *deliver.Deliverer // nil copies nothing
 	tracer    *telemetry.Tracer  // nil traces nothing
 	unkept    prometheus.Counter // rounds of maintenance in which a key could not be looked after
 	ports     []*port
+	started   bool // the start is recorded
 	failed    chan error
 	own       atomic.Pointer[[]netip.AddrPort] // what is never dialled for a tenant
 }
@@ -71,7 +76,7 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	s := &Server{cfg: cfg, registry: newRegistry(cfg.Version), failed: make(chan error, 3)}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, s.close(context.WithoutCancel(ctx)))
+			err = errors.Join(err, s.close(context.WithoutCancel(ctx), audit.Failed))
 		}
 	}()
 	if err := s.trace(); err != nil {
@@ -94,10 +99,29 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err := s.directory.Check(ctx); err != nil {
 		return nil, err
 	}
+	if err := s.deliver(); err != nil {
+		return nil, err
+	}
+	if err := s.record(ctx, audit.ServerStart, audit.Allowed); err != nil {
+		// Revocations must be possible even if the platform's log is not.
+		cfg.Logger.ErrorContext(ctx, "the start is not recorded", "error", err)
+	}
+	s.started = true
 	for _, p := range s.ports {
 		go p.serve(s.failed)
 	}
 	return s, nil
+}
+
+// record puts the start or the end of this server into the platform's log.
+func (s *Server) record(ctx context.Context, name string, outcome audit.Outcome) error {
+	e := audit.Event{Name: name, Body: audit.Body{Outcome: outcome,
+		Server: audit.Server{Version: s.cfg.Version, Durability: s.store.Durability()}}}
+	if outcome != audit.Allowed {
+		e.Body.Reason = "server.failed"
+	}
+	_, err := s.log.Append(ctx, s.directory.PlatformOrigin(), e)
+	return err
 }
 
 // trace begins to trace, if that is configured. Lines of the server's log then name the trace that they belong to.
@@ -149,7 +173,7 @@ func (s *Server) listen() error {
 // assemble builds the handlers of the open ports.
 func (s *Server) assemble() {
 	s.trees = tree.New(tree.Config{Store: s.store, Master: s.cfg.Secrets.Master,
-		Anchors: tree.Folder(s.cfg.Audit.Anchors), Logger: s.cfg.Logger,
+		Anchors: tree.Folder(s.cfg.Audit.Anchors), Moved: s.moved, Logger: s.cfg.Logger,
 		Accepted: func(t ledger.Tenant) { s.log.Thaw(t) }})
 	s.registry.MustRegister(treeCollector{s.trees.Stats})
 	s.log = audit.New(audit.Config{Store: s.store, Master: s.cfg.Secrets.Master, Appended: s.trees.Appended,
@@ -179,8 +203,10 @@ func (s *Server) assemble() {
 		Trees: s.trees, PlatformTokenHash: admin.HashToken(s.cfg.Secrets.AdminToken), RotateEvery: s.cfg.Keys.RotateEvery,
 		Limits: s.limits})
 	api := adminapi.New(adminapi.Config{Service: s.admin, Version: s.cfg.Version, Logger: s.cfg.Logger})
+	s.logs = logapi.New(logapi.Config{Desk: s.admin, Directory: s.directory, Trees: s.trees, Keys: s.trees,
+		Events: s.log, Positions: s.store, Logger: s.cfg.Logger})
 	public := server.Config{
-		BaseURL: s.cfg.BaseURL, Directory: s.directory, Admin: api, Exchanger: exchanger,
+		BaseURL: s.cfg.BaseURL, Directory: s.directory, Admin: api, Logs: s.logs, Exchanger: exchanger,
 		Ready: func(ctx context.Context) error {
 			_, err := s.store.Position(ctx, ledger.Platform)
 			return err
@@ -229,9 +255,9 @@ func (s *Server) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return s.close(context.WithoutCancel(ctx))
+			return s.close(context.WithoutCancel(ctx), audit.Allowed)
 		case err := <-s.failed:
-			return errors.Join(err, s.close(context.WithoutCancel(ctx)))
+			return errors.Join(err, s.close(context.WithoutCancel(ctx), audit.Failed))
 		case <-often.C:
 			g.look()
 		case <-anchor.C:
@@ -253,27 +279,34 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 // Bounds of the end: what requests under way may take to finish, then what the log may take to record them, and what
-// the last traces may take to be sent.
+// sinks and the last traces may take.
 const (
 	drain    = 10 * time.Second
 	flush    = 5 * time.Second
 	farewell = 3 * time.Second
 )
 
-// close ends everything that was opened: first who asks, then what they ask for.
-func (s *Server) close(ctx context.Context) error {
+// close ends everything that was opened: first who asks, then what they ask for. The outcome says how it came to that.
+func (s *Server) close(ctx context.Context, outcome audit.Outcome) error {
 	if s.admin != nil {
 		s.admin.Stop()
+		s.logs.Stop()
 	}
 	errs := []error{s.drain(ctx)}
 	if s.log != nil {
 		ctx, cancel := context.WithTimeout(ctx, flush)
+		if s.started {
+			if err := s.record(ctx, audit.ServerStop, outcome); err != nil {
+				s.cfg.Logger.WarnContext(ctx, "the end is not recorded", "error", err)
+			}
+		}
 		errs = append(errs, s.log.Close(ctx), s.trees.Close(ctx))
 		cancel()
 	}
 	if s.limits != nil {
 		s.limits.Close()
 	}
+	s.endSinks(ctx)
 	s.endTraces(ctx)
 	if s.directory != nil {
 		s.directory.Close()
@@ -283,6 +316,18 @@ func (s *Server) close(ctx context.Context) error {
 		errs = append(errs, s.store.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// endSinks ends the copying. What a sink does not have yet it is given after the next start.
+func (s *Server) endSinks(ctx context.Context) {
+	if s.sinks == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, farewell)
+	defer cancel()
+	if err := s.sinks.Close(ctx); err != nil {
+		s.cfg.Logger.WarnContext(ctx, "end of sinks", "error", err)
+	}
 }
 
 // endTraces sends what is left of the traces. That a collector is away is no failure of ours.

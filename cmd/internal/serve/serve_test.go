@@ -118,7 +118,7 @@ func TestMetrics(t *testing.T) {
 	}
 	text := scrape(t, s)
 	for _, want := range []string{`bursar_build_info{go="` + runtime.Version() + `",version="v1.2.3"} 1`,
-		"bursar_log_events_total 2", // the writer's beginning, and the operator
+		"bursar_log_events_total 4", // the writer's beginning, the server's, a sign-in, and the operator
 		"bursar_log_frozen_tenants 0"} {
 		if !strings.Contains(text, want+"\n") {
 			t.Errorf("%s is missing", want)

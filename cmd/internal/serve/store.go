@@ -12,8 +12,8 @@ import (
 	"github.com/bursar-sts/bursar/storage"
 )
 
-// timedStore is a store whose calls are counted and timed, but for Spend: no request waits for that, and the limiter
-// counts its failures.
+// timedStore is a store whose calls are counted and timed, but for Spend and those of sinks: no request waits for them,
+// and the limiter and the sinks count their failures.
 type timedStore struct {
 	storage.Store
 	took   map[string]prometheus.Observer

@@ -4,6 +4,7 @@ package audittest
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -13,6 +14,8 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/bursar-sts/bursar/docs/events"
+	"github.com/bursar-sts/bursar/server/audit"
+	"github.com/bursar-sts/bursar/server/ledger"
 )
 
 // Check fails the test unless the claims are those of one event of a published type, as its schema describes them.
@@ -20,6 +23,25 @@ func Check(t testing.TB, claims []byte) {
 	t.Helper()
 	if err := Validate(claims); err != nil {
 		t.Errorf("an event is not as its schema describes it: %v\n%s", err, claims)
+	}
+}
+
+// CheckLog fails the test for each event of a log that is not as its schema describes it. Call it when those who write
+// the log have ended.
+func CheckLog(t testing.TB, l *audit.Log, id ledger.Tenant) {
+	t.Helper()
+	for from := int64(0); ; {
+		page, err := l.Read(context.Background(), id, from, audit.MaxPage)
+		if err != nil {
+			t.Errorf("read the log of %s: %v", id, err)
+		}
+		for _, r := range page {
+			Check(t, r.Claims)
+		}
+		if len(page) < audit.MaxPage {
+			return
+		}
+		from += int64(len(page))
 	}
 }
 

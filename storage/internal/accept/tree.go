@@ -16,8 +16,9 @@ const (
 	maxNote  = 64 << 10
 )
 
-// Tree refuses a head or tiles that no tree can have.
-func Tree(t ledger.Tenant, next ledger.Head, tiles []ledger.Tile) error {
+// Step refuses a head or tiles that no tree can have.
+func Step(t ledger.Tenant, s ledger.Step) error {
+	next, tiles := s.To, s.Tiles
 	if err := Tenant(t); err != nil {
 		return err
 	}

@@ -6,17 +6,19 @@
 -- ARGV  1 writer  2 first counter  3 entries  4 floor of the time  5 expected revision
 --       6 rows to put  7 rows to delete  8 cuts  9 targets to enable  10 claims
 --       11 how long an enabled cutoff stays readable  12 how many old cutoffs to sweep
---       13 the cutoff after which nothing may have been disabled; empty if that does not matter
+--       13 the cutoff after which nothing may have been disabled  14 the revision whose keys signed; each empty if that
+--       does not matter
 --       then each entry; row: key number, kind, id, value; deletion: key number, id; cut: name, keep, disable; name;
 --       claim: key number, how long it stays taken
--- Reply {'ok', index, revision, cutoffs, time} | {'conflict', revision} | {'sequence', last counter}
+-- Reply {'ok', index, revision, cutoffs, time} | {'conflict', revision} | {'stale', revision}
+--       | {'sequence', last counter}
 --       | {'taken', the claims, from 0, that somebody else has…}
 -- Times are Unix milliseconds.
 local meta, log, events, writers, cutoffs, by_seq, by_end, kinds = unpack(KEYS, 1, 8)
 local writer, first, count, floor, expect = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local puts, deletes, cuts, enables = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 local claims, enabled_for, sweep, seen = tonumber(ARGV[10]), tonumber(ARGV[11]), ARGV[12], ARGV[13]
-local items = 13
+local signed, items = ARGV[14], 14
 
 local function whole(number) return string.format('%.0f', number) end
 local function stored(key, field) return tonumber(redis.call('HGET', key, field) or '0') end
@@ -46,6 +48,7 @@ if first ~= last + 1 then
   if count == last_count and first + count - 1 == last and holds(last_index) then return ok(last_index) end
   return {'sequence', last}
 end
+if signed ~= '' and signed ~= whole(revision) then return {'stale', revision} end
 if puts + deletes > 0 then
   if expect ~= whole(revision) then return {'conflict', revision} end
   local later = seen ~= '' and redis.call('ZRANGEBYSCORE', by_seq, '(' .. seen, '+inf') or {}

@@ -1,0 +1,4 @@
+package logapi
+
+// Readers is how many read events now.
+func (a *API) Readers() int { return a.crowds.total() }
