@@ -425,10 +425,13 @@ func (a *appender) refused(batch []*request, err error) {
 		// Numbering on would hide what is missing. Another writer can go on, and that is a restart. Revocations go on
 		// without one, under another writer's id.
 		a.log.cfg.Logger.Error("the store lost acknowledged events of this process, or was replaced; "+
-			"this tenant is frozen until restart, but for revocations",
+			"this tenant is frozen until restart, or until its loss is accepted, but for revocations",
 			"tenant", a.tenant, "wid", a.writer, "wsn", a.last, "err", err)
 		a.refuse, err = errFrozen, unavailable(errFrozen)
 		a.writer, a.last = ledger.NewID(a.log.cfg.Now()), 0
+		if a.log.cfg.Lost != nil {
+			a.log.cfg.Lost(batch[0].origin)
+		}
 		batch = a.keepExempt(batch)
 	case errors.Is(err, errClosed):
 		err = unavailable(errClosed)
@@ -460,6 +463,15 @@ func (a *appender) keepExempt(batch []*request) (others []*request) {
 	}
 	a.queue = kept
 	return others
+}
+
+// thaw ends a freeze. The writer has another id since then.
+func (a *appender) thaw() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if errors.Is(a.refuse, errFrozen) {
+		a.refuse = nil
+	}
 }
 
 func (a *appender) stats(s *Stats) {
