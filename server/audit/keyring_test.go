@@ -235,6 +235,39 @@ func TestARevocationPassesTheGate(t *testing.T) {
 	wantHistory(t, l, "writer.start", "cut")
 }
 
+// Whoever may have to revoke is noted, and let in by that, whatever stops the log. What else they do is not.
+func TestASignInPassesTheGateAndAFrozenLog(t *testing.T) {
+	note := audit.Event{Name: audit.AuthAdmin, Body: audit.Body{Outcome: audit.Allowed}}
+	refused := func(t *testing.T, l *audit.Log) {
+		t.Helper()
+		wantUnavailable(t, appendOnly(l, origin, event("a")))
+		_, err := l.Change(t.Context(), origin, put(0, "b"), note) // a change is one, whatever its event
+		wantUnavailable(t, err)
+	}
+	t.Run("gate", func(t *testing.T) {
+		l := configured(t, audit.Config{Store: withKeys{newBareStore(t)}, Deadline: time.Minute,
+			Gate: func(context.Context, audit.Origin) error { return errors.New("closed") }})
+		refused(t, l)
+		if err := appendOnly(l, origin, note); err != nil {
+			t.Error(err)
+		}
+		wantHistory(t, l, "writer.start", "auth.admin")
+	})
+	t.Run("frozen", func(t *testing.T) {
+		s := newStore(t)
+		l := newLog(t, s)
+		if err := appendOnly(l, origin, event("a")); err != nil {
+			t.Fatal(err)
+		}
+		s.swap(newStore(t).DB)
+		refused(t, l)
+		if err := appendOnly(l, origin, note); err != nil {
+			t.Error(err)
+		}
+		wantHistory(t, l, "writer.start", "auth.admin")
+	})
+}
+
 func TestARevocationIsMadeThoughTheStoreLostEvents(t *testing.T) {
 	s := newStore(t)
 	l := newLog(t, s)
