@@ -27,7 +27,7 @@ var rooms = map[string]string{
 	"server/peer":   "",
 	// formats and libraries, for people outside
 	"clients/token":    "scopes",
-	"clients/operator": "scopes",
+	"clients/operator": "scopes clients/auditor",
 	"clients/auditor":  "",
 	"docs/events":      "",
 	// organs

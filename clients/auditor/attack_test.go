@@ -178,6 +178,11 @@ func TestAttacksBeforeSequencing(t *testing.T) {
 			c["iss"] = "https://sts.example/t/other"
 			w.entries = append(w.entries, w.sign(c))
 		}, []told{{auditor.ForeignEvent, auditor.WrongTenant, 300, 0}}},
+		{"an audience that is not the log", func(w *world) {
+			c := w.claims("three", "token.exchange", nil)
+			c["aud"] = w.issuer
+			w.entries = append(w.entries, w.sign(c))
+		}, []told{{auditor.ForeignEvent, auditor.WrongTenant, 300, 0}}},
 		{"a raw token", func(w *world) {
 			w.event("one", "token.exchange", claims{"outcome": "denied", "agent": "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhIn0"})
 		}, []told{{auditor.SecretInLog, auditor.Secret, 300, 0}}},

@@ -128,8 +128,9 @@ func (l *Log) Change(ctx context.Context, o Origin, c ledger.Change, es ...Event
 	return l.do(ctx, o, c, es, nil)
 }
 
-// MaxEvents bounds the events of one change: a commit, less the entry that may have to open the writer's part.
-const MaxEvents = ledger.MaxEntries - 1
+// MaxEvents bounds the events of one change: a commit, less the entries that may have to open the log and the writer's
+// part.
+const MaxEvents = ledger.MaxEntries - 3
 
 func (l *Log) do(ctx context.Context, o Origin, c ledger.Change, es []Event, claims []ledger.Claim) (
 	ledger.Position, error,
@@ -168,7 +169,7 @@ func (l *Log) submit(ctx context.Context, t ledger.Tenant, r *request) (ledger.P
 	if ctx.Err() != nil {
 		return ledger.Position{}, unavailable(ctx.Err())
 	}
-	if l.cfg.Gate != nil && !r.passes() {
+	if l.cfg.Gate != nil && !r.exempt() {
 		if err := l.cfg.Gate(ctx, r.origin); err != nil {
 			return ledger.Position{}, unavailable(err)
 		}
@@ -258,8 +259,12 @@ func (l *Log) Read(ctx context.Context, t ledger.Tenant, from int64, limit int) 
 	return records, nil
 }
 
-// Close refuses new events, waits until the accepted ones are recorded, and gives them up when ctx ends.
+// Close refuses new events, waits until the accepted ones and the end of the writer are recorded, and gives them up
+// when ctx ends.
 func (l *Log) Close(ctx context.Context) error {
+	if ctx.Err() != nil {
+		l.end()
+	}
 	l.floods.close()
 	l.mu.Lock()
 	l.closed = true

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -283,6 +284,43 @@ func TestAReceiverIsLeftAloneAsLongAsItAsks(t *testing.T) {
 			}
 			w.stop(first)
 			w.stop(second)
+		}
+	})
+}
+
+// TestNewsDoNotWakeASinkThatRests: a busy log does not make a process ask the store for a turn all the time.
+func TestNewsDoNotWakeASinkThatRests(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		acme := w.log("acme")
+		var asked atomic.Int64
+		busy := receiver{before: func(deliver.Batch) (int, error) {
+			asked.Add(1)
+			return 0, &deliver.Later{After: time.Minute, Err: errors.New("busy")}
+		}}
+		counted := storagetest.Failing(w.store)
+		cfg := w.config(deliver.Target{Name: "a", Sink: &busy, All: true})
+		cfg.Store = counted
+		d := w.start(cfg)
+		w.append(acme, "token.exchange")
+		w.eventually(func() error {
+			if d.Status()[0].Waiting == 0 {
+				return errors.New("it does not rest")
+			}
+			return nil
+		})
+		counted.Mend() // counts from here on
+		for range 100 {
+			w.append(acme, "token.exchange")
+		}
+		w.stop(d)
+		turns := 0
+		for _, op := range counted.Calls() {
+			if op == storagetest.TakeSink {
+				turns++
+			}
+		}
+		if turns > 0 || asked.Load() != 1 {
+			t.Errorf("it took %d turns, and asked %d times", turns, asked.Load())
 		}
 	})
 }

@@ -104,9 +104,9 @@ func (w *Webhook) push(ctx context.Context, origin string, e Event) error {
 	return judge(answer)
 }
 
-// refusals are the errors of RFC 8935 §2.4 that are about the event: it will never be taken. The other two of the
-// list, authentication_failed and access_denied, are about us: they would befall every event, and end when our credential
-// is put right.
+// refusals are the errors of RFC 8935 §2.4 that are about the event: it will never be taken. The others of the list,
+// authentication_failed and access_denied, are about us. They would befall every event, and end when our credential is
+// put right.
 var refusals = []string{"invalid_request", "invalid_key", "invalid_issuer", "invalid_audience"}
 
 // judge returns what an answer means (RFC 8935 §2.2 to §2.4).

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -112,6 +113,40 @@ func TestReopeningKeepsSinks(t *testing.T) {
 	}
 	if s, err := db.TakeSink(ctx, "t", "siem", "b", time.Hour); err != nil || s.Next != m.To {
 		t.Fatalf("%+v %v", s, err)
+	}
+}
+
+// TestOldDeadLettersTakeNoRoom: each new one takes the place of one that is not kept any more.
+func TestOldDeadLettersTakeNoRoom(t *testing.T) {
+	file := path(t)
+	db := open(t, file, nil)
+	if _, err := db.TakeSink(ctx, "t", "siem", "a", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	for i := range int64(3) {
+		m := ledger.Move{Owner: "a", From: ledger.Mark{Index: i}, To: ledger.Mark{Index: i + 1}, For: time.Hour,
+			Dead: slices.Repeat([]ledger.DeadLetter{{Code: "x"}}, ledger.MaxLetters)}
+		if err := db.MoveSink(ctx, "t", "siem", m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := bbolt.Open(file, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = raw.Close() }()
+	err = raw.View(func(tx *bbolt.Tx) error {
+		keys := tx.Bucket([]byte("tenant")).Bucket([]byte("t")).Bucket([]byte("sink")).Stats().KeyN
+		if keys != ledger.MaxLetters+1 {
+			t.Errorf("there are %d keys", keys)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 
