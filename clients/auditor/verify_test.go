@@ -155,8 +155,18 @@ func TestTheKeysOfTheEvents(t *testing.T) {
 	}
 	genuine, newKey := w.entries, w.signing
 
+	w.event("one", "log.key", claims{"outcome": "allowed", "log_key": claims{"action": "revoke", "kid": w.keys[0].KeyID}})
+	if r := w.export().verify(w.options(100)); !r.Passed() {
+		t.Fatalf("a revoked key: %v", toldBy(r))
+	}
+	told200 := slices.Clone(w.entries)
 	w.signing = stolen
 	c := w.claims("three", "writer.start", nil)
+	w.entries = append(told200, w.sign(c))
+	expect(t, w.export().verify(w.options()), told{auditor.RevokedKey, auditor.Forged, 201, 0})
+
+	w.numbers["one"]-- // the event that tells of it was pruned
+	c["iat"] = w.keys[0].Revoked + 301
 	w.entries = append(slices.Clone(genuine), w.sign(c))
 	expect(t, w.export().verify(w.options()), told{auditor.RevokedKey, auditor.Forged, 200, 0})
 
