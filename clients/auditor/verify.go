@@ -48,10 +48,10 @@ type verifier struct {
 	aligner  aligner
 	suspects []suspect
 	holes    []hole
-	next     int64 // index of the entry that comes next; -1 before the first bundle
-	unread   int64 // entries in bundles that cannot be read
-	pruned   int64 // entries before this one were dropped, as an event of the log says
-	newest   int64 // iat of the newest event by a key that has not been revoked
+	next     int64            // index of the entry that comes next; -1 before the first bundle
+	unread   int64            // entries in bundles that cannot be read
+	pruned   int64            // entries before this one were dropped, as an event of the log says
+	newest   int64            // iat of the newest event by a key that has not been revoked
 	revoked  map[string]int64 // by kid: the event that tells of the key's end
 	warned   map[string]bool
 	broken   bool // the export ends before it should
