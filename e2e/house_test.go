@@ -27,7 +27,7 @@ var rooms = map[string]string{
 	"server/peer":   "",
 	// formats and libraries, for people outside
 	"clients/token":    "scopes",
-	"clients/operator": "scopes",
+	"clients/operator": "scopes clients/auditor",
 	"clients/auditor":  "",
 	"docs/events":      "",
 	// organs
@@ -50,7 +50,7 @@ var rooms = map[string]string{
 	// surfaces
 	"server/oauth": "clients server/exchange server/fault server/peer",
 	"server/front": "clients/operator server/admin server/fault server/peer",
-	"server/adminapi": "clients clients/operator clients/token " +
+	"server/adminapi": "clients clients/auditor clients/operator clients/token " +
 		"server/admin server/audit server/exchange server/fault server/front server/ledger server/tenant",
 	"server/logapi": "clients/auditor clients/operator " +
 		"server/admin server/audit server/fault server/front server/ledger",
@@ -76,7 +76,7 @@ var rooms = map[string]string{
 	"cmd/internal/telemetry":       "server server/audit server/deliver server/exchange",
 	// the house seen from the street
 	"e2e":         "clients/operator clients/token",
-	"e2e/harness": "clients/operator server/audit/audittest storage/storagetest",
+	"e2e/harness": "clients/auditor clients/operator server/audit/audittest storage/storagetest",
 	"e2e/issuer":  "cmd/demoissuer",
 	"e2e/bench":   "clients/operator",
 }

@@ -58,7 +58,7 @@ func (v *verifier) stopIfHopeless() {
 	}
 	if len(v.report.Findings)+len(v.suspects)+len(v.holes)+len(v.order.gaps) >= maxFindings || v.order.full {
 		v.report.notChecked("what comes after entry %d: too much is wrong before", v.next-1)
-		v.broken = true
+		v.broken, v.hopeless = true, true
 	}
 }
 
@@ -124,12 +124,19 @@ func (v *verifier) checkKey(index int64, set *SET) {
 		v.suspect(suspect{index: index, code: RevokedKey, kind: Forged}, "it says that it was recorded after its key %q was "+
 			"revoked", set.KeyID)
 	case v.newest >= key.Revoked+clockSlack:
-		v.report.warn(RevokedKey, Forged, index, "key %s was revoked; this event says that it was recorded before, and "+
-			"stands after events that were recorded later", set.KeyID)
+		v.warnOfKey(index, key, "key %q was revoked; this event says that it was recorded before, and stands after others "+
+			"that were recorded later")
 	}
 	if key.Expires > 0 && set.IssuedAt > key.Expires+retireSlack {
-		v.report.warn(RevokedKey, Forged, index, "it was recorded %d s after another key took the place of its key %s",
-			set.IssuedAt-key.Expires, set.KeyID)
+		v.warnOfKey(index, key, "another key has taken the place of key %q long before this event")
+	}
+}
+
+// warnOfKey warns of the first event of a key, and passes over others like it.
+func (v *verifier) warnOfKey(index int64, key eventKey, format string) {
+	if kind := key.KeyID + format; !v.warned[kind] {
+		v.warned[kind] = true
+		v.report.warn(RevokedKey, Forged, index, format, key.KeyID)
 	}
 }
 

@@ -42,9 +42,12 @@ func FuzzVerify(f *testing.F) {
 
 // FuzzReader reads anything as an export.
 func FuzzReader(f *testing.F) {
-	x := newWorld(f, "acme").grow(3).export()
-	f.Add(x.pack(false))
+	x := newWorld(f, "acme").grow(1).export()
 	f.Add(x.pack(true))
+	for _, name := range []string{"keys", "vkey", "tile/0/000.p/1"} { // the fuzzer is slow with what is long
+		x.drop(name)
+	}
+	f.Add(bytes.TrimRight(x.pack(false), "\x00"))
 	f.Add([]byte{0x1f, 0x8b})
 	f.Fuzz(func(t *testing.T, packed []byte) {
 		r, err := auditor.NewReader(bytes.NewReader(packed))

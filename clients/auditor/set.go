@@ -24,19 +24,18 @@ const (
 
 // SET is one event of a log: a Security Event Token (RFC 8417) as a compact JWS, with its claims.
 type SET struct {
-	KeyID    string          `json:"-"` // from the header
-	Issuer   string          `json:"iss"`
-	Audience string          `json:"aud"` // the log
-	IssuedAt int64           `json:"iat"` // Unix seconds: recorded
-	Happened int64           `json:"toe"` // Unix seconds
-	ID       string          `json:"jti"`
-	Txn      string          `json:"txn"`
-	Subject  json.RawMessage `json:"sub_id"` // RFC 9493
-	Writer   string          `json:"wid"`
-	Sequence int64           `json:"wsn"` // the writer's count of its events in this log, from 1, without a gap
-	Name     string          `json:"-"`   // of the event, such as token.exchange
-	Body     json.RawMessage `json:"-"`   // what the event says
-	Claims   []byte          `json:"-"`   // all of it, as it is signed
+	KeyID    string `json:"-"` // of the key that signed it, as the header says
+	Issuer   string `json:"iss"`
+	Audience string `json:"aud"` // the log
+	IssuedAt int64  `json:"iat"` // Unix seconds: recorded
+	Happened int64  `json:"toe"` // Unix seconds
+	ID       string `json:"jti"`
+	Txn      string `json:"txn"`
+	Writer   string `json:"wid"`
+	Sequence int64  `json:"wsn"` // the writer's count of its events in this log, from 1, without a gap
+	Name     string `json:"-"`   // of the event, such as token.exchange
+	Body     []byte `json:"-"`   // what the event says, a JSON object
+	Claims   []byte `json:"-"`   // all of it, a JSON object
 
 	signed, signature []byte
 }

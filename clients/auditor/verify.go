@@ -52,7 +52,9 @@ type verifier struct {
 	unread   int64 // entries in bundles that cannot be read
 	pruned   int64 // entries before this one were dropped, as an event of the log says
 	newest   int64 // iat of the newest event by a key that has not been revoked
-	broken   bool  // the export ends before it should
+	warned   map[string]bool
+	broken   bool // the export ends before it should
+	hopeless bool // the reading ended because too much was wrong
 }
 
 // suspect is an entry that is not what it should be. What was done to it shows only when the tree is known.
@@ -74,7 +76,8 @@ func (h hole) empty() bool { return h.missing == h.to-h.from+1 }
 // Verify verifies an export. It reads it once, and keeps a hundredth of it in memory. What is wrong with the log is in
 // the report; the error is about the options, or about reading (see also ErrOrder).
 func Verify(ctx context.Context, from *Reader, o Options) (*Report, error) {
-	v := &verifier{Options: o, report: &Report{Findings: []Finding{}, NotChecked: []string{}}, next: -1}
+	v := &verifier{Options: o, report: &Report{Findings: []Finding{}, NotChecked: []string{}}, next: -1,
+		warned: map[string]bool{}}
 	if err := v.prepare(); err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
 	}

@@ -60,6 +60,7 @@ type call struct {
 	query  url.Values
 	body   []byte        // nil is none
 	media  string        // of the body
+	accept string        // the media types of a good answer; "" is JSON
 	wait   time.Duration // that the server may take longer
 	public bool          // sent without the token
 	err    error         // set: the call is not sent
@@ -103,29 +104,9 @@ func (k call) with(v any) call {
 
 // do sends the call and decodes a successful answer into out, unless out is nil.
 func (c *Client) do(ctx context.Context, k call, out any) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout+k.wait)
-	defer cancel()
-	req, err := c.request(ctx, k)
-	if err != nil {
+	resp, body, err := c.ask(ctx, k)
+	if err != nil || out == nil {
 		return err
-	}
-	resp, err := c.sender().Do(req)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrNoAnswer, err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-	if err != nil {
-		return fmt.Errorf("%w: read the response: %w", ErrNoAnswer, err)
-	}
-	if len(body) > maxAnswer {
-		return fmt.Errorf("%w: the response is larger than %d bytes", ErrNoAnswer, maxAnswer)
-	}
-	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return problem(resp, body)
-	}
-	if out == nil {
-		return nil
 	}
 	if !isMedia(resp, "application/json") {
 		return fmt.Errorf("%w: the response is not JSON; is this a bursar server?", ErrNoAnswer)
@@ -134,6 +115,38 @@ func (c *Client) do(ctx context.Context, k call, out any) error {
 		return fmt.Errorf("%w: the response is not what this call answers: %w", ErrNoAnswer, err)
 	}
 	return nil
+}
+
+// ask sends the call and returns a successful answer with its body, which is read.
+func (c *Client) ask(ctx context.Context, k call) (*http.Response, []byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout+k.wait)
+	defer cancel()
+	req, err := c.request(ctx, k)
+	if err != nil {
+		return nil, nil, err
+	}
+	resp, err := c.sender().Do(req)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrNoAnswer, err)
+	}
+	defer resp.Body.Close()
+	body, err := readAnswer(resp)
+	if err == nil && (resp.StatusCode < 200 || resp.StatusCode > 299) {
+		err = problem(resp, body)
+	}
+	return resp, body, err
+}
+
+// readAnswer reads the body of an answer.
+func readAnswer(resp *http.Response) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil {
+		return nil, fmt.Errorf("%w: read the response: %w", ErrNoAnswer, err)
+	}
+	if len(body) > maxAnswer {
+		return nil, fmt.Errorf("%w: the response is larger than %d bytes", ErrNoAnswer, maxAnswer)
+	}
+	return body, nil
 }
 
 func (c *Client) request(ctx context.Context, k call) (*http.Request, error) {
@@ -153,7 +166,7 @@ func (c *Client) request(ctx context.Context, k call) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Accept", "application/json, "+problemMedia)
+	req.Header.Set("Accept", cmp.Or(k.accept, "application/json")+", "+problemMedia)
 	if k.media != "" {
 		req.Header.Set("Content-Type", k.media)
 	}

@@ -47,6 +47,8 @@ func TestCallsSendAndReadWhatTheirCommentsSay(t *testing.T) {
 		revoked  = `{"kind":"client","value":"bot","at":"2026-01-02T03:04:05.678Z","seq":9,"index":41}`
 		operator = `"id":"o_1","role":"editor","created":"2026-01-02T03:04:05Z","expires":"2026-01-03T03:04:05Z"`
 		events   = `{"events":[{"index":4,"claims":{"a":1}}],"next":5}`
+		lost     = `{"reason":"it was rolled back","last":{"origin":"sts.example/t/acme/log","epoch":1,"size":9,
+			"checkpoint":"a"},"kept":7,"now":{"origin":"sts.example/t/acme/log/e2","epoch":2,"size":8,"checkpoint":"b"}}`
 		decision = `{"decision_id":"d_1","outcome":"denied","reason":"policy.action","step":"policy","steps":[
 			{"step":"policy","by":"r","had":["a"],"left":[],"refused":"action"}],"records":[{"index":4,"claims":{"a":1}}]}`
 	)
@@ -122,6 +124,10 @@ func TestCallsSendAndReadWhatTheirCommentsSay(t *testing.T) {
 			func(ctx context.Context, c *admin.Client) (any, error) {
 				return nil, c.DeletePlatformOperator(ctx, "o_1")
 			}},
+		{"accept a loss", "POST /admin/v1/t/acme/log/accept-loss", "", lost,
+			func(ctx context.Context, c *admin.Client) (any, error) { return c.AcceptLoss(ctx, "acme") }},
+		{"accept a loss of the platform's log", "POST /admin/v1/platform/log/accept-loss", "", lost,
+			func(ctx context.Context, c *admin.Client) (any, error) { return c.AcceptPlatformLoss(ctx) }},
 		{"events", "GET /admin/v1/t/acme/events?after=-10&limit=5&wait=2", "", events,
 			func(ctx context.Context, c *admin.Client) (any, error) {
 				return c.Events(ctx, "acme", admin.EventQuery{After: -10, Limit: 5, Wait: 2 * time.Second})

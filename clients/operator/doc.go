@@ -11,6 +11,8 @@
 // at. OpenAPI needs no token. Whether a tenant exists is told only to operators who may read it: for everybody else
 // an unknown tenant and another one's tenant are both not_found.
 //
+// A Log is read outside the admin API, below its own URL, with the same token and the same refusals.
+//
 // Bodies are JSON (application/json), except that a tenant file may also be YAML. Unknown members of a request are
 // refused, unknown members of a response are to be ignored. Times are RFC 3339 strings in UTC, durations are strings
 // as time.ParseDuration reads them ("90m"). Lists are {"items": [...]}, never null, in the order of their ids. Every
@@ -29,7 +31,8 @@
 //	410 gone                 the log was pruned: first is the index of the first event that it still has
 //	413 too_large            body over the limit of the route (1 MiB for a tenant file, 64 KiB elsewhere)
 //	422 invalid              a document with mistakes: problems lists all of them, each with its path
-//	429 too_many_requests    the token is wrong, and too many wrong ones came from this address; with Retry-After
+//	429 too_many_requests    the token is wrong, and too many wrong ones came from this address; or as many as may do
+//	                         so read the events of the log; with Retry-After
 //	500 internal             nothing more is told
 //	503 unavailable          the store or the log did not confirm, with Retry-After: the change was made whole or not
 //	                         at all, and which of the two cannot be told

@@ -30,6 +30,8 @@ type EventQuery struct {
 // Event is one record of a log.
 type Event struct {
 	Index int64 `json:"index"` // its place in the log, from 0
+	// SET is the security event token as it is signed (RFC 8417), a compact JWS: the entry of the log's Merkle tree.
+	SET string `json:"set,omitempty"`
 	// Claims are those of the security event token (RFC 8417 §2.2).
 	Claims json.RawMessage `json:"claims"`
 }

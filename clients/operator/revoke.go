@@ -30,8 +30,8 @@ func (k CutoffKind) Disables() bool {
 	return false
 }
 
-// Target names what is revoked or enabled. It is the body of Enable, and a part of that of Revoke. Unknown kinds are refused, so that a
-// client that is newer than its server learns that nothing was revoked.
+// Target names what is revoked or enabled. It is the body of Enable, and a part of that of Revoke. Unknown kinds are
+// refused, so that a client that is newer than its server learns that nothing was revoked.
 type Target struct {
 	Kind CutoffKind `json:"kind"`
 	// Value is absent for the kind tenant, and required for every other.

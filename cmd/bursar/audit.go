@@ -14,7 +14,7 @@ import (
 )
 
 func (p *program) auditCommand() *cobra.Command {
-	return group("audit", "Read the log", p.auditTailCommand())
+	return group("audit", "Read the log, and look after it", p.auditTailCommand(), p.auditAcceptLossCommand())
 }
 
 // reading reads events of one log.

@@ -27,6 +27,14 @@ type Judge interface {
 	Suppose(ctx context.Context, slug string, h exchange.Hypothesis) (audit.Body, error)
 }
 
+// Trees keep the Merkle trees of the logs; *tree.Trees is one. Errors wrap fault.ErrUnavailable where the store did not
+// answer.
+type Trees interface {
+	// AcceptLoss makes a log go on from where the store is, after record has recorded which head was the newest, and what
+	// is wrong; it returns the first head of the new epoch. fault.Conflict: the log misses nothing.
+	AcceptLoss(ctx context.Context, o audit.Origin, record func(lost ledger.Head, why error) error) (ledger.Head, error)
+}
+
 // Config is what a Service needs; every field but the last three is required.
 type Config struct {
 	Directory *tenant.Directory
@@ -36,6 +44,7 @@ type Config struct {
 	Log *audit.Log
 	// Judge reads Directory too.
 	Judge Judge
+	Trees Trees
 	// PlatformTokenHash is HashToken of the token in the server's admin.token file: the first platform admin.
 	PlatformTokenHash string
 	// Limits bound how many wrong tokens one address can try; without any, the defaults, counted by this process alone.

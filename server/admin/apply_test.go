@@ -120,7 +120,7 @@ func TestDryRunWritesNothing(t *testing.T) {
 	if err != nil || !dry.Created || !dry.DryRun || dry.Revision != 0 || len(dry.Edits) != 1 {
 		t.Fatalf("%+v, %v", dry, err)
 	}
-	if p := w.position(""); p.Index != empty.Index || p.Revision != 0 {
+	if p := w.position(""); p.Index != empty.Index || p.Revision != empty.Revision {
 		t.Fatalf("the platform is at %+v", p)
 	}
 	w.apply("acme", file("acme", "bot"))

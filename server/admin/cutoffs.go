@@ -55,10 +55,10 @@ type Receipt struct {
 	Index int64     // of the event in the tenant's log
 }
 
-// Revoke ends everything of a target that was issued up to now, and disables the target if its kind can be. The cause is
-// one of Causes, or empty; it is recorded. Of the kind revoke.Tenant the value is empty. A client, tool or issuer, and the issuer of a subject, must be one of the tenant's
-// (a client may also be deleted already), so that a slip of the pen does not pass for a revocation; what is only in
-// tokens is not looked up.
+// Revoke ends everything of a target that was issued up to now, and disables the target if its kind can be. The cause
+// is one of Causes, or empty; it is recorded. Of the kind revoke.Tenant the value is empty. A client, tool or issuer,
+// and the issuer of a subject, must be one of the tenant's (a client may also be deleted already), so that a slip of
+// the pen does not pass for a revocation; what is only in tokens is not looked up.
 //
 // After Unavailable the cutoff may be in force; asking again is safe, and moves it forward.
 func (s *Service) Revoke(ctx context.Context, op Operator, kind, value, cause string) (Receipt, error) {

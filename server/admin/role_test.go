@@ -28,6 +28,8 @@ func calls(s *admin.Service) map[string]map[string]func(context.Context, admin.O
 		_, _, err := s.Events(ctx, o, admin.EventQuery{})
 		return err
 	}
+	acceptLoss := func(ctx context.Context, o admin.Operator) error { _, err := s.AcceptLoss(ctx, o); return err }
+	onPlatform := ops{"create": operators["create"], "delete": operators["delete"], "accept loss": acceptLoss}
 	list := func(ctx context.Context, o admin.Operator) error { _, err := s.Operators(ctx, o); return err }
 	return map[string]map[string]func(context.Context, admin.Operator) error{
 		"read_config": {
@@ -79,11 +81,12 @@ func calls(s *admin.Service) map[string]map[string]func(context.Context, admin.O
 			},
 		},
 		"write_operators": operators,
+		"write_log":       {"accept loss": acceptLoss},
 		"list_tenants": {
 			"tenants": func(ctx context.Context, o admin.Operator) error { _, err := s.Tenants(ctx, o); return err },
 		},
 		"read_platform":  {"events": events, "operators": list},
-		"write_platform": operators,
+		"write_platform": onPlatform,
 		"create_tenant": {"apply": func(ctx context.Context, o admin.Operator) error {
 			_, err := s.Apply(ctx, o, admin.ApplyRequest{File: []byte(file("fresh"))})
 			return err
@@ -97,7 +100,7 @@ func TestRoles(t *testing.T) {
 	w.apply("acme", file("acme", "bot"))
 	inTenant := map[admin.Role][]string{
 		admin.Admin: {"read_config", "read_log", "apply_file", "write_secrets", "write_keys", "write_cutoffs",
-			"write_operators"},
+			"write_operators", "write_log"},
 		admin.Editor:    {"read_config", "apply_file", "write_secrets"},
 		admin.Responder: {"read_config", "write_cutoffs"},
 		admin.Auditor:   {"read_config", "read_log"},

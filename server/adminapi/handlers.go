@@ -169,7 +169,9 @@ func (a *API) events(c call) (answer, error) {
 	return ok(page), err
 }
 
-func event(r audit.Record) operator.Event { return operator.Event{Index: r.Index, Claims: r.Claims} }
+func event(r audit.Record) operator.Event {
+	return operator.Event{Index: r.Index, SET: r.SET, Claims: r.Claims}
+}
 
 func (a *API) operators(c call) (answer, error) {
 	all, err := a.cfg.Service.Operators(c.ctx, c.op)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bursar-sts/bursar/server/fault"
+	"github.com/bursar-sts/bursar/server/keys"
 	"github.com/bursar-sts/bursar/server/ledger"
 )
 
@@ -31,10 +32,9 @@ type appender struct {
 	// The goroutine's own:
 	writer string // wid
 	last   int64  // number (wsn) of the last event that the store confirmed
+	origin Origin // of what was written last
+	ended  bool   // the writer's last event has been numbered
 	keyring
-
-	origin  Origin // of what was written last; the goroutine's own, as the next one is
-	stopped bool   // the writer's last event has been numbered
 
 	mu      sync.Mutex // guards what follows, and the state of the requests
 	queue   []*request
@@ -58,8 +58,12 @@ type request struct {
 	err      error
 }
 
-// revokes reports whether the request cuts something off.
-func (r *request) revokes() bool { return len(r.change.Cut) > 0 }
+// exempt reports whether the rules that stop a log let the request through: it cuts something off, or it only notes
+// what those do who may have to do that, or who mend the log.
+func (r *request) exempt() bool {
+	held := func(e Event) bool { return !kindOf[e.Name].exempt }
+	return len(r.change.Cut) > 0 || r.change.Empty() && !slices.ContainsFunc(r.events, held)
+}
 
 // answer ends the wait of a caller that still waits.
 func (r *request) answer(p ledger.Position, err error) {
@@ -75,7 +79,7 @@ func (a *appender) enqueue(r *request) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
-	case a.refuse != nil && !(errors.Is(a.refuse, errFrozen) && r.revokes()):
+	case a.refuse != nil && !(errors.Is(a.refuse, errFrozen) && r.exempt()):
 		return unavailable(a.refuse)
 	case a.down:
 		return unavailable(errDown)
@@ -161,10 +165,10 @@ func (a *appender) next() []*request {
 // farewell returns the writer's last event, when the log is closed and everything else has been written. The caller
 // holds the lock.
 func (a *appender) farewell() []*request {
-	if a.refuse != errClosed || a.stopped || a.last == 0 || a.log.life.Err() != nil {
+	if a.refuse != errClosed || a.ended || a.last == 0 || a.log.life.Err() != nil {
 		return nil
 	}
-	a.stopped = true
+	a.ended = true
 	r, err := a.log.request(a.origin, ledger.Change{}, []Event{{Name: WriterStop, Body: Body{Outcome: Allowed}}})
 	if err != nil {
 		panic(err) // the same origin has been encoded before
@@ -215,12 +219,21 @@ func (a *appender) number(batch []*request) (ledger.Commit, error) {
 		}
 		drafts = append(drafts, start)
 	}
+	made, err := a.made(batch[0].origin)
+	if err != nil {
+		return c, err
+	}
+	drafts = append(drafts, made...)
 	for _, r := range batch {
 		drafts = append(drafts, r.drafts...)
 		c.Claims = append(c.Claims, r.claims...)
 	}
-	var err error
-	c.Entries, err = a.seal(drafts)
+	// Keys that the commit itself replaces sign no more: one that is in the wrong hands does not tell of its own end.
+	ring, err := a.ring.With(c.Change.Put)
+	if err != nil {
+		return c, err
+	}
+	c.Entries, err = a.seal(drafts, ring.Events())
 	return c, err
 }
 
@@ -234,12 +247,12 @@ func (a *appender) start(o Origin) (draft, error) {
 const alone = 8
 
 // seal signs drafts as the events after the last one, on all processors if they are many.
-func (a *appender) seal(drafts []draft) ([][]byte, error) {
+func (a *appender) seal(drafts []draft, key *keys.Signer) ([][]byte, error) {
 	now := a.log.cfg.Now()
 	sealed, errs := make([][]byte, len(drafts)), make([]error, len(drafts))
 	each := func(from, step int) {
 		for i := from; i < len(drafts); i += step {
-			sealed[i], errs[i] = seal(drafts[i], now, a.writer, a.last+1+int64(i), a.ring.Events())
+			sealed[i], errs[i] = seal(drafts[i], now, a.writer, a.last+1+int64(i), key)
 		}
 	}
 	workers := max(1, min(runtime.GOMAXPROCS(0), len(drafts)/alone))
@@ -422,11 +435,14 @@ func (a *appender) refused(batch []*request, err error) {
 		// Numbering on would hide what is missing. Another writer can go on, and that is a restart. Revocations go on
 		// without one, under another writer's id.
 		a.log.cfg.Logger.Error("the store lost acknowledged events of this process, or was replaced; "+
-			"this tenant is frozen until restart, but for revocations",
+			"this tenant is frozen until restart, or until its loss is accepted, but for revocations",
 			"tenant", a.tenant, "wid", a.writer, "wsn", a.last, "err", err)
 		a.refuse, err = errFrozen, unavailable(errFrozen)
 		a.writer, a.last = ledger.NewID(a.log.cfg.Now()), 0
-		batch = a.keepCuts(batch)
+		if a.log.cfg.Lost != nil {
+			a.log.cfg.Lost(batch[0].origin)
+		}
+		batch = a.keepExempt(batch)
 	case errors.Is(err, errClosed):
 		err = unavailable(errClosed)
 		batch, a.queue = append(batch, a.queue...), nil
@@ -444,19 +460,28 @@ func (a *appender) refused(batch []*request, err error) {
 	}
 }
 
-// keepCuts queues those requests that revoke, of a batch and of the queue, and returns the others. The caller holds the
-// lock.
-func (a *appender) keepCuts(batch []*request) (others []*request) {
-	var cuts []*request
+// keepExempt queues those requests that are exempt, of a batch and of the queue, and returns the others. The caller
+// holds the lock.
+func (a *appender) keepExempt(batch []*request) (others []*request) {
+	var kept []*request
 	for _, r := range append(batch, a.queue...) {
-		if r.revokes() {
-			cuts = append(cuts, r)
+		if r.exempt() {
+			kept = append(kept, r)
 		} else {
 			others = append(others, r)
 		}
 	}
-	a.queue = cuts
+	a.queue = kept
 	return others
+}
+
+// thaw ends a freeze. The writer has another id since then.
+func (a *appender) thaw() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if errors.Is(a.refuse, errFrozen) {
+		a.refuse = nil
+	}
 }
 
 func (a *appender) stats(s *Stats) {

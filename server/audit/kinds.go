@@ -13,6 +13,7 @@ type kind struct {
 	outcomes string // by which it ends
 	reasons  string // why, unless it is allowed: codes, and families of them such as "policy.*"
 	of       subject
+	exempt   bool // from the rules that stop a log; see request.exempt
 	// body lists the members that it has, in any order. One that ends in "!" is there whenever the event is allowed, one
 	// that ends in "?" may be absent, and every other is always there; the members of an object stand in parentheses.
 	body string
@@ -83,18 +84,18 @@ var kinds = append([]kind{
 		name: AuthAdmin,
 		when: "An operator used a token here from an address for the first time since the server started, and again " +
 			"once an hour after that; or tried what the role does not allow. Wrong tokens are in `deny.flood`.",
-		waits: "the answer", outcomes: "allowed denied",
+		waits: "the answer", outcomes: "allowed denied", exempt: true,
 		reasons: "operator.role",
 		body:    "requested?" + memOperator + memRequest,
 	}, {
 		name: AuditRead,
 		when: "An operator read the log from an address for the first time since the server started, and again once an " +
 			"hour after that.",
-		waits: "the answer", outcomes: "allowed",
+		waits: "the answer", outcomes: "allowed", exempt: true,
 		body: memOperator + memRequest,
 	}, {
 		name: AuditExport, when: "A part of the log was handed out whole, to be verified elsewhere.",
-		waits: "the answer", outcomes: "allowed",
+		waits: "the answer", outcomes: "allowed", exempt: true,
 		body: "range(first? count) tree(" + memTree + ")" + memOperator + memRequest,
 	}, {
 		name: AuditPrune,
@@ -106,21 +107,23 @@ var kinds = append([]kind{
 		name: LogEpoch,
 		when: "An operator accepted that the log lost events for good: it goes on under another origin, and this is the " +
 			"head that was the last one known.",
-		waits: "the new epoch", outcomes: "allowed",
+		waits: "the new epoch", outcomes: "allowed", exempt: true,
 		body: "tree(" + memTree + ")" + memOperator + memRequest,
 	}, {
 		name: LogKeyEvent, when: "A key that signs the events or the checkpoints of this log was made, rotated or revoked.",
 		waits: "the key, and the answer", outcomes: "allowed",
 		body: "log_key(use action kid thumbprint replaces?) operator?(id role?)" + memRequest,
 	}, {
-		name: ServerStart, when: "A server begins to serve; in the platform's log.",
-		waits: "every request to it", outcomes: "allowed",
+		name: ServerStart,
+		when: "A server begins to serve; in the platform's log. If it cannot be recorded, the server says so in its own " +
+			"log and serves all the same, because somebody may have to revoke.",
+		waits: "every request to it", outcomes: "allowed", exempt: true,
 		body: "server(version durability) request?(node?)",
 	}, {
 		name: ServerStop,
 		when: "A server ended: allowed if it was told to, error if a listener of it failed; in the platform's log. A " +
 			"start that no stop precedes tells of a crash.",
-		waits: "the end of the process", outcomes: "allowed error",
+		waits: "the end of the process", outcomes: "allowed error", exempt: true,
 		reasons: "server.failed",
 		body:    "server(version durability) request?(node?)",
 	}, {

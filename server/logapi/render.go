@@ -3,6 +3,7 @@ package logapi
 import (
 	"encoding/json"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/bursar-sts/bursar/clients/auditor"
@@ -36,6 +37,7 @@ func bare(_ audit.Origin, _ ledger.Head, r audit.Record) []byte {
 // same whenever it is sent.
 func cloudEvent(o audit.Origin, head ledger.Head, r audit.Record) []byte {
 	origin, index := auditor.Origin(o.Issuer, head.Epoch), strconv.FormatInt(r.Index, 10)
+	scheme, _, _ := strings.Cut(o.Issuer, "://") // the source is a URI, which an origin need not be
 	kind := "urn:bursar:event"
 	var says struct {
 		Events map[string]json.RawMessage `json:"events"`
@@ -54,7 +56,7 @@ func cloudEvent(o audit.Origin, head ledger.Head, r audit.Record) []byte {
 		Sequence string `json:"sequence"`
 		Media    string `json:"datacontenttype"`
 		Data     string `json:"data"`
-	}{"1.0", origin + "#" + index, origin, kind, r.Time().UTC().Format(time.RFC3339), index,
+	}{"1.0", origin + "#" + index, scheme + "://" + origin, kind, r.Time().UTC().Format(time.RFC3339), index,
 		"application/secevent+jwt", r.SET})
 }
 

@@ -3,7 +3,6 @@ package logapi
 import (
 	"bytes"
 	"compress/gzip"
-	"encoding/base64"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -128,18 +127,7 @@ func (a *API) proof(c *call) error {
 	if err != nil {
 		return err
 	}
-	text := "c2sp.org/tlog-proof@v1\nindex " + strconv.FormatInt(index, 10) + "\n" + lines(proof) + "\n"
-	return c.write(textMedia, noStore, append([]byte(text), head.Note...))
-}
-
-// lines writes hashes as proofs have them.
-func lines(hashes []tlog.Hash) string {
-	var b strings.Builder
-	for _, h := range hashes {
-		b.WriteString(base64.StdEncoding.EncodeToString(h[:]))
-		b.WriteByte('\n')
-	}
-	return b.String()
+	return c.write(textMedia, noStore, auditor.Proof{Index: index, Hashes: proof, Checkpoint: head.Note}.Format())
 }
 
 // wanted returns the index of the event that is to be proved.
@@ -198,7 +186,10 @@ func (a *API) consistency(c *call) error {
 			return err
 		}
 	}
-	text := []byte("old " + strconv.FormatInt(from, 10) + "\n" + lines(proof))
+	text := fmt.Appendf(nil, "old %d\n", from)
+	for _, h := range proof {
+		text = append(text, h.String()+"\n"...)
+	}
 	if !fixed {
 		text = append(append(text, '\n'), head.Note...)
 	}

@@ -265,6 +265,9 @@ func TestWhatTheTreeDoesNotHave(t *testing.T) {
 
 func TestOnlyReading(t *testing.T) {
 	w := newWorld(t, servertest.Options{})
+	if text := w.want(200, "/.well-known/oauth-authorization-server/t/acme"); strings.Contains(text, "/log") {
+		t.Errorf("the metadata of clients names the log: %s", text)
+	}
 	for _, path := range []string{log + "checkpoint", log + "proof?index=0", log + "tile/0/000.p/1", "/log/checkpoint",
 		log + "vkey", log + "keys", "/log/vkey"} {
 		for _, method := range []string{"POST", "PUT", "DELETE", "PATCH"} {

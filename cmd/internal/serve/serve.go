@@ -173,10 +173,11 @@ func (s *Server) listen() error {
 // assemble builds the handlers of the open ports.
 func (s *Server) assemble() {
 	s.trees = tree.New(tree.Config{Store: s.store, Master: s.cfg.Secrets.Master,
-		Anchors: tree.Folder(s.cfg.Audit.Anchors), Moved: s.moved, Logger: s.cfg.Logger})
+		Anchors: tree.Folder(s.cfg.Audit.Anchors), Moved: s.moved, Logger: s.cfg.Logger,
+		Accepted: func(t ledger.Tenant) { s.log.Thaw(t) }})
 	s.registry.MustRegister(treeCollector{s.trees.Stats})
 	s.log = audit.New(audit.Config{Store: s.store, Master: s.cfg.Secrets.Master, Appended: s.trees.Appended,
-		Gate: s.trees.Gate, Node: node(), Logger: s.cfg.Logger})
+		Gate: s.trees.Gate, Lost: s.trees.Doubt, Node: node(), Logger: s.cfg.Logger})
 	s.registry.MustRegister(logCollector{s.log.Stats})
 	s.sources = identity.NewSources(identity.Config{Deny: func() []netip.AddrPort { return *s.own.Load() },
 		Fetched: fetches(s.registry)})
@@ -199,7 +200,7 @@ func (s *Server) assemble() {
 	}
 	exchanger := exchange.New(deciding)
 	s.admin = admin.New(admin.Config{Directory: s.directory, Store: s.store, Log: s.log, Judge: exchanger,
-		PlatformTokenHash: admin.HashToken(s.cfg.Secrets.AdminToken), RotateEvery: s.cfg.Keys.RotateEvery,
+		Trees: s.trees, PlatformTokenHash: admin.HashToken(s.cfg.Secrets.AdminToken), RotateEvery: s.cfg.Keys.RotateEvery,
 		Limits: s.limits})
 	api := adminapi.New(adminapi.Config{Service: s.admin, Version: s.cfg.Version, Logger: s.cfg.Logger})
 	s.logs = logapi.New(logapi.Config{Desk: s.admin, Directory: s.directory, Trees: s.trees, Keys: s.trees,
