@@ -45,8 +45,8 @@ type Sink struct {
 	Name string `yaml:"name"`
 	// What the sink is. Required.
 	Kind SinkKind `yaml:"kind"`
-	// The file of a sink of kind `file`: one line of JSON for each event, at the end of it. It is made with mode 0600 where
-	// there is none; its folder must exist.
+	// The file of a sink of kind `file`: one line of JSON for each event, at the end of it. It is made with mode 0600
+	// where there is none; its folder must exist.
 	Path string `yaml:"path"`
 	// Where a sink of kind `webhook` or `otlp` is: https, or http on loopback. That of a collector is without `/v1/logs`.
 	URL string `yaml:"url"`
