@@ -14,7 +14,8 @@ import (
 )
 
 func (p *program) auditCommand() *cobra.Command {
-	return group("audit", "Read the log, and look after it", p.auditTailCommand(), p.auditAcceptLossCommand())
+	return group("audit", "Read the log, copy it, verify it, and look after it",
+		p.auditTailCommand(), p.auditExportCommand(), p.auditVerifyCommand(), p.auditAcceptLossCommand())
 }
 
 // reading reads events of one log.
