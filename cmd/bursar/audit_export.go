@@ -285,3 +285,13 @@ func (x *exporter) fetch(ctx context.Context, f auditor.File) fetched {
 		}
 	}
 }
+
+// wait reports whether d passed before the context ended.
+func wait(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}

@@ -192,7 +192,7 @@ var logHints = map[auditor.Code]string{
 	auditor.SecretInLog:      "Revoke the token, and restrict who reads the log: it cannot be taken out.",
 	auditor.MissingEvent:     changedCopy,
 	auditor.ReplayedEvent:    changedCopy,
-	auditor.FewWitnesses:     "Ask the witnesses whether they saw another log; or lower --quorum, if one is gone for good.",
+	auditor.FewWitnesses:     "Ask the witnesses what they saw; lower --quorum only if one is gone for good.",
 	auditor.TokenNotOnRecord: "Treat the token as forged: revoke the signing key that it names (bursar keys revoke).",
 	auditor.ClockBack:        "A server's clock was wrong; nothing else follows from it.",
 }
