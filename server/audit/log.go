@@ -128,8 +128,9 @@ func (l *Log) Change(ctx context.Context, o Origin, c ledger.Change, es ...Event
 	return l.do(ctx, o, c, es, nil)
 }
 
-// MaxEvents bounds the events of one change: a commit, less the entry that may have to open the writer's part.
-const MaxEvents = ledger.MaxEntries - 1
+// MaxEvents bounds the events of one change: a commit, less the entries that may have to open the log and the writer's
+// part.
+const MaxEvents = ledger.MaxEntries - 3
 
 func (l *Log) do(ctx context.Context, o Origin, c ledger.Change, es []Event, claims []ledger.Claim) (
 	ledger.Position, error,
