@@ -13,7 +13,8 @@ import (
 	"github.com/bursar-sts/bursar/e2e/harness"
 )
 
-// Nothing leaves the server that is not in the log: whenever it dies, every token that somebody received has its event.
+// Nothing leaves the server that is not in the log: whenever it dies, every token that somebody received has its event,
+// and the log verifies, against every checkpoint that was served meanwhile.
 func TestEveryReceivedTokenHasItsEventAfterKill9(t *testing.T) {
 	const concurrent = 1000
 	rounds := 2
@@ -23,6 +24,8 @@ func TestEveryReceivedTokenHasItsEventAfterKill9(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		form := harness.Form(w.workload(t), payments, readRefunds)
 		before := int64(len(w.Events(t, "acme", 0)))
+		outside := w.Auditor(t, "acme")
+		outside.Watch(t, w.Server)
 		received := 0
 		for round := range rounds {
 			tokens := killDuring(t, w, form, concurrent, concurrent*round/rounds)
@@ -36,6 +39,7 @@ func TestEveryReceivedTokenHasItsEventAfterKill9(t *testing.T) {
 					t.Errorf("round %d: a token was received and is not in the log", round)
 				}
 			}
+			outside.Passes(t, w.Server, tokens...)
 			w.acme().MustExchange(t, form) // it serves
 			before++
 			received += len(tokens)
@@ -104,6 +108,8 @@ func TestTheFirstRequestsAfterAStartAreAllServed(t *testing.T) {
 func TestRedisStoppedUnderLoad(t *testing.T) {
 	w := newWorld(t, harness.Start(t, "redis"))
 	api := w.as(t, "payments-api")
+	outside := w.Auditor(t, "acme")
+	outside.Watch(t, w.Server)
 	for _, outage := range []struct {
 		name       string
 		begin, end func(testing.TB)
@@ -138,6 +144,7 @@ func TestRedisStoppedUnderLoad(t *testing.T) {
 					t.Error("a token was received and is not in the log")
 				}
 			}
+			outside.Passes(t, w.Server, l.received...)
 			if !api.Active(t, token) {
 				t.Error("a token of before the outage is not active after it, although its revocation was refused")
 			}

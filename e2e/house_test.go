@@ -76,7 +76,7 @@ var rooms = map[string]string{
 	"cmd/internal/telemetry":       "server server/audit server/deliver server/exchange",
 	// the house seen from the street
 	"e2e":         "clients/operator clients/token",
-	"e2e/harness": "clients/operator server/audit/audittest storage/storagetest",
+	"e2e/harness": "clients/auditor clients/operator server/audit/audittest storage/storagetest",
 	"e2e/issuer":  "cmd/demoissuer",
 	"e2e/bench":   "clients/operator",
 }

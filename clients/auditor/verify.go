@@ -48,10 +48,11 @@ type verifier struct {
 	aligner  aligner
 	suspects []suspect
 	holes    []hole
-	next     int64 // index of the entry that comes next; -1 before the first bundle
-	unread   int64 // entries in bundles that cannot be read
-	pruned   int64 // entries before this one were dropped, as an event of the log says
-	newest   int64 // iat of the newest event by a key that has not been revoked
+	next     int64            // index of the entry that comes next; -1 before the first bundle
+	unread   int64            // entries in bundles that cannot be read
+	pruned   int64            // entries before this one were dropped, as an event of the log says
+	newest   int64            // iat of the newest event by a key that has not been revoked
+	revoked  map[string]int64 // by kid: the event that tells of the key's end
 	warned   map[string]bool
 	broken   bool // the export ends before it should
 	hopeless bool // the reading ended because too much was wrong
@@ -77,7 +78,7 @@ func (h hole) empty() bool { return h.missing == h.to-h.from+1 }
 // the report; the error is about the options, or about reading (see also ErrOrder).
 func Verify(ctx context.Context, from *Reader, o Options) (*Report, error) {
 	v := &verifier{Options: o, report: &Report{Findings: []Finding{}, NotChecked: []string{}}, next: -1,
-		warned: map[string]bool{}}
+		warned: map[string]bool{}, revoked: map[string]int64{}}
 	if err := v.prepare(); err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
 	}

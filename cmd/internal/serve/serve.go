@@ -53,9 +53,9 @@ type Server struct {
 	admin     *admin.Service
 	logs      *logapi.API
 	registry  *prometheus.Registry
-	sinks     *deliver.Deliverer // nil copies nothing
-	tracer    *telemetry.Tracer  // nil traces nothing
-	unkept    prometheus.Counter // rounds of maintenance in which a key could not be looked after
+	sinks     atomic.Pointer[deliver.Deliverer] // nil copies nothing
+	tracer    *telemetry.Tracer                 // nil traces nothing
+	unkept    prometheus.Counter                // rounds of maintenance in which a key could not be looked after
 	ports     []*port
 	started   bool // the start is recorded
 	failed    chan error
@@ -320,12 +320,13 @@ func (s *Server) close(ctx context.Context, outcome audit.Outcome) error {
 
 // endSinks ends the copying. What a sink does not have yet it is given after the next start.
 func (s *Server) endSinks(ctx context.Context) {
-	if s.sinks == nil {
+	sinks := s.sinks.Load()
+	if sinks == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, farewell)
 	defer cancel()
-	if err := s.sinks.Close(ctx); err != nil {
+	if err := sinks.Close(ctx); err != nil {
 		s.cfg.Logger.WarnContext(ctx, "end of sinks", "error", err)
 	}
 }

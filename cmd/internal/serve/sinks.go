@@ -39,16 +39,17 @@ func (s *Server) deliver() error {
 			Platform: sink.OfPlatform(), Events: sink.Events})
 	}
 	logs := logs{log: s.log, trees: s.trees, directory: s.directory}
-	s.sinks = deliver.New(deliver.Config{Store: s.store, Source: logs, Heads: logs, Targets: targets,
+	sinks := deliver.New(deliver.Config{Store: s.store, Source: logs, Heads: logs, Targets: targets,
 		Logger: s.cfg.Logger})
-	s.registry.MustRegister(sinkCollector{s.sinks.Status})
+	s.sinks.Store(sinks)
+	s.registry.MustRegister(sinkCollector{sinks.Status})
 	return nil
 }
 
 // moved tells the sinks of a head of a log.
 func (s *Server) moved(t ledger.Tenant, h ledger.Head) {
-	if s.sinks != nil {
-		s.sinks.Advanced(t, covered(h))
+	if sinks := s.sinks.Load(); sinks != nil { // the first look at a log is before it is there
+		sinks.Advanced(t, covered(h))
 	}
 }
 
