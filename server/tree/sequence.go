@@ -181,6 +181,13 @@ func (t *Trees) leaves(ctx context.Context, l *log, from, to int64) ([]tlog.Hash
 	return all, nil
 }
 
+// origin returns whose log it is.
+func (l *log) origin() audit.Origin {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return audit.Origin{Tenant: l.tenant, Issuer: l.issuer}
+}
+
 // last returns the head that was seen last.
 func (l *log) last() ledger.Head {
 	l.mu.Lock()
@@ -198,7 +205,7 @@ func (l *log) leaf(index int64) (tlog.Hash, bool) {
 // covered notes a head that this process made or believes.
 func (t *Trees) covered(l *log, h ledger.Head) {
 	if t.cfg.Moved != nil && !h.Same(l.last()) {
-		t.cfg.Moved(l.tenant, h)
+		t.cfg.Moved(l.origin(), h)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -260,6 +267,12 @@ func (t *Trees) signText(r *keys.LogRing, issuer, text string) ([]byte, error) {
 		return nil, fmt.Errorf("sign: %w", err)
 	}
 	return signed, nil
+}
+
+// Ring returns the keys of a log, and the position that they belong to. keys.ErrNoKey: it has none; a log that has begun
+// has lost them then.
+func (t *Trees) Ring(ctx context.Context, o audit.Origin) (*keys.LogRing, ledger.Position, error) {
+	return t.keysOf(ctx, o.Tenant)
 }
 
 // Keys returns the signed document of the keys that sign the events of a log (auditor.OpenKeys).
