@@ -25,7 +25,7 @@ func (s *Server) SmallDisk(t testing.TB, megabytes string) *Disk {
 		t.Fatal(err)
 	}
 	d.mount(t, megabytes)
-	s.disk = d
+	s.under = append(s.under, d.unmount)
 	if s.Redis != nil {
 		s.Redis.Restart(t)
 	} else {
