@@ -38,6 +38,7 @@ var rooms = map[string]string{
 	"server/audit":   "server/fault server/keys server/ledger",
 	"server/revoke":  "scopes clients/token server/ledger",
 	"server/deliver": "server/fault server/ledger",
+	"server/witness": "clients/auditor server/audit server/ledger",
 	"server/tree":    "clients/auditor server/audit server/fault server/keys server/ledger",
 	"server/identity": "scopes clients/token " +
 		"server/dial server/fault server/ledger server/memory",
@@ -50,7 +51,7 @@ var rooms = map[string]string{
 	// surfaces
 	"server/oauth": "clients server/exchange server/fault server/peer",
 	"server/front": "clients/operator server/admin server/fault server/peer",
-	"server/adminapi": "clients clients/operator clients/token " +
+	"server/adminapi": "clients clients/auditor clients/operator clients/token " +
 		"server/admin server/audit server/exchange server/fault server/front server/ledger server/tenant",
 	"server/logapi": "clients/auditor clients/operator " +
 		"server/admin server/audit server/fault server/front server/ledger",
@@ -70,7 +71,7 @@ var rooms = map[string]string{
 	"cmd/internal/attack":          "cmd/internal/attack/forge cmd/internal/attack/findings",
 	"cmd/internal/attack/forge":    "",
 	"cmd/internal/attack/findings": "",
-	"cmd/internal/config":          "scopes server/admin server/keys server/limit",
+	"cmd/internal/config":          "clients/auditor scopes server/admin server/keys server/limit",
 	"cmd/internal/configdoc":       "",
 	"cmd/internal/serve":           "*",
 	"cmd/internal/telemetry":       "server server/audit server/deliver server/exchange",

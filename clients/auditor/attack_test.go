@@ -108,6 +108,8 @@ func TestAttacksWithoutAKey(t *testing.T) {
 			{auditor.RootMismatch, edited, -1, 0}}},
 		{"swap two far apart", bundlesOnly, swapped(e, 10, 900), []told{
 			{auditor.MissingEvent, reordered, 10, 900}, {auditor.RootMismatch, reordered, 10, 900}}},
+		{"swap the last two", bundlesOnly, swapped(e, 998, 999), []told{
+			{auditor.RootMismatch, reordered, 998, 999}}},
 		{"move", bundlesOnly, with(without(e, 300), 400, e[300]), []told{
 			{auditor.MissingEvent, reordered, 300, 400}, {auditor.RootMismatch, reordered, 300, 400}}},
 
@@ -153,6 +155,10 @@ func TestAttacksBeforeSequencing(t *testing.T) {
 		}, []told{{auditor.ForgedEvent, auditor.Forged, 300, 0}}},
 		{"an event by another key under the name of ours", func(w *world) {
 			w.entries = append(w.entries, sign(t, thief, thumbprint(w.signing), w.claims("three", "token.exchange", nil)))
+		}, []told{{auditor.ForgedEvent, auditor.Forged, 300, 0}}},
+		{"an event by another key that has the number of one of ours", func(w *world) {
+			c := w.claims("one", "token.exchange", nil)
+			w.entries = append(w.entries, sign(t, thief, thumbprint(w.signing), c), w.sign(c))
 		}, []told{{auditor.ForgedEvent, auditor.Forged, 300, 0}}},
 		{"a genuine event, replayed", func(w *world) {
 			w.entries = append(w.entries, w.entries[100])
@@ -201,6 +207,16 @@ func TestAttacksBeforeSequencing(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What was forged before it came into the log is told from what was changed after.
+func TestForgedBeforeAndEditedAfter(t *testing.T) {
+	w := newWorld(t, "acme").grow(300)
+	w.entries = append(w.entries, sign(t, key("thief"), thumbprint(w.signing), w.claims("three", "token.exchange", nil)))
+	w.grow(600)
+	r := w.changed(replaced(w.entries, 500, flipped(t, w.entries[500])), bundlesOnly).verify(w.options())
+	expect(t, r, told{auditor.ForgedEvent, auditor.Forged, 300, 0}, told{auditor.ForgedEvent, auditor.Edited, 500, 0},
+		told{auditor.RootMismatch, auditor.Edited, 500, 0})
 }
 
 func TestAClockThatGoesBackIsAWarning(t *testing.T) {

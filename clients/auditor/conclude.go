@@ -1,6 +1,9 @@
 package auditor
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // conclude reports what the whole log shows.
 func (v *verifier) conclude() {
@@ -67,7 +70,7 @@ func (v *verifier) locate(found []divergence, authentic func(int64) bool, missed
 	lack := v.report.Size - v.report.First - v.report.Entries - v.unread
 	short := lack + located[Inserted] - located[Deleted]
 	if located[Deleted] == 0 {
-		short -= v.reportHoles()
+		short -= v.reportHoles(found)
 	}
 	_, at := v.known()
 	switch {
@@ -87,15 +90,15 @@ func (v *verifier) locate(found []divergence, authentic func(int64) bool, missed
 }
 
 // reportHoles reports the ranges that lack entries, and returns how many these are.
-func (v *verifier) reportHoles() (missing int64) {
+func (v *verifier) reportHoles(found []divergence) (missing int64) {
 	for i := 0; i < len(v.holes); i++ {
 		h := v.holes[i]
 		for ; i+1 < len(v.holes) && v.holes[i+1].from == h.to+1 && h.empty() && v.holes[i+1].empty(); i++ {
 			h.to, h.missing = v.holes[i+1].to, h.missing+v.holes[i+1].missing
 		}
 		kind := Deleted
-		if h.empty() && h.to == v.report.Size-1 {
-			kind = Truncated
+		if h.to == v.report.Size-1 && !slices.ContainsFunc(found, func(d divergence) bool { return d.tile >= h.from }) {
+			kind, h.from = Truncated, h.to-h.missing+1 // those that are there are in their places
 		}
 		v.report.failAmong(MissingEntries, kind, h.from, h.to, "%d of the entries from %d to %d are missing",
 			h.missing, h.from, h.to)

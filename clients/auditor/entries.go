@@ -100,8 +100,13 @@ func (v *verifier) genuine(index int64, r *record) {
 	v.report.LastTime = set.IssuedAt
 	v.order.see(index, set)
 	v.checkKey(index, set)
-	if set.Name == "audit.prune" {
+	switch set.Name {
+	case "audit.prune":
 		v.pruned = max(v.pruned, droppedBy(set))
+	case "log.key":
+		if kid := revokedBy(set); kid != "" {
+			v.revoked[kid] = index
+		}
 	}
 	if v.tokens.wanted() {
 		v.tokens.see(index, r.token)
@@ -114,13 +119,18 @@ const (
 	retireSlack = 60 * 60 // and time for each server to learn of a new key
 )
 
-// checkKey reports an event by a key that did not sign any more when the event says that it was recorded.
+// checkKey reports an event by a key that did not sign any more. Nothing that a key signs is recorded after the event
+// that tells of its revocation; where that event was pruned, the time that an event tells must do.
 func (v *verifier) checkKey(index int64, set *SET) {
 	key := v.events[set.KeyID]
+	end, told := v.revoked[set.KeyID]
 	switch {
+	case told:
+		v.suspect(suspect{index: index, code: RevokedKey, kind: Forged}, "its key %q was revoked by entry %d",
+			set.KeyID, end)
 	case key.Revoked == 0:
 		v.newest = max(v.newest, set.IssuedAt)
-	case set.IssuedAt >= key.Revoked:
+	case set.IssuedAt > key.Revoked+clockSlack:
 		v.suspect(suspect{index: index, code: RevokedKey, kind: Forged}, "it says that it was recorded after its key %q was "+
 			"revoked", set.KeyID)
 	case v.newest >= key.Revoked+clockSlack:
@@ -138,6 +148,21 @@ func (v *verifier) warnOfKey(index int64, key eventKey, format string) {
 		v.warned[kind] = true
 		v.report.warn(RevokedKey, Forged, index, format, key.KeyID)
 	}
+}
+
+// revokedBy returns the kid of the event key that an event log.key tells the end of.
+func revokedBy(set *SET) string {
+	var body struct {
+		Outcome string `json:"outcome"`
+		Key     struct {
+			Action string `json:"action"`
+			KeyID  string `json:"kid"`
+		} `json:"log_key"`
+	}
+	if err := json.Unmarshal(set.Body, &body); err != nil || body.Outcome != "allowed" || body.Key.Action != "revoke" {
+		return ""
+	}
+	return body.Key.KeyID
 }
 
 // droppedBy returns before which entry all were dropped, as an event audit.prune says.

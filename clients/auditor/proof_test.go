@@ -95,6 +95,16 @@ func TestOtherSpellingsOfAProofAreRefused(t *testing.T) {
 	}
 }
 
+// Sizes that cannot be computed with are refused, also if they are signed.
+func TestSizesAreBounded(t *testing.T) {
+	w := newWorld(t, "acme").grow(1)
+	c := auditor.Checkpoint{Origin: auditor.Origin(w.issuer, 1), Size: 1<<62 + 1}
+	p := auditor.Proof{Checkpoint: signNote(t, c.Text(), w.signer)}
+	if _, err := p.Verify(w.entries[0], w.vkey()); err == nil || !strings.Contains(err.Error(), "size") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestCheckConsistency(t *testing.T) {
 	w := newWorld(t, "acme").grow(20)
 	at := func(size int64) auditor.Checkpoint {

@@ -42,7 +42,9 @@ func TestTheCheckpointMustBeOfTheLog(t *testing.T) {
 			if x.put("checkpoint", row.checkpoint); row.checkpoint == nil {
 				x.drop("checkpoint")
 			}
-			r := x.verify(w.options())
+			o := w.options()
+			o.Issuer = "" // the key alone says whose log it is
+			r := x.verify(o)
 			if got := toldBy(r); !slices.Contains(got, row.want) || len(got) > 2 || r.Passed() || r.Integrity != auditor.Failed {
 				t.Errorf("found %v, want %v", toldBy(r), row.want)
 			}
@@ -153,8 +155,18 @@ func TestTheKeysOfTheEvents(t *testing.T) {
 	}
 	genuine, newKey := w.entries, w.signing
 
+	w.event("one", "log.key", claims{"outcome": "allowed", "log_key": claims{"action": "revoke", "kid": w.keys[0].KeyID}})
+	if r := w.export().verify(w.options(100)); !r.Passed() {
+		t.Fatalf("a revoked key: %v", toldBy(r))
+	}
+	told200 := slices.Clone(w.entries)
 	w.signing = stolen
 	c := w.claims("three", "writer.start", nil)
+	w.entries = append(told200, w.sign(c))
+	expect(t, w.export().verify(w.options()), told{auditor.RevokedKey, auditor.Forged, 201, 0})
+
+	w.numbers["one"]-- // the event that tells of it was pruned
+	c["iat"] = w.keys[0].Revoked + 301
 	w.entries = append(slices.Clone(genuine), w.sign(c))
 	expect(t, w.export().verify(w.options()), told{auditor.RevokedKey, auditor.Forged, 200, 0})
 
@@ -260,8 +272,9 @@ func TestTokensOnRecord(t *testing.T) {
 	none := told{auditor.TokenNotOnRecord, auditor.Unrecorded, -1, 0}
 	expect(t, r, none, none, told{auditor.TokenNotOnRecord, auditor.Unrecorded, 302, 0},
 		told{auditor.TokenNotOnRecord, auditor.Unrecorded, 303, 0})
-	if r.Completeness != auditor.Failed || r.Integrity != auditor.OK {
-		t.Errorf("integrity %s, completeness %s", r.Integrity, r.Completeness)
+	if r.Completeness != auditor.Failed || r.Integrity != auditor.OK ||
+		!strings.Contains(r.Findings[3].Message, "another issuer") {
+		t.Errorf("integrity %s, completeness %s; %s", r.Integrity, r.Completeness, r.Findings[3].Message)
 	}
 }
 

@@ -33,6 +33,7 @@ const (
 	WriteKeys
 	WriteCutoffs
 	WriteOperators
+	WriteLog
 	ListTenants
 	ReadPlatform
 	WritePlatform
@@ -57,6 +58,7 @@ var rules = [actions]rule{
 	WriteKeys:      {"write_keys", []Role{Admin}, false},
 	WriteCutoffs:   {"write_cutoffs", []Role{Admin, Responder}, false},
 	WriteOperators: {"write_operators", []Role{Admin}, false},
+	WriteLog:       {"write_log", []Role{Admin}, false},
 	ListTenants:    {"list_tenants", []Role{Admin, Auditor}, true},
 	ReadPlatform:   {"read_platform", []Role{Admin, Auditor}, true},
 	WritePlatform:  {"write_platform", []Role{Admin}, true},

@@ -28,6 +28,15 @@ func calls(s *admin.Service) map[string]map[string]func(context.Context, admin.O
 		_, _, err := s.Events(ctx, o, admin.EventQuery{})
 		return err
 	}
+	acceptLoss := func(ctx context.Context, o admin.Operator) error { _, err := s.AcceptLoss(ctx, o); return err }
+	logKeys := func(ctx context.Context, o admin.Operator) error { _, err := s.LogKeys(ctx, o); return err }
+	rotateLog := func(ctx context.Context, o admin.Operator) error { _, err := s.RotateLogKeys(ctx, o); return err }
+	revokeLog := func(ctx context.Context, o admin.Operator) error {
+		_, err := s.RevokeLogKey(ctx, o, "none")
+		return err
+	}
+	onPlatform := ops{"create": operators["create"], "delete": operators["delete"], "accept loss": acceptLoss,
+		"rotate log": rotateLog, "revoke log": revokeLog}
 	list := func(ctx context.Context, o admin.Operator) error { _, err := s.Operators(ctx, o); return err }
 	return map[string]map[string]func(context.Context, admin.Operator) error{
 		"read_config": {
@@ -41,6 +50,7 @@ func calls(s *admin.Service) map[string]map[string]func(context.Context, admin.O
 			"keys":      func(ctx context.Context, o admin.Operator) error { _, err := s.Keys(ctx, o); return err },
 			"cutoffs":   func(ctx context.Context, o admin.Operator) error { _, err := s.Cutoffs(ctx, o); return err },
 			"operators": list,
+			"log keys":  logKeys,
 		},
 		"read_log": {
 			"events": events,
@@ -65,8 +75,9 @@ func calls(s *admin.Service) map[string]map[string]func(context.Context, admin.O
 			"delete": func(ctx context.Context, o admin.Operator) error { return s.DeleteSecret(ctx, o, "bot", "none") },
 		},
 		"write_keys": {
-			"rotate": func(ctx context.Context, o admin.Operator) error { _, err := s.RotateKeys(ctx, o, ""); return err },
-			"revoke": func(ctx context.Context, o admin.Operator) error { _, err := s.RevokeKey(ctx, o, "none"); return err },
+			"rotate":     func(ctx context.Context, o admin.Operator) error { _, err := s.RotateKeys(ctx, o, ""); return err },
+			"revoke":     func(ctx context.Context, o admin.Operator) error { _, err := s.RevokeKey(ctx, o, "none"); return err },
+			"rotate log": rotateLog, "revoke log": revokeLog,
 		},
 		"write_cutoffs": {
 			"revoke": func(ctx context.Context, o admin.Operator) error {
@@ -79,11 +90,12 @@ func calls(s *admin.Service) map[string]map[string]func(context.Context, admin.O
 			},
 		},
 		"write_operators": operators,
+		"write_log":       {"accept loss": acceptLoss},
 		"list_tenants": {
 			"tenants": func(ctx context.Context, o admin.Operator) error { _, err := s.Tenants(ctx, o); return err },
 		},
-		"read_platform":  {"events": events, "operators": list},
-		"write_platform": operators,
+		"read_platform":  {"events": events, "operators": list, "log keys": logKeys},
+		"write_platform": onPlatform,
 		"create_tenant": {"apply": func(ctx context.Context, o admin.Operator) error {
 			_, err := s.Apply(ctx, o, admin.ApplyRequest{File: []byte(file("fresh"))})
 			return err
@@ -97,7 +109,7 @@ func TestRoles(t *testing.T) {
 	w.apply("acme", file("acme", "bot"))
 	inTenant := map[admin.Role][]string{
 		admin.Admin: {"read_config", "read_log", "apply_file", "write_secrets", "write_keys", "write_cutoffs",
-			"write_operators"},
+			"write_operators", "write_log"},
 		admin.Editor:    {"read_config", "apply_file", "write_secrets"},
 		admin.Responder: {"read_config", "write_cutoffs"},
 		admin.Auditor:   {"read_config", "read_log"},

@@ -24,6 +24,7 @@ import (
 	"github.com/bursar-sts/bursar/server/ledger"
 	"github.com/bursar-sts/bursar/server/limit"
 	"github.com/bursar-sts/bursar/server/tenant"
+	"github.com/bursar-sts/bursar/server/tree"
 	"github.com/bursar-sts/bursar/storage/bolt"
 	"github.com/bursar-sts/bursar/storage/storagetest"
 )
@@ -100,9 +101,11 @@ func (w *world) start() *process {
 	})
 	dir := tenant.NewDirectory(tenant.Config{Store: w.store, Master: w.master, Sources: sources, BaseURL: baseURL,
 		Now: w.time})
+	trees := tree.New(tree.Config{Store: w.store, Master: w.master, Anchors: tree.NoAnchors{}, Now: w.time,
+		Logger: slog.New(slog.DiscardHandler)})
 	judge := exchange.New(exchange.Config{Directory: dir, Log: log, Claims: w.store})
 	return &process{log: log, dir: dir, svc: admin.New(admin.Config{
-		Directory: dir, Store: w.store, Log: log, Judge: judge, PlatformTokenHash: admin.HashToken(w.platform),
+		Directory: dir, Store: w.store, Log: log, Judge: judge, Trees: trees, PlatformTokenHash: admin.HashToken(w.platform),
 		Sleep: w.sleep, Limits: limit.New(limit.Config{Rules: w.limits, Now: w.time}),
 	})}
 }
@@ -208,6 +211,8 @@ func (w *world) records(t ledger.Tenant) []record {
 		switch r.Name {
 		case audit.AuthAdmin:
 			return r.Body.Outcome == audit.Allowed
+		case audit.LogKeyEvent:
+			return r.Body.Operator.ID == "" // the log was begun with it
 		case audit.WriterStart, audit.WriterStop, audit.AuditRead:
 			return true
 		}

@@ -22,6 +22,7 @@ import (
 	"github.com/bursar-sts/bursar/server/keys"
 	"github.com/bursar-sts/bursar/server/ledger"
 	"github.com/bursar-sts/bursar/server/tenant"
+	"github.com/bursar-sts/bursar/server/tree"
 	"github.com/bursar-sts/bursar/storage/bolt"
 	"github.com/bursar-sts/bursar/storage/storagetest"
 )
@@ -33,6 +34,8 @@ type world struct {
 	store     *storagetest.Faulty
 	exchanger *exchange.Exchanger
 	url       string
+	directory *tenant.Directory
+	anchors   tree.Folder
 }
 
 func newWorld(t *testing.T) *world {
@@ -53,8 +56,10 @@ func newWorld(t *testing.T) *world {
 	dir := tenant.NewDirectory(tenant.Config{Store: store, Master: master, Sources: sources,
 		BaseURL: "https://sts.example"})
 	token := admin.NewToken("")
-	w := &world{store: store, exchanger: exchange.New(exchange.Config{Directory: dir, Log: log, Claims: store})}
+	w := &world{store: store, directory: dir, anchors: tree.Folder(t.TempDir()),
+		exchanger: exchange.New(exchange.Config{Directory: dir, Log: log, Claims: store})}
 	svc := admin.New(admin.Config{Directory: dir, Store: store, Log: log, Judge: w.exchanger,
+		Trees:             tree.New(tree.Config{Store: store, Master: master, Anchors: w.anchors, Logger: quiet}),
 		PlatformTokenHash: admin.HashToken(token)})
 	w.watch = newWatch(t, adminapi.New(adminapi.Config{Service: svc, Version: "v1.2.3", Logger: quiet}))
 	t.Cleanup(func() { // when the process has ended
@@ -158,6 +163,8 @@ func TestTheClientAndTheServerAgree(t *testing.T) {
 	w.credentials(t)
 	w.revocations(t)
 	w.logs(t)
+	w.logKeysOf(t)
+	w.losses(t)
 	for path, methods := range w.watch.doc["paths"].(object) {
 		for method, op := range methods.(object) {
 			id, done := op.(object)["operationId"].(string), false

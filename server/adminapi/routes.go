@@ -129,6 +129,7 @@ func routes() []route {
 		{method: del, path: secrets + "/{id}", name: "deleteSecret", status: gone, handle: (*API).deleteSecret},
 	}
 	all = append(all, families()...)
+	all = append(all, logRoutes()...)
 	for i := range all {
 		if all[i].status == nil {
 			all[i].status = []int{http.StatusOK}

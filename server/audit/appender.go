@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bursar-sts/bursar/server/fault"
+	"github.com/bursar-sts/bursar/server/keys"
 	"github.com/bursar-sts/bursar/server/ledger"
 )
 
@@ -218,12 +219,21 @@ func (a *appender) number(batch []*request) (ledger.Commit, error) {
 		}
 		drafts = append(drafts, start)
 	}
+	made, err := a.made(batch[0].origin)
+	if err != nil {
+		return c, err
+	}
+	drafts = append(drafts, made...)
 	for _, r := range batch {
 		drafts = append(drafts, r.drafts...)
 		c.Claims = append(c.Claims, r.claims...)
 	}
-	var err error
-	c.Entries, err = a.seal(drafts)
+	// Keys that the commit itself replaces sign no more: one that is in the wrong hands does not tell of its own end.
+	ring, err := a.ring.With(c.Change.Put)
+	if err != nil {
+		return c, err
+	}
+	c.Entries, err = a.seal(drafts, ring.Events())
 	return c, err
 }
 
@@ -237,12 +247,12 @@ func (a *appender) start(o Origin) (draft, error) {
 const alone = 8
 
 // seal signs drafts as the events after the last one, on all processors if they are many.
-func (a *appender) seal(drafts []draft) ([][]byte, error) {
+func (a *appender) seal(drafts []draft, key *keys.Signer) ([][]byte, error) {
 	now := a.log.cfg.Now()
 	sealed, errs := make([][]byte, len(drafts)), make([]error, len(drafts))
 	each := func(from, step int) {
 		for i := from; i < len(drafts); i += step {
-			sealed[i], errs[i] = seal(drafts[i], now, a.writer, a.last+1+int64(i), a.ring.Events())
+			sealed[i], errs[i] = seal(drafts[i], now, a.writer, a.last+1+int64(i), key)
 		}
 	}
 	workers := max(1, min(runtime.GOMAXPROCS(0), len(drafts)/alone))
@@ -425,10 +435,13 @@ func (a *appender) refused(batch []*request, err error) {
 		// Numbering on would hide what is missing. Another writer can go on, and that is a restart. Revocations go on
 		// without one, under another writer's id.
 		a.log.cfg.Logger.Error("the store lost acknowledged events of this process, or was replaced; "+
-			"this tenant is frozen until restart, but for revocations",
+			"this tenant is frozen until restart, or until its loss is accepted, but for revocations",
 			"tenant", a.tenant, "wid", a.writer, "wsn", a.last, "err", err)
 		a.refuse, err = errFrozen, unavailable(errFrozen)
 		a.writer, a.last = ledger.NewID(a.log.cfg.Now()), 0
+		if a.log.cfg.Lost != nil {
+			a.log.cfg.Lost(batch[0].origin)
+		}
 		batch = a.keepExempt(batch)
 	case errors.Is(err, errClosed):
 		err = unavailable(errClosed)
@@ -460,6 +473,15 @@ func (a *appender) keepExempt(batch []*request) (others []*request) {
 	}
 	a.queue = kept
 	return others
+}
+
+// thaw ends a freeze. The writer has another id since then.
+func (a *appender) thaw() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if errors.Is(a.refuse, errFrozen) {
+		a.refuse = nil
+	}
 }
 
 func (a *appender) stats(s *Stats) {

@@ -65,19 +65,34 @@ func (a *appender) found(ctx context.Context, first *request) (err error) {
 	return a.begin(ctx, first, now)
 }
 
-// begin stores fresh keys, with an event, and opens what is stored then. The event has a writer's id of its own, so that
-// it need not be known what became of an attempt that the store did not confirm.
+// made returns the events that fresh keys are recorded by.
+func (a *appender) made(o Origin) (drafts []draft, err error) {
+	for _, e := range LogKeyEvents(nil, a.fresh) {
+		e.Body.Request.Node = a.log.cfg.Node
+		d, err := encode(o, &e, a.log.cfg.Now())
+		if err != nil {
+			return nil, err
+		}
+		drafts = append(drafts, d)
+	}
+	return drafts, nil
+}
+
+// begin stores fresh keys, with their events, and opens what is stored then. The events have a writer's id of their own,
+// so that it need not be known what became of an attempt that the store did not confirm.
 func (a *appender) begin(ctx context.Context, first *request, now time.Time) error {
-	start, err := a.start(first.origin)
+	drafts, err := a.made(first.origin)
 	if err != nil {
 		return err
 	}
 	writer := ledger.NewID(now)
-	entry, err := seal(start, now, writer, 1, a.ring.Events())
-	if err != nil {
-		return err
+	entries := make([][]byte, len(drafts))
+	for i, d := range drafts {
+		if entries[i], err = seal(d, now, writer, int64(i)+1, a.ring.Events()); err != nil {
+			return err
+		}
 	}
-	c := ledger.Commit{Writer: writer, First: 1, Entries: [][]byte{entry},
+	c := ledger.Commit{Writer: writer, First: 1, Entries: entries,
 		Change: ledger.Change{Expect: a.revision, Put: a.fresh}}
 	a.forget()
 	p, err := a.log.cfg.Store.Commit(ctx, a.tenant, c)

@@ -115,8 +115,8 @@ var kinds = append([]kind{
 		body: "log_key(use action kid thumbprint replaces?) operator?(id role?)" + memRequest,
 	}, {
 		name: ServerStart,
-		when: "A server begins to serve; in the platform's log. If it cannot be recorded, the server says so in its own log " +
-			"and serves all the same, because somebody may have to revoke.",
+		when: "A server begins to serve; in the platform's log. If it cannot be recorded, the server says so in its own " +
+			"log and serves all the same, because somebody may have to revoke.",
 		waits: "every request to it", outcomes: "allowed", exempt: true,
 		body: "server(version durability) request?(node?)",
 	}, {

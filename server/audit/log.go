@@ -51,7 +51,10 @@ type Config struct {
 	// Appended, if set, is told of each commit, in the order of a log, before anybody is answered: the index of the first
 	// of the events that were stored, and what was stored. It must not block, nor keep the events.
 	Appended func(o Origin, index int64, events [][]byte)
-	// Gate, if set, says why nothing may be done in a log now, or returns nil. It never stops a revocation.
+	// Lost, if set, is told when the store has lost acknowledged events of this process. It must not block.
+	Lost func(Origin)
+	// Gate, if set, says why nothing may be done in a log now, or returns nil. It never stops a revocation, nor what it
+	// takes to find out what is wrong and to mend it.
 	Gate func(context.Context, Origin) error
 	Now  func() time.Time // default time.Now; informative, never used for order
 	Node string           // name of this process, recorded in each event
@@ -125,8 +128,9 @@ func (l *Log) Change(ctx context.Context, o Origin, c ledger.Change, es ...Event
 	return l.do(ctx, o, c, es, nil)
 }
 
-// MaxEvents bounds the events of one change: a commit, less the entry that may have to open the writer's part.
-const MaxEvents = ledger.MaxEntries - 1
+// MaxEvents bounds the events of one change: a commit, less the entries that may have to open the log and the writer's
+// part.
+const MaxEvents = ledger.MaxEntries - 3
 
 func (l *Log) do(ctx context.Context, o Origin, c ledger.Change, es []Event, claims []ledger.Claim) (
 	ledger.Position, error,
@@ -189,6 +193,17 @@ func (l *Log) submit(ctx context.Context, t ledger.Tenant, r *request) (ledger.P
 	return r.position, r.err
 }
 
+// Thaw ends the freeze of a log that has lost acknowledged events of this process: an operator has accepted the loss,
+// and this process goes on writing, under another writer's id.
+func (l *Log) Thaw(t ledger.Tenant) {
+	l.mu.Lock()
+	a := l.tenants[t]
+	l.mu.Unlock()
+	if a != nil {
+		a.thaw()
+	}
+}
+
 // post records an event that nobody waits for. An error means that it will not be recorded.
 func (l *Log) post(o Origin, e Event) error {
 	r, err := l.request(o, ledger.Change{}, []Event{e})
@@ -216,8 +231,8 @@ func (l *Log) appender(t ledger.Tenant) (*appender, error) {
 	return a, nil
 }
 
-// Record is one event as it is stored. What somebody put into the store past the log and is no SET has no claims, so that
-// it hides nothing that follows it.
+// Record is one event as it is stored. What somebody put into the store past the log and is no SET has no claims, so
+// that it hides nothing that follows it.
 type Record struct {
 	Index  int64           `json:"index"`
 	SET    string          `json:"set"` // as it is stored, a compact JWS

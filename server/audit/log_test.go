@@ -115,8 +115,8 @@ func TestWhatTheStoreCannotHoldFailsAlone(t *testing.T) {
 	if _, err := l.Change(t.Context(), origin, put(0, "x"), many[1:]...); err != nil {
 		t.Error(err)
 	}
-	if got := len(history(t, l)); got != ledger.MaxEntries {
-		t.Errorf("%d entries, want %d", got, ledger.MaxEntries)
+	if got := len(history(t, l)); got != ledger.MaxEntries-2 { // room for the keys of a new log is left
+		t.Errorf("%d entries, want %d", got, ledger.MaxEntries-2)
 	}
 }
 

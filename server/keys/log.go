@@ -114,15 +114,23 @@ func OpenLog(m Master, t ledger.Tenant, rows []ledger.Row) (*LogRing, error) {
 		}
 		r.keys = append(r.keys, k)
 	}
+	if err := r.settle(); err != nil {
+		return nil, fmt.Errorf("open log keys: %w", err)
+	}
+	return r, nil
+}
+
+// settle puts the keys in order, and finds out what signs.
+func (r *LogRing) settle() error {
 	slices.SortFunc(r.keys, func(a, b *logKey) int {
 		return cmp.Or(cmp.Compare(a.Use, b.Use), cmp.Compare(a.Number, b.Number))
 	})
 	event, checkpoint := r.last(Events), r.last(Checkpoints)
 	if event == nil || event.private == nil || checkpoint == nil || checkpoint.private == nil {
-		return nil, fmt.Errorf("open log keys: no key signs events, or none checkpoints: %w", ErrNoKey)
+		return fmt.Errorf("no key signs events, or none checkpoints: %w", ErrNoKey)
 	}
 	r.events = &Signer{KeyID: event.ID, alg: EdDSA, private: event.private}
-	return r, nil
+	return nil
 }
 
 func (v vault) newLogKey(use LogUse, number int, now time.Time) (ledger.Row, error) {
@@ -243,6 +251,33 @@ func (r *LogRing) Keys() (all []LogKey) {
 		}
 	}
 	return all
+}
+
+// ReadLogKey returns the key of a log that a row holds, as an operator sees it, without opening it; false if the row
+// holds none.
+func ReadLogKey(row ledger.Row) (LogKey, bool) {
+	var r logKeyRow
+	if row.Kind != KindLogKey || json.Unmarshal(row.Value, &r) != nil {
+		return LogKey{}, false
+	}
+	return LogKey{ID: r.ID, Use: r.Use, Created: r.Created, Retired: r.Retired, Revoked: r.Revoked}, true
+}
+
+// With returns the keys as they are after a change that puts rows.
+func (r *LogRing) With(put []ledger.Row) (*LogRing, error) {
+	next := &LogRing{vault: r.vault, keys: slices.Clone(r.keys)}
+	for _, row := range put {
+		if row.Kind != KindLogKey {
+			continue
+		}
+		k, err := r.vault.openLogKey(row)
+		if err != nil {
+			return nil, err
+		}
+		next.keys = slices.DeleteFunc(next.keys, func(old *logKey) bool { return old.ID == k.ID })
+		next.keys = append(next.keys, k)
+	}
+	return next, next.settle()
 }
 
 // Rotate returns the rows after which other keys sign, events and checkpoints both. An event key that was replaced

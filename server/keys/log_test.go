@@ -170,3 +170,48 @@ func TestARevokedLogKeySignsNoMore(t *testing.T) {
 		t.Errorf("an unknown key: %v", err)
 	}
 }
+
+// What a change leaves behind is known before it is stored.
+func TestLogKeysAfterAChange(t *testing.T) {
+	m, rows := newLog(t)
+	r := openLog(t, m, rows)
+	now := logStart.Add(time.Hour)
+	put, err := r.Rotate(now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := r.With(append(put, ledger.Row{Kind: "client", ID: "x", Value: []byte("{}")}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored := openLog(t, m, rows.after(put))
+	if next.Events().KeyID != stored.Events().KeyID || next.Events().KeyID == r.Events().KeyID ||
+		!slices.Equal(next.Keys(), stored.Keys()) || len(r.Keys()) != 2 {
+		t.Errorf("before %+v, predicted %+v, stored %+v", r.Keys(), next.Keys(), stored.Keys())
+	}
+	var read []keys.LogKey
+	for _, row := range put {
+		k, ok := keys.ReadLogKey(row)
+		if !ok {
+			t.Fatalf("%s %s is no key of a log", row.Kind, row.ID)
+		}
+		read = append(read, k)
+	}
+	for _, k := range read {
+		if !slices.Contains(stored.Keys(), k) {
+			t.Errorf("read %+v, stored are %+v", k, stored.Keys())
+		}
+	}
+	for _, row := range []ledger.Row{{Kind: keys.KindKey, Value: put[0].Value}, {Kind: keys.KindLogKey, Value: []byte("x")}} {
+		if k, ok := keys.ReadLogKey(row); ok {
+			t.Errorf("read %+v", k)
+		}
+	}
+	foreign, err := keys.CreateLog(m, "t2", now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.With(foreign); err == nil {
+		t.Error("keys of another log are taken")
+	}
+}

@@ -439,7 +439,7 @@ func (w *world) size() int64 { return int64(len(w.entries("acme"))) }
 
 // TestAFilteredFollowerIsToldHowFarItIs resumes where it was although nothing was for it.
 func TestAFilteredFollowerIsToldHowFarItIs(t *testing.T) {
-	w := newWorld(t, servertest.Options{}, func(c *logapi.Config) { c.Heartbeat = 20 * time.Millisecond })
+	w := newWorld(t, servertest.Options{})
 	w.record("acme", 300)
 	size := w.size()
 	follower := read(t, w.open(t.Context(), "GET", log+"events?follow=1&tool=none"))
@@ -488,8 +488,10 @@ func TestWhatWasPrunedIsGone(t *testing.T) {
 				t.Errorf("%s: %.60s", query, body)
 			}
 		}
-		if got, _ := w.page(""); !slices.Equal(got, count(512, size)) {
-			t.Errorf("events %v", got)
+		w.hold("acme")
+		w.record("acme", 5)
+		if got, next := w.page(""); !slices.Equal(got, count(512, size)) || next != size {
+			t.Errorf("events %v, then %d", got, next)
 		}
 	})
 }
@@ -681,6 +683,7 @@ func TestASlowReaderIsCut(t *testing.T) {
 	if n := w.api.Readers(); n != 1 {
 		t.Errorf("%d readers", n)
 	}
+	size := w.size()
 	if got, _ := w.page(""); int64(len(got)) < size {
 		t.Errorf("the other one got %d events", len(got))
 	}

@@ -9,8 +9,6 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/bursar-sts/bursar/clients/auditor"
-	"github.com/bursar-sts/bursar/server/audit"
-	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/ledger"
 )
 
@@ -32,6 +30,7 @@ func (t *Trees) believe(ctx context.Context, l *log, head ledger.Head, entries i
 	l.mu.Lock()
 	last, checked, halted := l.head, l.checked, l.halted
 	l.mu.Unlock()
+	seen := last.Epoch
 	if checked && halted == nil && head.Same(last) && entries >= head.Size {
 		t.covered(l, head)
 		return nil
@@ -49,8 +48,15 @@ func (t *Trees) believe(ctx context.Context, l *log, head ledger.Head, entries i
 	if err == nil {
 		err = t.signed(ctx, l, head)
 	}
+	another := seen > 0 && head.Epoch > seen
+	if err == nil && another {
+		l.disown()
+	}
 	if err == nil {
 		err = t.owned(ctx, l, head)
+	}
+	if err == nil && !checked {
+		err = t.kept(ctx, l, head)
 	}
 	if err != nil {
 		if errors.Is(err, errHalted) && halted == nil {
@@ -60,10 +66,26 @@ func (t *Trees) believe(ctx context.Context, l *log, head ledger.Head, entries i
 		return err
 	}
 	l.mu.Lock()
-	l.checked, l.halted = true, nil
+	l.checked = true
 	l.mu.Unlock()
 	t.covered(l, head)
+	if another {
+		t.accepted(l.tenant)
+	}
 	return nil
+}
+
+func (l *log) isHalted() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.halted != nil
+}
+
+// trust ends a halt: the head is believed, and whatever the store has beyond it could be covered.
+func (l *log) trust() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.halted = nil
 }
 
 // follows checks that the tree of head is that of last, or has grown from it.
@@ -80,7 +102,7 @@ func (t *Trees) follows(ctx context.Context, l *log, last, head ledger.Head, ent
 	case last.Size < head.First: // what would tell was pruned
 		return nil
 	}
-	then, err := t.resume(ctx, l.tenant, last.Size)
+	then, err := t.resumed(ctx, l, last.Size)
 	if err != nil {
 		return err
 	}
@@ -149,85 +171,4 @@ func (t *Trees) owned(ctx context.Context, l *log, head ledger.Head) error {
 		}
 	}
 	return nil
-}
-
-// AcceptLoss makes the log go on from where the store is, under another origin, although that is not where it was:
-// an operator has found that what is missing cannot be had back. It returns the newest head that is known to have been
-// signed before, for the record. fault.Conflict: nothing is missing.
-func (t *Trees) AcceptLoss(ctx context.Context, o audit.Origin) (lost ledger.Head, err error) {
-	id := o.Tenant
-	l := t.of(id)
-	l.named(o.Issuer)
-	if err := t.look(ctx, l); err != nil {
-		return lost, err
-	}
-	if err := l.hold(ctx); err != nil {
-		return lost, err
-	}
-	defer l.release()
-	l.mu.Lock()
-	halted := l.halted
-	lost = l.head
-	l.mu.Unlock()
-	if halted == nil {
-		return lost, fault.New(fault.Conflict, "log.nothing_lost", "The log misses nothing, so there is no loss to accept.")
-	}
-	anchor, err := t.cfg.Anchors.Load(id)
-	if err != nil {
-		return lost, fmt.Errorf("read the anchor: %w", err)
-	}
-	if anchor.Epoch > lost.Epoch || anchor.Epoch == lost.Epoch && anchor.Size > lost.Size {
-		lost = anchor
-	}
-	head, at, err := t.cfg.Store.Head(ctx, id)
-	if err != nil {
-		return lost, fmt.Errorf("read head: %w", err)
-	}
-	return lost, t.restart(ctx, l, head, max(lost.Epoch, head.Epoch)+1, at)
-}
-
-// restart signs the first head of another epoch, over what the store has.
-func (t *Trees) restart(ctx context.Context, l *log, old ledger.Head, epoch int64, at ledger.Position) error {
-	entries := at.Index
-	var e auditor.Edge
-	var tiles []ledger.Tile
-	from := min(old.First, entries)
-	if from > 0 { // what was pruned is known by its tiles alone
-		kept, err := t.resume(ctx, l.tenant, from)
-		if err != nil {
-			return err
-		}
-		e = *kept
-	}
-	l.mu.Lock()
-	clear(l.own)
-	l.mu.Unlock()
-	for e.Size() < entries {
-		leaves, err := t.leaves(ctx, l, e.Size(), min(entries, e.Size()+maxStep))
-		if err != nil {
-			return err
-		}
-		for _, leaf := range leaves {
-			for _, tile := range e.Append(leaf) {
-				tiles = append(tiles, stored(tile))
-			}
-		}
-	}
-	for _, tile := range e.Partial() {
-		tiles = append(tiles, stored(tile))
-	}
-	next := ledger.Head{Epoch: epoch, Size: e.Size(), Root: e.Root(), First: old.First}
-	var err error
-	if next.Note, err = t.sign(ctx, l, next, at.Revision); err != nil {
-		return err
-	}
-	if err := t.cfg.Store.Advance(ctx, l.tenant,
-		ledger.Step{From: old, To: next, Revision: at.Revision, Tiles: tiles}); err != nil {
-		return fmt.Errorf("advance head: %w", err)
-	}
-	l.mu.Lock()
-	l.halted, l.checked, l.end = nil, true, next.Size
-	l.mu.Unlock()
-	t.covered(l, next)
-	return t.Save()
 }

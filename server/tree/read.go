@@ -2,6 +2,7 @@ package tree
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -13,7 +14,8 @@ import (
 )
 
 // Head returns the newest head of a log. It covers all that was recorded before the call: if it did not yet, it is made.
-// fault.Unavailable: it is not believed, or could not be made.
+// One that is not believed is returned as it is stored: what is wrong with the log is for its readers to see.
+// fault.Unavailable: there is none, or it could not be made.
 func (t *Trees) Head(ctx context.Context, o audit.Origin) (ledger.Head, error) {
 	if !t.enter() {
 		return ledger.Head{}, fault.New(fault.Unavailable, "tree.closed", "The server is stopping; ask again.")
@@ -22,6 +24,11 @@ func (t *Trees) Head(ctx context.Context, o audit.Origin) (ledger.Head, error) {
 	l := t.of(o.Tenant)
 	l.named(o.Issuer)
 	h, err := t.cover(ctx, l)
+	if errors.Is(err, errHalted) {
+		if h, _, err = t.cfg.Store.Head(ctx, o.Tenant); err == nil && h.Epoch == 0 {
+			err = errHalted
+		}
+	}
 	if err != nil {
 		return h, fault.Wrap(fault.Unavailable, "tree.unavailable",
 			"No head of this log can be signed now; its operators know more.", err)
@@ -54,12 +61,9 @@ func (t *Trees) newest(ctx context.Context, id ledger.Tenant, size int64) (ledge
 	if halted == nil && seen.Epoch > 0 && seen.Size >= size {
 		return seen, nil
 	}
-	h, at, err := t.cfg.Store.Head(ctx, id)
+	h, _, err := t.cfg.Store.Head(ctx, id)
 	if err != nil {
 		return h, fmt.Errorf("read head: %w", err)
-	}
-	if at.Index < h.Size {
-		return h, fmt.Errorf("%w: %w: the log has %d entries", fault.ErrUnavailable, errHalted, at.Index)
 	}
 	return h, nil
 }
@@ -115,7 +119,7 @@ func (t *Trees) Tile(ctx context.Context, id ledger.Tenant, level int, index int
 	return all[0][:width*tlog.HashSize], nil
 }
 
-// Entries returns the first width entries of a bundle. fault.NotFound: the tree does not cover them, or not yet;
+// Entries returns the first width entries of a bundle; fewer only of a log that has lost some. fault.NotFound: the tree does not cover them, or not yet;
 // fault.Gone: they were pruned.
 func (t *Trees) Entries(ctx context.Context, id ledger.Tenant, index int64, width int) ([][]byte, error) {
 	if index < 0 || index > 1<<54 || width < 1 || width > auditor.TileWidth {
@@ -133,15 +137,16 @@ func (t *Trees) Entries(ctx context.Context, id ledger.Tenant, index int64, widt
 	if err != nil {
 		return nil, fmt.Errorf("read entries: %w", err)
 	}
-	if len(entries) != width || entries[0].Index != from { // a store begins with the first entry that it still has
+	if len(entries) == 0 || entries[0].Index != from { // a store begins with the first entry that it still has
 		if err := t.pruned(ctx, id, from+1); err != nil {
 			return nil, err
 		}
-		return nil, fmt.Errorf("%w: entries of bundle %d are missing", fault.ErrUnavailable, index)
 	}
-	all := make([][]byte, len(entries))
-	for i, e := range entries {
-		all[i] = e.Data
+	var all [][]byte
+	for _, e := range entries {
+		if e.Index < from+int64(width) { // where some are missing, those of the next bundle follow
+			all = append(all, e.Data)
+		}
 	}
 	return all, nil
 }

@@ -32,6 +32,11 @@ func (t *Trees) cover(ctx context.Context, l *log) (ledger.Head, error) {
 		return ledger.Head{}, err
 	}
 	defer l.release()
+	return t.coverHeld(ctx, l)
+}
+
+// coverHeld is cover, where the sequencer's part of the log is held.
+func (t *Trees) coverHeld(ctx context.Context, l *log) (ledger.Head, error) {
 	goal := int64(-1)
 	for {
 		head, at, err := t.cfg.Store.Head(ctx, l.tenant)
@@ -45,6 +50,10 @@ func (t *Trees) cover(ctx context.Context, l *log) (ledger.Head, error) {
 			goal = at.Index
 		}
 		if head.Size >= goal && head.Epoch > 0 {
+			if _, err := t.edgeOf(ctx, l, head); l.isHalted() && err != nil {
+				return head, err
+			}
+			l.trust()
 			return head, nil
 		}
 		next, err := t.advance(ctx, l, head, at)
@@ -54,6 +63,7 @@ func (t *Trees) cover(ctx context.Context, l *log) (ledger.Head, error) {
 		case err != nil:
 			return head, err
 		case next.Size >= goal:
+			l.trust()
 			return next, nil
 		}
 	}
@@ -104,7 +114,7 @@ func (t *Trees) edgeOf(ctx context.Context, l *log, head ledger.Head) (*edge, er
 	if l.edge != nil && l.edge.of.Same(head) {
 		return l.edge, nil
 	}
-	e, err := t.resume(ctx, l.tenant, head.Size)
+	e, err := t.resumed(ctx, l, head.Size)
 	if err != nil {
 		return nil, err
 	}
@@ -112,6 +122,15 @@ func (t *Trees) edgeOf(ctx context.Context, l *log, head ledger.Head) (*edge, er
 		return nil, l.halt("the stored tiles are not those of the head that was signed at %d entries", head.Size)
 	}
 	return &edge{e, head}, nil
+}
+
+// resumed is resume of a tree that was signed: tiles that it lacks are lost.
+func (t *Trees) resumed(ctx context.Context, l *log, size int64) (*auditor.Edge, error) {
+	e, err := t.resume(ctx, l.tenant, size)
+	if err != nil && !errors.Is(err, fault.ErrUnavailable) {
+		return nil, l.halt("the stored tiles are not those of a tree of %d entries", size)
+	}
+	return e, err
 }
 
 // resume returns the edge that the tree had at some size, as far as the stored tiles tell.
@@ -162,6 +181,13 @@ func (t *Trees) leaves(ctx context.Context, l *log, from, to int64) ([]tlog.Hash
 	return all, nil
 }
 
+// origin returns whose log it is.
+func (l *log) origin() audit.Origin {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return audit.Origin{Tenant: l.tenant, Issuer: l.issuer}
+}
+
 // last returns the head that was seen last.
 func (l *log) last() ledger.Head {
 	l.mu.Lock()
@@ -179,7 +205,7 @@ func (l *log) leaf(index int64) (tlog.Hash, bool) {
 // covered notes a head that this process made or believes.
 func (t *Trees) covered(l *log, h ledger.Head) {
 	if t.cfg.Moved != nil && !h.Same(l.last()) {
-		t.cfg.Moved(l.tenant, h)
+		t.cfg.Moved(l.origin(), h)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -241,6 +267,12 @@ func (t *Trees) signText(r *keys.LogRing, issuer, text string) ([]byte, error) {
 		return nil, fmt.Errorf("sign: %w", err)
 	}
 	return signed, nil
+}
+
+// Ring returns the keys of a log, and the position that they belong to. keys.ErrNoKey: it has none; a log that has begun
+// has lost them then.
+func (t *Trees) Ring(ctx context.Context, o audit.Origin) (*keys.LogRing, ledger.Position, error) {
+	return t.keysOf(ctx, o.Tenant)
 }
 
 // Keys returns the signed document of the keys that sign the events of a log (auditor.OpenKeys).

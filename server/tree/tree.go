@@ -51,9 +51,12 @@ type Config struct {
 	Master  keys.Master // opens the keys that sign checkpoints
 	Anchors Anchors
 	// Moved, if set, is told of each head that is new to this process, in order. It must not block.
-	Moved func(t ledger.Tenant, h ledger.Head)
+	Moved func(o audit.Origin, h ledger.Head)
 	// Interval is how long an event may wait for others before a head covers it; default 50 ms.
 	Interval time.Duration
+	// Accepted, if set, is told when a log goes on in another epoch because an operator accepted a loss, here or in another
+	// process. It must not block.
+	Accepted func(ledger.Tenant)
 	Now      func() time.Time // default time.Now; which keys sign
 	Logger   *slog.Logger     // default slog.Default()
 }
@@ -238,7 +241,7 @@ const lookAgain = time.Second
 func (l *log) believed() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.checked && (l.halted == nil || time.Since(l.looked) < lookAgain)
+	return l.checked && l.halted == nil || l.halted != nil && time.Since(l.looked) < lookAgain
 }
 
 // look compares what the store has with what was seen, and covers what it finds uncovered.
@@ -251,7 +254,11 @@ func (t *Trees) look(ctx context.Context, l *log) error {
 	if err != nil {
 		return fmt.Errorf("read head: %w", err)
 	}
-	if err := t.believe(ctx, l, head, at.Index); err != nil && !errors.Is(err, errHalted) {
+	wasHalted := l.isHalted()
+	if err = t.believe(ctx, l, head, at.Index); err == nil && wasHalted { // it may have been for what only covering finds
+		_, err = t.coverHeld(ctx, l)
+	}
+	if err != nil && !errors.Is(err, errHalted) {
 		return err
 	}
 	l.mu.Lock()

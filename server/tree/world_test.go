@@ -77,9 +77,9 @@ func (w *world) startOn(s storage.Store, anchors tree.Anchors) *process {
 	p := &process{w: w, said: new(bytes.Buffer)}
 	logger := slog.New(slog.NewTextHandler(p.said, nil))
 	p.trees = tree.New(tree.Config{Store: s, Master: w.master, Anchors: anchors, Interval: time.Millisecond,
-		Logger: logger})
+		Logger: logger, Accepted: func(t ledger.Tenant) { p.log.Thaw(t) }})
 	p.log = audit.New(audit.Config{Store: s, Master: w.master, Deadline: time.Minute, Node: "r1", Logger: logger,
-		Appended: p.trees.Appended, Gate: p.trees.Gate})
+		Appended: p.trees.Appended, Gate: p.trees.Gate, Lost: p.trees.Doubt})
 	w.t.Cleanup(p.kill)
 	return p
 }

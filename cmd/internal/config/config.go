@@ -254,6 +254,10 @@ func (c *Config) resolve(dir string) {
 		}
 	}
 	c.Audit.Anchors = under(dir, cmp.Or(c.Audit.Anchors, defaultAnchors))
+	for i := range c.Audit.Witnesses {
+		c.Audit.Witnesses[i].CA = under(dir, c.Audit.Witnesses[i].CA)
+		c.Audit.Witnesses[i].URL = strings.TrimSuffix(c.Audit.Witnesses[i].URL, "/")
+	}
 	for i := range c.Audit.Sinks {
 		c.Audit.Sinks[i].resolve(dir)
 	}

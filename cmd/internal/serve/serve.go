@@ -28,6 +28,7 @@ import (
 	"github.com/bursar-sts/bursar/server/peer"
 	"github.com/bursar-sts/bursar/server/tenant"
 	"github.com/bursar-sts/bursar/server/tree"
+	"github.com/bursar-sts/bursar/server/witness"
 	"github.com/bursar-sts/bursar/storage"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -47,15 +48,16 @@ type Server struct {
 	store     storage.Store
 	log       *audit.Log
 	trees     *tree.Trees
+	witnesses atomic.Pointer[witness.Witnesses] // nil without one
 	sources   *identity.Sources
 	directory *tenant.Directory
 	limits    *limit.Limiter
 	admin     *admin.Service
 	logs      *logapi.API
 	registry  *prometheus.Registry
-	sinks     *deliver.Deliverer // nil copies nothing
-	tracer    *telemetry.Tracer  // nil traces nothing
-	unkept    prometheus.Counter // rounds of maintenance in which a key could not be looked after
+	sinks     atomic.Pointer[deliver.Deliverer] // nil copies nothing
+	tracer    *telemetry.Tracer                 // nil traces nothing
+	unkept    prometheus.Counter                // rounds of maintenance in which a key could not be looked after
 	ports     []*port
 	started   bool // the start is recorded
 	failed    chan error
@@ -97,6 +99,9 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	}
 	s.assemble()
 	if err := s.directory.Check(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.witness(); err != nil {
 		return nil, err
 	}
 	if err := s.deliver(); err != nil {
@@ -173,10 +178,11 @@ func (s *Server) listen() error {
 // assemble builds the handlers of the open ports.
 func (s *Server) assemble() {
 	s.trees = tree.New(tree.Config{Store: s.store, Master: s.cfg.Secrets.Master,
-		Anchors: tree.Folder(s.cfg.Audit.Anchors), Moved: s.moved, Logger: s.cfg.Logger})
+		Anchors: tree.Folder(s.cfg.Audit.Anchors), Moved: s.moved, Logger: s.cfg.Logger,
+		Accepted: func(t ledger.Tenant) { s.log.Thaw(t) }})
 	s.registry.MustRegister(treeCollector{s.trees.Stats})
 	s.log = audit.New(audit.Config{Store: s.store, Master: s.cfg.Secrets.Master, Appended: s.trees.Appended,
-		Gate: s.trees.Gate, Node: node(), Logger: s.cfg.Logger})
+		Gate: s.trees.Gate, Lost: s.trees.Doubt, Node: node(), Logger: s.cfg.Logger})
 	s.registry.MustRegister(logCollector{s.log.Stats})
 	s.sources = identity.NewSources(identity.Config{Deny: func() []netip.AddrPort { return *s.own.Load() },
 		Fetched: fetches(s.registry)})
@@ -199,7 +205,7 @@ func (s *Server) assemble() {
 	}
 	exchanger := exchange.New(deciding)
 	s.admin = admin.New(admin.Config{Directory: s.directory, Store: s.store, Log: s.log, Judge: exchanger,
-		PlatformTokenHash: admin.HashToken(s.cfg.Secrets.AdminToken), RotateEvery: s.cfg.Keys.RotateEvery,
+		Trees: s.trees, PlatformTokenHash: admin.HashToken(s.cfg.Secrets.AdminToken), RotateEvery: s.cfg.Keys.RotateEvery,
 		Limits: s.limits})
 	api := adminapi.New(adminapi.Config{Service: s.admin, Version: s.cfg.Version, Logger: s.cfg.Logger})
 	s.logs = logapi.New(logapi.Config{Desk: s.admin, Directory: s.directory, Trees: s.trees, Keys: s.trees,
@@ -299,6 +305,9 @@ func (s *Server) close(ctx context.Context, outcome audit.Outcome) error {
 				s.cfg.Logger.WarnContext(ctx, "the end is not recorded", "error", err)
 			}
 		}
+		if witnesses := s.witnesses.Load(); witnesses != nil {
+			witnesses.Close()
+		}
 		errs = append(errs, s.log.Close(ctx), s.trees.Close(ctx))
 		cancel()
 	}
@@ -319,12 +328,13 @@ func (s *Server) close(ctx context.Context, outcome audit.Outcome) error {
 
 // endSinks ends the copying. What a sink does not have yet it is given after the next start.
 func (s *Server) endSinks(ctx context.Context) {
-	if s.sinks == nil {
+	sinks := s.sinks.Load()
+	if sinks == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, farewell)
 	defer cancel()
-	if err := s.sinks.Close(ctx); err != nil {
+	if err := sinks.Close(ctx); err != nil {
 		s.cfg.Logger.WarnContext(ctx, "end of sinks", "error", err)
 	}
 }

@@ -1,0 +1,81 @@
+package adminapi_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/bursar-sts/bursar/clients/operator"
+	"github.com/bursar-sts/bursar/server/audit"
+	"github.com/bursar-sts/bursar/server/ledger"
+)
+
+// logKeysOf rotates and revokes the keys of both logs.
+func (w *world) logKeysOf(t *testing.T) {
+	ctx := t.Context()
+	for name, log := range map[string]struct {
+		list, rotate func(context.Context) ([]operator.LogKey, error)
+		revoke       func(context.Context, string) ([]operator.LogKey, error)
+	}{
+		"platform": {w.PlatformLogKeys, w.RotatePlatformLogKeys, w.RevokePlatformLogKey},
+		"acme": {func(ctx context.Context) ([]operator.LogKey, error) { return w.LogKeys(ctx, "acme") },
+			func(ctx context.Context) ([]operator.LogKey, error) { return w.RotateLogKeys(ctx, "acme") },
+			func(ctx context.Context, kid string) ([]operator.LogKey, error) {
+				return w.RevokeLogKey(ctx, "acme", kid)
+			}},
+	} {
+		first := ok[[]operator.LogKey](t)(log.list(ctx))
+		if len(first) != 2 || first[0].Use != operator.LogEvents || first[1].Use != operator.LogCheckpoints ||
+			first[0].State != operator.KeyActive || first[0].Alg != "EdDSA" {
+			t.Errorf("%s: %+v", name, first)
+		}
+		second := ok[[]operator.LogKey](t)(log.rotate(ctx))
+		third := ok[[]operator.LogKey](t)(log.revoke(ctx, second[2].KeyID))
+		if len(second) != 4 || len(third) != 5 || third[3].State != operator.KeyRevoked ||
+			third[3].KeyID != second[2].KeyID || second[3].Until.Sub(second[3].Since).Hours() != 7*24 {
+			t.Errorf("%s: %+v\n%+v", name, second, third)
+		}
+		_, err := log.revoke(ctx, "none")
+		wantCode(t, err, 404, operator.CodeNotFound)
+	}
+}
+
+// losses accepts the loss of what the anchors know and the store does not.
+func (w *world) losses(t *testing.T) {
+	ctx := t.Context()
+	origin := ok[audit.Origin](t)(w.directory.Origin(ctx, "acme"))
+	for _, log := range []struct {
+		audit.Origin
+		accept func(context.Context) (*operator.Loss, error)
+		read   func(context.Context, operator.EventQuery) (*operator.Events, error)
+		origin string
+	}{
+		{origin, func(ctx context.Context) (*operator.Loss, error) { return w.AcceptLoss(ctx, "acme") },
+			func(ctx context.Context, q operator.EventQuery) (*operator.Events, error) {
+				return w.Events(ctx, "acme", q)
+			},
+			"sts.example/t/acme/log"},
+		{w.directory.PlatformOrigin(), w.AcceptPlatformLoss, w.PlatformEvents, "sts.example/log"},
+	} {
+		before := ok[*operator.Events](t)(log.read(ctx, operator.EventQuery{Limit: operator.MaxEvents})).Next
+		if err := w.anchors.Save(log.Tenant, ledger.Head{Epoch: 1, Size: 1000, Root: [32]byte{7},
+			Note: []byte("signed")}); err != nil {
+			t.Fatal(err)
+		}
+		l := ok[*operator.Loss](t)(log.accept(ctx))
+		if l.Last != (operator.Head{Origin: log.origin, Epoch: 1, Size: 1000, Checkpoint: "signed"}) ||
+			l.Kept != before || l.Now.Epoch != 2 || l.Now.Origin != log.origin+"/e2" || l.Now.Size != before+1 ||
+			!strings.HasPrefix(l.Now.Checkpoint, l.Now.Origin+"\n") || !strings.Contains(l.Reason, "rolled back") {
+			t.Errorf("%s: accepted %+v after %d entries", log.origin, l, before)
+		}
+		last := ok[*operator.Events](t)(log.read(ctx, operator.EventQuery{After: before}))
+		if len(last.Events) != 1 || !strings.Contains(string(last.Events[0].Claims), `"urn:bursar:event:log.epoch:v1"`) ||
+			!strings.Contains(string(last.Events[0].Claims), `"size":1000`) {
+			t.Errorf("%s: recorded %+v", log.origin, last)
+		}
+		_, err := log.accept(ctx)
+		if p := wantCode(t, err, 409, operator.CodeConflict); !strings.Contains(p.Detail, "misses nothing") {
+			t.Errorf("refused with %q", p.Detail)
+		}
+	}
+}
