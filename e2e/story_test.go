@@ -23,7 +23,8 @@ func TestTheStoryEndsWithTheLog(t *testing.T) {
 	holds(t, end, "\n  passed: ", "\n  FAILED: edited, entry ", "(root-mismatch)")
 	changed := filepath.Join(dir, "changed.tar")
 	want := readFile(t, changed)
-	for _, command := range regexp.MustCompile(`(?m)^  \$ (cp .*|bursar audit verify .*)$`).FindAllStringSubmatch(end, -1) {
+	repeated := regexp.MustCompile(`(?m)^  \$ (cp .*|bursar audit verify .*)$`)
+	for _, command := range repeated.FindAllStringSubmatch(end, -1) {
 		text := strings.Replace(command[1], "bursar", harness.Program(t), 1)
 		shown, err := exec.Command("sh", "-c", text).CombinedOutput()
 		fails := strings.Contains(text, " verify "+changed)
