@@ -52,7 +52,8 @@ func (a *API) checkpoint(c *call) error {
 	if len(head.Note) == 0 {
 		return fault.New(fault.NotFound, "log.empty", "Nothing is recorded in this log yet.")
 	}
-	if text, _, _ := bytes.Cut(head.Note, signatures); bytes.HasPrefix(head.Witnessed, append(text, signatures...)) {
+	signed, _, _ := bytes.Cut(head.Note, signatures)
+	if seen, _, found := bytes.Cut(head.Witnessed, signatures); found && bytes.Equal(seen, signed) {
 		return c.write(textMedia, noStore, head.Witnessed) // the same, with more signatures
 	}
 	return c.write(textMedia, noStore, head.Note)

@@ -46,7 +46,7 @@ func platformLog(t *testing.T, s *Server) (all []string) {
 // wantLog expects those events after the first, which comes with the keys of the log.
 func wantLog(t *testing.T, s *Server, want ...string) {
 	t.Helper()
-	want = append([]string{"writer.start allowed"}, want...)
+	want = append([]string{"log.key allowed", "log.key allowed"}, want...)
 	if got := platformLog(t, s); strings.Join(got, ", ") != strings.Join(want, ", ") {
 		t.Errorf("the log is %q, want %q", got, want)
 	}
