@@ -254,6 +254,9 @@ func (c *Config) resolve(dir string) {
 		}
 	}
 	c.Audit.Anchors = under(dir, cmp.Or(c.Audit.Anchors, defaultAnchors))
+	if c.Audit.Retention.Archive != NoArchive {
+		c.Audit.Retention.Archive = under(dir, c.Audit.Retention.Archive)
+	}
 	for i := range c.Audit.Sinks {
 		c.Audit.Sinks[i].resolve(dir)
 	}

@@ -45,6 +45,7 @@ func (c *Config) Validate() []Mistake {
 	}
 	v.traces(c.Traces)
 	v.sinks(c.Audit.Sinks)
+	v.retention(c.Audit.Retention)
 	v.distinct(c)
 	if every := c.Keys.RotateEvery; every != 0 && every < time.Hour {
 		v.add("keys.rotate_every", "must be at least 1h")
