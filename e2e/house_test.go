@@ -35,7 +35,7 @@ var rooms = map[string]string{
 	"clients":        "scopes clients/token server/fault server/ledger",
 	"server/memory":  "server/ledger",
 	"server/keys":    "clients/auditor clients/token server/ledger",
-	"server/audit":   "server/fault server/keys server/ledger",
+	"server/audit":   "clients/auditor server/fault server/keys server/ledger",
 	"server/revoke":  "scopes clients/token server/ledger",
 	"server/deliver": "server/fault server/ledger",
 	"server/witness": "clients/auditor server/audit server/ledger",

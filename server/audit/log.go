@@ -323,8 +323,10 @@ var (
 	errClosed   = errors.New("the log is closed")
 	errDeadline = errors.New("the store did not answer in time")
 	errDown     = errors.New("the store does not answer")
-	errFrozen   = fmt.Errorf("frozen until restart: %w", fault.ErrSequence)
-	errFull     = errors.New("too many events wait for the store")
+	errFrozen   = fault.Wrap(fault.Unavailable, "log.frozen", "Nothing is recorded in this tenant's log now, and so "+
+		"nothing is done; its operators know why.",
+		fmt.Errorf("frozen until restart, or until the loss is accepted: %w", fault.ErrSequence))
+	errFull = errors.New("too many events wait for the store")
 )
 
 func unavailable(cause error) error {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
@@ -119,7 +118,7 @@ func (t *Trees) edgeOf(ctx context.Context, l *log, head ledger.Head) (*edge, er
 		return nil, err
 	}
 	if head.Epoch > 0 && e.Root() != tlog.Hash(head.Root) {
-		return nil, l.halt("the stored tiles are not those of the head that was signed at %d entries", head.Size)
+		return nil, t.halt(l, "the stored tiles are not those of the head that was signed at %d entries", head.Size)
 	}
 	return &edge{e, head}, nil
 }
@@ -128,7 +127,7 @@ func (t *Trees) edgeOf(ctx context.Context, l *log, head ledger.Head) (*edge, er
 func (t *Trees) resumed(ctx context.Context, l *log, size int64) (*auditor.Edge, error) {
 	e, err := t.resume(ctx, l.tenant, size)
 	if err != nil && !errors.Is(err, fault.ErrUnavailable) {
-		return nil, l.halt("the stored tiles are not those of a tree of %d entries", size)
+		return nil, t.halt(l, "the stored tiles are not those of a tree of %d entries", size)
 	}
 	return e, err
 }
@@ -169,13 +168,13 @@ func (t *Trees) leaves(ctx context.Context, l *log, from, to int64) ([]tlog.Hash
 		}
 		for _, entry := range entries {
 			if entry.Index != index {
-				return nil, l.halt("the store has lost entry %d", index)
+				return nil, t.halt(l, "the store has lost entry %d", index)
 			}
 			all = append(all, tlog.RecordHash(entry.Data))
 			index++
 		}
 		if index != end {
-			return nil, l.halt("the store has lost entry %d", index)
+			return nil, t.halt(l, "the store has lost entry %d", index)
 		}
 	}
 	return all, nil
@@ -215,11 +214,8 @@ func (t *Trees) covered(l *log, h ledger.Head) {
 			delete(l.own, index)
 		}
 	}
-	switch {
-	case l.end == h.Size:
-		l.oldest = time.Time{}
-	case !l.oldest.IsZero():
-		l.oldest = time.Now() // what is left came while the head was made
+	for len(l.came) > 0 && l.came[0].end <= h.Size {
+		l.came = l.came[1:]
 	}
 }
 

@@ -48,7 +48,7 @@ func (t *Trees) signed(ctx context.Context, l *log, head ledger.Head, entries in
 			return err
 		}
 	}
-	return l.halt("its head of %d entries was not signed by a key of this log", head.Size)
+	return t.halt(l, "its head of %d entries was not signed by a key of this log", head.Size)
 }
 
 // revokes reports whether one of the entries from ≤ i < to is the event that a key was revoked, signed by a key of
