@@ -70,8 +70,9 @@ type logKey struct {
 	private ed25519.PrivateKey // nil if the row has none
 }
 
-// LogRing is the keys of one log: what signs its events, and what signs its checkpoints. Neither is among the keys that
-// tokens are verified with, so that whoever steals one cannot make a token. It is immutable and safe for concurrent use.
+// LogRing is the keys of one log: what signs its events, and what signs its checkpoints. Neither is among the keys
+// that tokens are verified with, so that whoever steals one cannot make a token. It is immutable and safe for
+// concurrent use.
 type LogRing struct {
 	vault  vault
 	keys   []*logKey // by use and number
@@ -196,8 +197,8 @@ func (r *LogRing) Notes(name string, now time.Time) (signers []*auditor.NoteSign
 	return signers
 }
 
-// Verifiers returns what verifies the checkpoints of the log, under a key name: those of all keys that were not revoked,
-// and, by their ids, those of the keys that were, for what they signed before.
+// Verifiers returns what verifies the checkpoints of the log, under a key name: those of all keys that were not
+// revoked, and, by their ids, those of the keys that were, for what they signed before.
 func (r *LogRing) Verifiers(name string) (all []note.Verifier, revoked map[string]note.Verifier, err error) {
 	revoked = map[string]note.Verifier{}
 	for _, k := range r.keys {

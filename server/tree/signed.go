@@ -14,8 +14,8 @@ import (
 	"github.com/bursar-sts/bursar/server/ledger"
 )
 
-// signed checks that a head was signed with a key of the log: whoever can write to the store must not have us go on from
-// what they made. A key that was revoked has signed only what does not cover its revocation.
+// signed checks that a head was signed with a key of the log: whoever can write to the store must not have us go on
+// from what they made. A key that was revoked has signed only what does not cover its revocation.
 func (t *Trees) signed(ctx context.Context, l *log, head ledger.Head, entries int64) error {
 	if head.Epoch == 0 {
 		return nil
@@ -51,9 +51,11 @@ func (t *Trees) signed(ctx context.Context, l *log, head ledger.Head, entries in
 	return l.halt("its head of %d entries was not signed by a key of this log", head.Size)
 }
 
-// revokes reports whether one of the entries from ≤ i < to is the event that a key was revoked, signed by a key of the
-// log.
-func (t *Trees) revokes(ctx context.Context, id ledger.Tenant, r *keys.LogRing, kid string, from, to int64) (bool, error) {
+// revokes reports whether one of the entries from ≤ i < to is the event that a key was revoked, signed by a key of
+// the log.
+func (t *Trees) revokes(ctx context.Context, id ledger.Tenant, r *keys.LogRing, kid string, from, to int64) (
+	bool, error,
+) {
 	events := map[string]ed25519.PublicKey{}
 	for _, k := range r.EventKeys() {
 		public, err := k.Public()
