@@ -23,9 +23,15 @@ func TestTheStoryEndsWithTheLog(t *testing.T) {
 	holds(t, end, "\n  passed: ", "\n  FAILED: edited, entry ", "(root-mismatch)")
 	changed := filepath.Join(dir, "changed.tar")
 	want := readFile(t, changed)
-	repeated := regexp.MustCompile(`(?m)^  \$ (cp .*|bursar audit verify .*)$`)
-	for _, command := range repeated.FindAllStringSubmatch(end, -1) {
-		text := strings.Replace(command[1], "bursar", harness.Program(t), 1)
+	commands := regexp.MustCompile(`(?m)^  \$ (cp .*|bursar audit verify .*)$`).FindAllStringSubmatch(end, -1)
+	if len(commands) != 3 {
+		t.Fatalf("found %q", commands)
+	}
+	for _, command := range commands {
+		text := command[1]
+		if arguments, ok := strings.CutPrefix(text, "bursar "); ok {
+			text = harness.Program(t) + " " + arguments
+		}
 		shown, err := exec.Command("sh", "-c", text).CombinedOutput()
 		fails := strings.Contains(text, " verify "+changed)
 		if (err != nil) != fails || fails != bytes.HasPrefix(shown, []byte("FAILED: edited, entry ")) {

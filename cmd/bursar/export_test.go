@@ -105,8 +105,11 @@ func files(t *testing.T, path string) (names []string) {
 }
 
 func TestAnExportIsWholeOrNotThere(t *testing.T) {
-	const all = "checkpoint keys vkey tile/0/000 tile/entries/000 tile/0/001 tile/entries/001 tile/0/002 tile/entries/002 " +
-		"tile/0/003.p/32 tile/entries/003.p/32 tile/1/000.p/3"
+	const (
+		all = "checkpoint keys vkey tile/0/000 tile/entries/000 tile/0/001 tile/entries/001 tile/0/002 tile/entries/002 " +
+			"tile/0/003.p/32 tile/entries/003.p/32 tile/1/000.p/3"
+		rest = "checkpoint keys vkey tile/1/000.p/3 tile/0/002 tile/entries/002 tile/0/003.p/32 tile/entries/003.p/32"
+	)
 	for _, row := range []struct {
 		name string
 		set  func(*treeOf)
@@ -114,10 +117,8 @@ func TestAnExportIsWholeOrNotThere(t *testing.T) {
 	}{
 		{"all", func(*treeOf) {}, all},
 		{"a server that is away for a moment", func(l *treeOf) { l.away = "tile/entries/002" }, all},
-		{"pruned before", func(l *treeOf) { l.first = 512 }, "checkpoint keys vkey tile/1/000.p/3 tile/0/002 " +
-			"tile/entries/002 tile/0/003.p/32 tile/entries/003.p/32"},
-		{"pruned meanwhile", func(l *treeOf) { l.prunes = "tile/0/001" }, "checkpoint keys vkey tile/1/000.p/3 tile/0/002 " +
-			"tile/entries/002 tile/0/003.p/32 tile/entries/003.p/32"},
+		{"pruned before", func(l *treeOf) { l.first = 512 }, rest},
+		{"pruned meanwhile", func(l *treeOf) { l.prunes = "tile/0/001" }, rest},
 		{"a server that stays away", func(l *treeOf) { l.broken = "tile/0/002" }, ""},
 		{"a checkpoint of another key", func(l *treeOf) { l.vkey = strings.Replace(l.vkey, "+", "+0", 1) }, ""},
 	} {
