@@ -63,7 +63,8 @@ type request struct {
 // what those do who may have to do that, or who mend the log.
 func (r *request) exempt() bool {
 	held := func(e Event) bool { return !kindOf[e.Name].exempt }
-	return len(r.change.Cut) > 0 || r.change.Empty() && !slices.ContainsFunc(r.events, held)
+	c := r.change
+	return len(c.Cut) > 0 && len(c.Put)+len(c.Delete)+len(c.Enable) == 0 || c.Empty() && !slices.ContainsFunc(r.events, held)
 }
 
 // answer ends the wait of a caller that still waits.
@@ -84,7 +85,7 @@ func (a *appender) enqueue(r *request) error {
 		return unavailable(a.refuse)
 	case a.down:
 		return unavailable(errDown)
-	case len(a.queue) >= maxQueue:
+	case len(a.queue) >= maxQueue && !r.exempt():
 		return unavailable(errFull)
 	}
 	a.queue = append(a.queue, r)

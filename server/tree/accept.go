@@ -78,7 +78,11 @@ func (t *Trees) restart(ctx context.Context, l *log, old ledger.Head, epoch int6
 	ledger.Head, error,
 ) {
 	l.disown()
-	tiles, e, err := t.rebuild(ctx, l, min(old.First, at.Index), at.Index)
+	from := min(old.First, at.Index)
+	if e, err := t.resume(ctx, l.tenant, old.Size); err == nil && e.Root() == tlog.Hash(old.Root) && old.Size <= at.Index {
+		from = old.Size // what was signed and is still there stays as it was signed
+	}
+	tiles, e, err := t.rebuild(ctx, l, from, at.Index)
 	if err != nil {
 		return ledger.Head{}, err
 	}
@@ -90,12 +94,18 @@ func (t *Trees) restart(ctx context.Context, l *log, old ledger.Head, epoch int6
 	if err := t.cfg.Store.Advance(ctx, l.tenant, step); err != nil {
 		return ledger.Head{}, fmt.Errorf("advance head: %w", err)
 	}
+	if err := t.trust(l); err != nil {
+		t.cfg.Logger.Error("after a restart the loss must be accepted again", "log", auditor.KeyName(l.origin().Issuer), "error", err)
+	}
 	l.mu.Lock()
 	l.halted, l.checked = nil, true
 	l.mu.Unlock()
 	t.covered(l, next)
 	t.accepted(l.tenant)
-	return next, t.Save()
+	if err := t.Save(); err != nil {
+		t.cfg.Logger.Warn("save anchors", "error", err)
+	}
+	return next, nil
 }
 
 // rebuild makes the tree of the entries that the store has. What was pruned is known by its tiles alone.
@@ -129,6 +139,7 @@ func (t *Trees) Doubt(o audit.Origin) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.checked = false
+	t.schedule(l)
 }
 
 // kept checks that the store has our events that no head covers yet.

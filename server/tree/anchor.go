@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/mod/sumdb/tlog"
+
 	"github.com/bursar-sts/bursar/server/ledger"
 )
 
@@ -18,6 +20,17 @@ type Anchors interface {
 	Load(t ledger.Tenant) (ledger.Head, error)
 	// Save keeps a head. It need not survive a crash of the machine: an older anchor sees less, and is not wrong.
 	Save(t ledger.Tenant, h ledger.Head) error
+	// Evidence returns what Keep kept last; the zero Evidence if there is nothing.
+	Evidence(t ledger.Tenant) (Evidence, error)
+	// Keep keeps evidence of a loss, so that no restart forgets it; the zero Evidence removes it.
+	Keep(t ledger.Tenant, e Evidence) error
+}
+
+// Evidence is what a process knows of a log that it does not believe: what it had appended, and no head covered yet.
+type Evidence struct {
+	Epoch int64
+	End   int64               // behind the last entry that the log had
+	Own   map[int64]tlog.Hash // leaf hashes by index
 }
 
 // Save saves the anchors of all logs whose head has moved.
@@ -46,13 +59,20 @@ type Folder string
 
 func (f Folder) file(t ledger.Tenant) string { return filepath.Join(string(f), string(t)+".json") }
 
+func (f Folder) lost(t ledger.Tenant) string { return filepath.Join(string(f), string(t)+".lost.json") }
+
+// Check reports why nothing can be kept in the folder.
+func (f Folder) Check() error {
+	return f.replace(filepath.Join(string(f), "writable"), struct{}{})
+}
+
 // Load reads the file of a log.
 func (f Folder) Load(t ledger.Tenant) (h ledger.Head, err error) {
 	text, err := os.ReadFile(f.file(t))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return h, nil
-	case err != nil:
+	case err != nil || len(text) == 0: // as a power cut leaves a file that was being replaced
 		return h, err
 	}
 	if err := json.Unmarshal(text, &h); err != nil {
@@ -63,10 +83,38 @@ func (f Folder) Load(t ledger.Tenant) (h ledger.Head, err error) {
 
 // Save replaces the file of a log, unless it holds a newer head.
 func (f Folder) Save(t ledger.Tenant, h ledger.Head) error {
-	if last, err := f.Load(t); err == nil && last.Epoch == h.Epoch && last.Size > h.Size {
+	if last, err := f.Load(t); err == nil && (last.Epoch > h.Epoch || last.Epoch == h.Epoch && last.Size > h.Size) {
 		return nil // of another process
 	}
-	text, err := json.Marshal(h)
+	return f.replace(f.file(t), h)
+}
+
+// Evidence reads the other file of a log.
+func (f Folder) Evidence(t ledger.Tenant) (e Evidence, err error) {
+	text, err := os.ReadFile(f.lost(t))
+	if errors.Is(err, fs.ErrNotExist) {
+		return e, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &e)
+	}
+	return e, err
+}
+
+// Keep replaces or removes the other file of a log.
+func (f Folder) Keep(t ledger.Tenant, e Evidence) error {
+	if e.End > 0 {
+		return f.replace(f.lost(t), e)
+	}
+	if err := os.Remove(f.lost(t)); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// replace exchanges a file for one with other content.
+func (f Folder) replace(name string, content any) error {
+	text, err := json.Marshal(content)
 	if err != nil {
 		return err
 	}
@@ -79,7 +127,7 @@ func (f Folder) Save(t ledger.Tenant, h ledger.Head) error {
 	}
 	_, err = w.Write(text)
 	if err = errors.Join(err, w.Close()); err == nil {
-		err = os.Rename(w.Name(), f.file(t))
+		err = os.Rename(w.Name(), name)
 	}
 	if err != nil {
 		return errors.Join(err, os.Remove(w.Name()))
@@ -95,3 +143,9 @@ func (NoAnchors) Load(ledger.Tenant) (ledger.Head, error) { return ledger.Head{}
 
 // Save does nothing.
 func (NoAnchors) Save(ledger.Tenant, ledger.Head) error { return nil }
+
+// Evidence returns none.
+func (NoAnchors) Evidence(ledger.Tenant) (Evidence, error) { return Evidence{}, nil }
+
+// Keep does nothing.
+func (NoAnchors) Keep(ledger.Tenant, Evidence) error { return nil }

@@ -24,18 +24,61 @@ func (t *Trees) halt(l *log, format string, args ...any) error {
 		t.cfg.Logger.Error("nothing is issued in this log until an operator accepts the loss",
 			"log", auditor.KeyName(l.issuer), "error", why)
 	}
+	if l.halted == nil && l.end > 0 {
+		e := Evidence{Epoch: l.head.Epoch, End: l.end, Own: l.own}
+		if err := t.cfg.Anchors.Keep(l.tenant, e); err != nil {
+			t.cfg.Logger.Error("a restart would forget that", "log", auditor.KeyName(l.issuer), "error", err)
+		}
+	}
 	l.looked, l.edge, l.halted = time.Now(), nil, why
 	return why
 }
 
+// recall takes up what an earlier process knew of a log that it did not believe.
+func (t *Trees) recall(l *log, epoch int64) error {
+	e, err := t.cfg.Anchors.Evidence(l.tenant)
+	if err != nil {
+		return fmt.Errorf("read the evidence of a loss: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e.End == 0 || epoch > e.Epoch && e.Epoch > 0 { // somebody has accepted the loss
+		return nil
+	}
+	l.end = max(l.end, e.End)
+	for index, hash := range e.Own {
+		if _, known := l.own[index]; !known {
+			l.own[index] = hash
+		}
+	}
+	return nil
+}
+
+// known returns the end of the log as far as this process knows. What is read from the store afterwards is not before it.
+func (l *log) known() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.end
+}
+
+// believed reads the head that the store has, and where the tenant stands, and checks that they can be.
+func (t *Trees) believed(ctx context.Context, l *log) (ledger.Head, ledger.Position, error) {
+	end := l.known()
+	head, at, err := t.cfg.Store.Head(ctx, l.tenant)
+	if err != nil {
+		return head, at, fmt.Errorf("read head: %w", err)
+	}
+	return head, at, t.believe(ctx, l, head, at.Index, end)
+}
+
 // believe compares a head that the store has shown with the one that was seen last, here or, the first time, by the
-// anchor. The sequencer's part of the log must be held.
-func (t *Trees) believe(ctx context.Context, l *log, head ledger.Head, entries int64) error {
+// anchor. end is what was known of the log's end before the head was read. The sequencer's part of the log must be held.
+func (t *Trees) believe(ctx context.Context, l *log, head ledger.Head, entries, end int64) error {
 	l.mu.Lock()
 	last, checked, halted := l.head, l.checked, l.halted
 	l.mu.Unlock()
 	seen := last.Epoch
-	if checked && halted == nil && head.Same(last) && entries >= head.Size {
+	if checked && halted == nil && head.Same(last) && entries >= max(head.Size, end) {
 		t.covered(l, head)
 		return nil
 	}
@@ -47,6 +90,12 @@ func (t *Trees) believe(ctx context.Context, l *log, head ledger.Head, entries i
 		if anchor.Epoch > last.Epoch || anchor.Epoch == last.Epoch && anchor.Size > last.Size {
 			last = anchor
 		}
+		if !checked {
+			if err := t.recall(l, head.Epoch); err != nil {
+				return err
+			}
+			end = max(end, l.known())
+		}
 	}
 	err := t.follows(ctx, l, last, head, entries)
 	if err == nil {
@@ -56,10 +105,13 @@ func (t *Trees) believe(ctx context.Context, l *log, head ledger.Head, entries i
 	if err == nil && another {
 		l.disown()
 	}
+	if err == nil && !another && entries < end {
+		err = t.halt(l, "the log has %d entries, and had %d", entries, end)
+	}
 	if err == nil {
 		err = t.owned(ctx, l, head)
 	}
-	if err == nil && !checked {
+	if err == nil && (!checked || halted != nil) {
 		err = t.kept(ctx, l, head)
 	}
 	if err != nil {
@@ -82,10 +134,17 @@ func (l *log) isHalted() bool {
 }
 
 // trust ends a halt: the head is believed, and whatever the store has beyond it could be covered.
-func (l *log) trust() {
+func (t *Trees) trust(l *log) error {
+	if !l.isHalted() {
+		return nil
+	}
+	if err := t.cfg.Anchors.Keep(l.tenant, Evidence{}); err != nil {
+		return fmt.Errorf("remove the evidence of a loss: %w", err)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.halted = nil
+	return nil
 }
 
 // follows checks that the tree of head is that of last, or has grown from it.

@@ -38,11 +38,8 @@ func (t *Trees) cover(ctx context.Context, l *log) (ledger.Head, error) {
 func (t *Trees) coverHeld(ctx context.Context, l *log) (ledger.Head, error) {
 	goal := int64(-1)
 	for {
-		head, at, err := t.cfg.Store.Head(ctx, l.tenant)
+		head, at, err := t.believed(ctx, l)
 		if err != nil {
-			return head, fmt.Errorf("read head: %w", err)
-		}
-		if err := t.believe(ctx, l, head, at.Index); err != nil {
 			return head, err
 		}
 		if goal < 0 {
@@ -52,8 +49,7 @@ func (t *Trees) coverHeld(ctx context.Context, l *log) (ledger.Head, error) {
 			if _, err := t.edgeOf(ctx, l, head); l.isHalted() && err != nil {
 				return head, err
 			}
-			l.trust()
-			return head, nil
+			return head, t.trust(l)
 		}
 		next, err := t.advance(ctx, l, head, at)
 		switch {
@@ -62,8 +58,7 @@ func (t *Trees) coverHeld(ctx context.Context, l *log) (ledger.Head, error) {
 		case err != nil:
 			return head, err
 		case next.Size >= goal:
-			l.trust()
-			return next, nil
+			return next, t.trust(l)
 		}
 	}
 }

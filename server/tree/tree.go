@@ -155,14 +155,32 @@ func (l *log) named(issuer string) {
 func (t *Trees) Appended(o audit.Origin, index int64, entries [][]byte) {
 	l := t.of(o.Tenant)
 	l.named(o.Issuer)
+	if at, twice := l.owns(index, entries); twice {
+		_ = t.halt(l, "entry %d was recorded, and is another one now", at)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for i, entry := range entries {
-		l.own[index+int64(i)] = tlog.RecordHash(entry)
-	}
 	l.end = max(l.end, index+int64(len(entries)))
 	l.came = append(l.came, arrival{l.end, time.Now()})
 	t.schedule(l)
+}
+
+// owns notes the hashes of our entries, unless one was in the place of another of ours: then nothing is noted, and it
+// returns where.
+func (l *log) owns(index int64, entries [][]byte) (at int64, twice bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	fresh := make([]tlog.Hash, len(entries))
+	for i, entry := range entries {
+		fresh[i] = tlog.RecordHash(entry)
+		if hash, known := l.own[index+int64(i)]; known && hash != fresh[i] {
+			return index + int64(i), true
+		}
+	}
+	for i, hash := range fresh {
+		l.own[index+int64(i)] = hash
+	}
+	return 0, false
 }
 
 // arrival is when the entries before end, and behind the arrival before, were heard of.
@@ -230,7 +248,7 @@ func (t *Trees) enter() bool {
 func (t *Trees) Gate(ctx context.Context, o audit.Origin) error {
 	l := t.of(o.Tenant)
 	l.named(o.Issuer)
-	if !l.believed() {
+	if !l.trusted() {
 		if err := t.look(ctx, l); err != nil {
 			return fmt.Errorf("%w: %w", fault.ErrUnavailable, err)
 		}
@@ -256,8 +274,8 @@ func gated(reason string, why error) error {
 // lookAgain is how long a head that is not believed stays so without another look.
 const lookAgain = time.Second
 
-// believed reports whether the log need not be looked at before something is done in it.
-func (l *log) believed() bool {
+// trusted reports whether the log need not be looked at before something is done in it.
+func (l *log) trusted() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.checked && l.halted == nil || l.halted != nil && time.Since(l.looked) < lookAgain
@@ -269,12 +287,9 @@ func (t *Trees) look(ctx context.Context, l *log) error {
 		return err
 	}
 	defer l.release()
-	head, at, err := t.cfg.Store.Head(ctx, l.tenant)
-	if err != nil {
-		return fmt.Errorf("read head: %w", err)
-	}
 	wasHalted := l.isHalted()
-	if err = t.believe(ctx, l, head, at.Index); err == nil && wasHalted { // it may have been for what only covering finds
+	_, at, err := t.believed(ctx, l)
+	if err == nil && wasHalted { // it may have been for what only covering finds
 		_, err = t.coverHeld(ctx, l)
 	}
 	if err != nil && !errors.Is(err, errHalted) {
@@ -350,7 +365,10 @@ func (t *Trees) Close(ctx context.Context) error {
 			errs = append(errs, err)
 		}
 	}
-	return errors.Join(append(errs, t.Save())...)
+	if err := t.Save(); err != nil {
+		t.cfg.Logger.Warn("save anchors", "error", err) // older ones see less
+	}
+	return errors.Join(errs...)
 }
 
 // Stats are counts since the start, and gauges, of this process.

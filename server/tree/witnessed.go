@@ -3,7 +3,6 @@ package tree
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/bursar-sts/bursar/clients/auditor"
@@ -22,11 +21,8 @@ func (t *Trees) Witnessed(ctx context.Context, o audit.Origin, size int64, signe
 	}
 	defer l.release()
 	for {
-		head, at, err := t.cfg.Store.Head(ctx, l.tenant)
+		head, at, err := t.believed(ctx, l)
 		if err != nil {
-			return fmt.Errorf("read head: %w", err)
-		}
-		if err := t.believe(ctx, l, head, at.Index); err != nil {
 			return err
 		}
 		if kept, ok := witnessedSize(o, head); ok && kept >= size {
