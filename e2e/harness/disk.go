@@ -12,8 +12,8 @@ import (
 // Disk is a small file system that holds a store and nothing else.
 type Disk struct{ path string }
 
-// SmallDisk moves the store onto a file system of its own, of so many megabytes, and serves again. Where mounting is not
-// permitted it skips the test; storage/bolt has one that needs no permission.
+// SmallDisk moves the store onto a file system of its own, of so many megabytes, and serves again. Where mounting is
+// not permitted it skips the test; storage/bolt has one that needs no permission.
 func (s *Server) SmallDisk(t testing.TB, megabytes string) *Disk {
 	t.Helper()
 	s.Stop()
