@@ -60,8 +60,8 @@ func (l *Log) Checkpoint(ctx context.Context) ([]byte, error) {
 	return l.file(ctx, l.base.below("checkpoint"), textMedia)
 }
 
-// Witnessed returns the newest checkpoint that a witness has signed too, with its signatures (C2SP tlog-cosignature). It
-// may be older than Checkpoint.
+// Witnessed returns the newest checkpoint that a witness has signed too, with its signatures (C2SP tlog-cosignature).
+// It may be older than Checkpoint.
 //
 //	GET checkpoint/witnessed → 200 text/plain
 func (l *Log) Witnessed(ctx context.Context) ([]byte, error) {

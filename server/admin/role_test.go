@@ -75,8 +75,11 @@ func calls(s *admin.Service) map[string]map[string]func(context.Context, admin.O
 			"delete": func(ctx context.Context, o admin.Operator) error { return s.DeleteSecret(ctx, o, "bot", "none") },
 		},
 		"write_keys": {
-			"rotate":     func(ctx context.Context, o admin.Operator) error { _, err := s.RotateKeys(ctx, o, ""); return err },
-			"revoke":     func(ctx context.Context, o admin.Operator) error { _, err := s.RevokeKey(ctx, o, "none"); return err },
+			"rotate": func(ctx context.Context, o admin.Operator) error { _, err := s.RotateKeys(ctx, o, ""); return err },
+			"revoke": func(ctx context.Context, o admin.Operator) error {
+				_, err := s.RevokeKey(ctx, o, "none")
+				return err
+			},
 			"rotate log": rotateLog, "revoke log": revokeLog,
 		},
 		"write_cutoffs": {

@@ -269,8 +269,8 @@ func (t *Trees) signText(r *keys.LogRing, issuer, text string) ([]byte, error) {
 	return signed, nil
 }
 
-// Ring returns the keys of a log, and the position that they belong to. keys.ErrNoKey: it has none; a log that has begun
-// has lost them then.
+// Ring returns the keys of a log, and the position that they belong to. keys.ErrNoKey: it has none; a log that has
+// begun has lost them then.
 func (t *Trees) Ring(ctx context.Context, o audit.Origin) (*keys.LogRing, ledger.Position, error) {
 	return t.keysOf(ctx, o.Tenant)
 }

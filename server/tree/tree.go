@@ -1,13 +1,13 @@
-// Package tree keeps the Merkle tree over each log (RFC 6962 §2.1), signs its heads as C2SP checkpoints, and proves from
-// it what a log holds.
+// Package tree keeps the Merkle tree over each log (RFC 6962 §2.1), signs its heads as C2SP checkpoints, and proves
+// from it what a log holds.
 //
-// Every process extends the trees of the logs that it writes. Whoever comes first moves the head, by compare-and-set, to
-// one that covers all that was appended; the others start again from there. So however many sequencers there are, and
-// whatever they believe, a head has one successor: no fork is ever signed.
+// Every process extends the trees of the logs that it writes. Whoever comes first moves the head, by compare-and-set,
+// to one that covers all that was appended; the others start again from there. So however many sequencers there are,
+// and whatever they believe, a head has one successor: no fork is ever signed.
 //
-// A head that the store shows is believed only if it continues the one that this process saw last, and the anchor, which
-// is kept outside the store. If it does not, the store lost or changed what was signed, and nothing is issued in that
-// log until an operator accepts the loss.
+// A head that the store shows is believed only if it continues the one that this process saw last, and the anchor,
+// which is kept outside the store. If it does not, the store lost or changed what was signed, and nothing is issued
+// in that log until an operator accepts the loss.
 package tree
 
 import (
@@ -54,8 +54,8 @@ type Config struct {
 	Moved func(o audit.Origin, h ledger.Head)
 	// Interval is how long an event may wait for others before a head covers it; default 50 ms.
 	Interval time.Duration
-	// Accepted, if set, is told when a log goes on in another epoch because an operator accepted a loss, here or in another
-	// process. It must not block.
+	// Accepted, if set, is told when a log goes on in another epoch because an operator accepted a loss, here or in
+	// another process. It must not block.
 	Accepted func(ledger.Tenant)
 	Now      func() time.Time // default time.Now; which keys sign
 	Logger   *slog.Logger     // default slog.Default()
@@ -310,8 +310,8 @@ func (t *Trees) all() []*log {
 	return slices.Collect(maps.Values(t.logs))
 }
 
-// Close covers what there still is to cover, and saves the anchors. What it cannot cover until ctx ends, another process
-// or the next start does.
+// Close covers what there still is to cover, and saves the anchors. What it cannot cover until ctx ends, another
+// process or the next start does.
 func (t *Trees) Close(ctx context.Context) error {
 	t.mu.Lock()
 	t.closed = true

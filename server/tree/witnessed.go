@@ -12,8 +12,8 @@ import (
 	"github.com/bursar-sts/bursar/server/ledger"
 )
 
-// Witnessed keeps a checkpoint of so many entries that others have signed too, beside the newest head, unless a later one
-// is kept already. The signatures are the caller's to check.
+// Witnessed keeps a checkpoint of so many entries that others have signed too, beside the newest head, unless a later
+// one is kept already. The signatures are the caller's to check.
 func (t *Trees) Witnessed(ctx context.Context, o audit.Origin, size int64, signed []byte) error {
 	l := t.of(o.Tenant)
 	l.named(o.Issuer)

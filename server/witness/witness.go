@@ -1,6 +1,6 @@
-// Package witness has others sign the heads of the logs (C2SP tlog-witness). A witness signs a head only if it continues
-// the one that it signed before; so whoever asks for its signature sees a log that nobody, its operator included, can
-// roll back or fork without the witness knowing.
+// Package witness has others sign the heads of the logs (C2SP tlog-witness). A witness signs a head only if it
+// continues the one that it signed before; so whoever asks for its signature sees a log that nobody, its operator
+// included, can roll back or fork without the witness knowing.
 //
 // Nothing waits for a witness. One that is away signs a later head.
 package witness

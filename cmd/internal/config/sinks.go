@@ -26,6 +26,8 @@ type Audit struct {
 	// given later what it missed. Servers that share a Redis share each sink of one name: one of them at a time copies a
 	// log to it.
 	Sinks []Sink `yaml:"sinks"`
+	// How long the logs are kept in the store.
+	Retention Retention `yaml:"retention"`
 }
 
 // Witness is somebody who signs a head of a log only if it continues the one that he signed before.

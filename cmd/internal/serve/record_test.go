@@ -43,7 +43,7 @@ func platformLog(t *testing.T, s *Server) (all []string) {
 	return all
 }
 
-// wantLog expects those events after the first, which comes with the keys of the log.
+// wantLog expects those events after the two of the keys that the log was begun with.
 func wantLog(t *testing.T, s *Server, want ...string) {
 	t.Helper()
 	want = append([]string{"log.key allowed", "log.key allowed"}, want...)
