@@ -19,8 +19,8 @@ import (
 )
 
 // A failover to a replica that lacks the last writes stops the logs that lost some, and no others: in the server that
-// runs, and in one that is started with the anchors. Both show what is left, and sign nothing of it; revocations are made
-// all the same. Without anchors a server cannot know (docs/decisions/0021); then whoever kept a checkpoint does.
+// runs, and in one that is started with the anchors. Both show what is left, and sign nothing of it; revocations are
+// made all the same. Without anchors a server cannot know (docs/decisions/0021); then whoever kept a checkpoint does.
 func TestAFailoverThatLosesTheLastWrites(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, harness.Start(t, "redis"))
