@@ -38,7 +38,9 @@ var rooms = map[string]string{
 	"server/audit":   "server/fault server/keys server/ledger",
 	"server/revoke":  "scopes clients/token server/ledger",
 	"server/deliver": "server/fault server/ledger",
+	"server/witness": "clients/auditor server/audit server/ledger",
 	"server/tree":    "clients/auditor server/audit server/fault server/keys server/ledger",
+	"server/retain":  "clients/auditor server/audit server/fault server/ledger",
 	"server/identity": "scopes clients/token " +
 		"server/dial server/fault server/ledger server/memory",
 	"server/tenant": "scopes scopes/policy clients clients/token " +
@@ -70,7 +72,7 @@ var rooms = map[string]string{
 	"cmd/internal/attack":          "cmd/internal/attack/forge cmd/internal/attack/findings",
 	"cmd/internal/attack/forge":    "",
 	"cmd/internal/attack/findings": "",
-	"cmd/internal/config":          "scopes server/admin server/keys server/limit",
+	"cmd/internal/config":          "clients/auditor scopes server/admin server/keys server/limit",
 	"cmd/internal/configdoc":       "",
 	"cmd/internal/serve":           "*",
 	"cmd/internal/telemetry":       "server server/audit server/deliver server/exchange",

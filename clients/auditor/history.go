@@ -40,6 +40,9 @@ func (v *verifier) compareOld() {
 			accepted = fmt.Sprintf("; an operator accepted a loss since, and the log went on as epoch %d", epoch)
 		}
 		root, known := v.trees.rootAt(old.Size)
+		if known || old.Size > v.report.Size {
+			v.compared++
+		}
 		switch {
 		case old.Size > v.report.Size:
 			v.report.failAmong(Rollback, RolledBack, v.report.Size, old.Size-1, "an older checkpoint has %d entries, and "+

@@ -31,6 +31,12 @@ type Options struct {
 	Tokens []string
 }
 
+// OptionsError is the error of options that mean nothing, or contradict each other.
+type OptionsError struct{ Err error }
+
+func (e *OptionsError) Error() string { return e.Err.Error() }
+func (e *OptionsError) Unwrap() error { return e.Err }
+
 // verifier is one verification.
 type verifier struct {
 	Options
@@ -42,6 +48,8 @@ type verifier struct {
 	origin string // of the log, in the first epoch
 	events map[string]eventKey
 	old    []oldHead
+	// compared is how many of them could be held against the log.
+	compared int
 
 	trees    *trees
 	order    *order
@@ -75,12 +83,12 @@ type hole struct{ from, to, missing int64 }
 func (h hole) empty() bool { return h.missing == h.to-h.from+1 }
 
 // Verify verifies an export. It reads it once, and keeps a hundredth of it in memory. What is wrong with the log is in
-// the report; the error is about the options, or about reading (see also ErrOrder).
+// the report; the error is an *OptionsError, or about reading (see also ErrOrder).
 func Verify(ctx context.Context, from *Reader, o Options) (*Report, error) {
 	v := &verifier{Options: o, report: &Report{Findings: []Finding{}, NotChecked: []string{}}, next: -1,
 		warned: map[string]bool{}, revoked: map[string]int64{}}
 	if err := v.prepare(); err != nil {
-		return nil, fmt.Errorf("verify: %w", err)
+		return nil, fmt.Errorf("verify: %w", &OptionsError{err})
 	}
 	first, err := v.readHead(ctx, from)
 	if err != nil {
@@ -96,7 +104,7 @@ func Verify(ctx context.Context, from *Reader, o Options) (*Report, error) {
 		v.report.warn(ExtraBytes, Malformed, -1, "the file %q in the directory is no part of the export", name)
 	}
 	whole := v.trees != nil && v.trees.signed(v.trees.entries)
-	v.report.conclude(whole && len(o.Keys) > 0, len(v.old)+len(v.witnesses) > 0)
+	v.report.conclude(whole && len(o.Keys) > 0, v.compared > 0 || len(v.witnesses) > 0)
 	return v.report, nil
 }
 

@@ -1,6 +1,10 @@
 package main
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/bursar-sts/bursar/clients/auditor"
+)
 
 // hintFor tells what an operator can do about the reason of a refusal; empty for a reason of a newer server. What is
 // wrong with a token is the same whether it was presented as subject, actor or assertion.
@@ -159,3 +163,36 @@ var hints = map[string]string{
 
 // lower makes a sentence the end of another.
 func lower(sentence string) string { return strings.ToLower(sentence[:1]) + sentence[1:] }
+
+// Hints that several findings about a log share.
+const (
+	changedCopy = "Keep the file as evidence, and export the log again: if that passes, only the file was changed."
+	changedLog  = "Somebody has the keys of the log. Keep both checkpoints: they prove that two histories were signed."
+	shorterLog  = "Somebody restored an older store, or has the keys; keep both checkpoints as evidence. If an operator " +
+		"accepted the loss, begin a new file for --state."
+	otherKey = "Compare the key, character by character, with the one that the operator gave."
+)
+
+// logHints has every code that a finding about a log can have.
+var logHints = map[auditor.Code]string{
+	auditor.NoCheckpoint:     "An export begins with the file checkpoint; bursar audit export makes one.",
+	auditor.BadCheckpointSig: otherKey,
+	auditor.BadOldCheckpoint: "An older checkpoint must be of this log, and signed by a key that was given with --key.",
+	auditor.BadKeys:          changedCopy,
+	auditor.Fork:             changedLog,
+	auditor.Rollback:         shorterLog,
+	auditor.Rewritten:        changedLog,
+	auditor.RootMismatch:     changedCopy,
+	auditor.MissingEntries:   changedCopy,
+	auditor.ExtraBytes:       changedCopy,
+	auditor.BadEvent:         changedCopy,
+	auditor.ForgedEvent:      changedCopy,
+	auditor.RevokedKey:       "Events by a key that was revoked do not count from then on; find out who still has it.",
+	auditor.ForeignEvent:     changedCopy,
+	auditor.SecretInLog:      "Revoke the token, and restrict who reads the log: it cannot be taken out.",
+	auditor.MissingEvent:     changedCopy,
+	auditor.ReplayedEvent:    changedCopy,
+	auditor.FewWitnesses:     "Ask the witnesses what they saw; lower --quorum only if one is gone for good.",
+	auditor.TokenNotOnRecord: "Treat the token as forged: revoke the signing key that it names (bursar keys revoke).",
+	auditor.ClockBack:        "A server's clock was wrong; nothing else follows from it.",
+}

@@ -90,6 +90,9 @@ func (a *answers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(err)
 	}
 	w.Header().Set("Content-Type", "application/json")
+	if strings.HasSuffix(r.URL.Path, "/log/events") {
+		w.Header().Set("Content-Type", "application/x-ndjson")
+	}
 	if status >= 400 && strings.HasPrefix(r.URL.Path, "/admin/") {
 		w.Header().Set("Content-Type", "application/problem+json")
 		w.Header().Set("Retry-After", "2")

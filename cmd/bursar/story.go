@@ -15,10 +15,11 @@ import (
 // step is one command of the story. It is run as it is printed, except that this process plays the program.
 type step struct {
 	says string
-	args []string // of bursar
-	into string   // file that gets its output, instead of the screen
-	code int      // the exit code that it must have
-	show int      // lines of output to show; 0 shows all
+	args []string     // of bursar; of another command if does is set
+	does func() error // what that command does
+	into string       // file that gets its output, instead of the screen
+	code int          // the exit code that it must have
+	show int          // lines of output to show; 0 shows all
 }
 
 // tell runs the story. The error names the first step that did not go as told.
@@ -56,6 +57,9 @@ func (p *program) tell(ctx context.Context, d *demo) error {
 		return err
 	}
 	if err := run(d.ending(jti)...); err != nil {
+		return err
+	}
+	if err := d.tellLog(run); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(p.out, "\nThat is the story: %d steps, each as expected.\n", number)
@@ -154,10 +158,16 @@ func (p *program) perform(ctx context.Context, d *demo, number int, s step) erro
 		words[i] = shellWord(arg)
 	}
 	line := "bursar " + strings.Join(words, " ")
+	if s.does != nil {
+		line = strings.Join(s.args, " ")
+	}
 	if s.into != "" {
 		line = "(umask 077; " + line + " > " + shellWord(s.into) + ")" // it is a secret
 	}
 	fmt.Fprintf(p.out, "\n%d. %s\n\n  $ %s\n", number, s.says, line)
+	if s.does != nil {
+		return s.does()
+	}
 	var out bytes.Buffer
 	actor := &program{in: strings.NewReader(""), out: &out, err: &out, env: d.env(p.env)}
 	code := actor.run(ctx, s.args)

@@ -2,94 +2,12 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
-	"fmt"
-	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 
 	"go.yaml.in/yaml/v3"
-
-	"github.com/bursar-sts/bursar/clients/operator"
 )
-
-// logOf answers like a server whose log grows to size while somebody waits, and which is away now and then.
-type logOf struct {
-	size, grown int64
-	calls       int
-	away        func(call int) bool
-	asked       []operator.EventQuery
-	stop        context.CancelFunc
-}
-
-func (l *logOf) read(_ context.Context, q operator.EventQuery) (*operator.Events, error) {
-	l.calls++
-	l.asked = append(l.asked, q)
-	if l.away != nil && l.away(l.calls) {
-		return nil, fmt.Errorf("%w: refused", operator.ErrNoAnswer)
-	}
-	after := q.After
-	if after < 0 {
-		after = max(0, l.size+after)
-	}
-	if after == l.size && q.Wait > 0 {
-		if l.size++; l.size > l.grown {
-			l.stop()
-			return nil, context.Canceled
-		}
-	}
-	page := &operator.Events{Next: after}
-	for ; page.Next < l.size && page.Next-after < int64(q.Limit); page.Next++ {
-		page.Events = append(page.Events, operator.Event{Index: page.Next})
-	}
-	return page, nil
-}
-
-func TestTail(t *testing.T) {
-	rows := []struct {
-		name        string
-		size, grown int64
-		count       int
-		follow      bool
-		away        func(int) bool
-		want        []int64
-	}{
-		{"the newest", 5, 5, 2, false, nil, []int64{3, 4}},
-		{"a short log", 1, 1, 10, false, nil, []int64{0}},
-		{"an empty log", 0, 0, 10, false, nil, nil},
-		{"none", 5, 5, 0, false, nil, nil},
-		{"the newest, then what comes", 5, 8, 2, true, nil, []int64{3, 4, 5, 6, 7}},
-		{"only what comes", 5, 7, 0, true, nil, []int64{5, 6}},
-		{"nothing is lost while the server is away", 5, 7, 1, true, func(call int) bool { return call > 1 && call%3 != 0 },
-			[]int64{4, 5, 6}},
-	}
-	for _, row := range rows {
-		t.Run(row.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				ctx, cancel := context.WithCancel(t.Context())
-				defer cancel()
-				log := &logOf{size: row.size, grown: row.grown, away: row.away, stop: cancel}
-				var got []int64
-				err := tail(ctx, log.read, row.count, row.follow, func(e operator.Event) error {
-					got = append(got, e.Index)
-					return nil
-				})
-				if err != nil || !slices.Equal(got, row.want) {
-					t.Errorf("got %v, %v, want %v", got, err, row.want)
-				}
-			})
-		})
-	}
-}
-
-func TestTailFailsIfItCannotBegin(t *testing.T) {
-	log := &logOf{away: func(int) bool { return true }}
-	if err := tail(t.Context(), log.read, 1, true, nil); explain(&ran{err}).code != exitUnknown {
-		t.Errorf("err = %v", err)
-	}
-}
 
 func TestClause(t *testing.T) {
 	for in, want := range map[string]string{

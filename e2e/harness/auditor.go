@@ -31,12 +31,15 @@ type Auditor struct {
 	shown map[string][]byte // signed checkpoints, each by its text
 }
 
-// Auditor returns an auditor of a tenant's log who takes its key now.
+// Auditor returns an auditor of a tenant's log who takes its key now, and its first checkpoint.
 func (s *Server) Auditor(t testing.TB, slug string) *Auditor {
 	t.Helper()
 	a := &Auditor{slug: slug, issuer: s.Issuer(slug), shown: map[string][]byte{}}
 	var err error
-	if a.keys, err = s.Operator.Log(slug).VerifierKeys(t.Context()); err != nil {
+	if a.keys, err = s.Operator.Log(slug).VerifierKeys(t.Context()); err == nil {
+		err = a.Look(t.Context(), s)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	return a

@@ -231,8 +231,8 @@ func (l *Log) appender(t ledger.Tenant) (*appender, error) {
 	return a, nil
 }
 
-// Record is one event as it is stored. What somebody put into the store past the log and is no SET has no claims, so that
-// it hides nothing that follows it.
+// Record is one event as it is stored. What somebody put into the store past the log and is no SET has no claims, so
+// that it hides nothing that follows it.
 type Record struct {
 	Index  int64           `json:"index"`
 	SET    string          `json:"set"` // as it is stored, a compact JWS

@@ -181,6 +181,13 @@ func (t *Trees) leaves(ctx context.Context, l *log, from, to int64) ([]tlog.Hash
 	return all, nil
 }
 
+// origin returns whose log it is.
+func (l *log) origin() audit.Origin {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return audit.Origin{Tenant: l.tenant, Issuer: l.issuer}
+}
+
 // last returns the head that was seen last.
 func (l *log) last() ledger.Head {
 	l.mu.Lock()
@@ -198,7 +205,7 @@ func (l *log) leaf(index int64) (tlog.Hash, bool) {
 // covered notes a head that this process made or believes.
 func (t *Trees) covered(l *log, h ledger.Head) {
 	if t.cfg.Moved != nil && !h.Same(l.last()) {
-		t.cfg.Moved(l.tenant, h)
+		t.cfg.Moved(l.origin(), h)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

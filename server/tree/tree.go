@@ -51,7 +51,7 @@ type Config struct {
 	Master  keys.Master // opens the keys that sign checkpoints
 	Anchors Anchors
 	// Moved, if set, is told of each head that is new to this process, in order. It must not block.
-	Moved func(t ledger.Tenant, h ledger.Head)
+	Moved func(o audit.Origin, h ledger.Head)
 	// Interval is how long an event may wait for others before a head covers it; default 50 ms.
 	Interval time.Duration
 	// Accepted, if set, is told when a log goes on in another epoch because an operator accepted a loss, here or in another

@@ -44,6 +44,7 @@ func (c *Config) Validate() []Mistake {
 		v.check("metrics.listen", err)
 	}
 	v.traces(c.Traces)
+	v.witnesses(c.Audit.Witnesses)
 	v.sinks(c.Audit.Sinks)
 	v.retention(c.Audit.Retention)
 	v.distinct(c)

@@ -26,8 +26,10 @@ import (
 	"github.com/bursar-sts/bursar/server/limit"
 	"github.com/bursar-sts/bursar/server/logapi"
 	"github.com/bursar-sts/bursar/server/peer"
+	"github.com/bursar-sts/bursar/server/retain"
 	"github.com/bursar-sts/bursar/server/tenant"
 	"github.com/bursar-sts/bursar/server/tree"
+	"github.com/bursar-sts/bursar/server/witness"
 	"github.com/bursar-sts/bursar/storage"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -47,6 +49,7 @@ type Server struct {
 	store     storage.Store
 	log       *audit.Log
 	trees     *tree.Trees
+	witnesses atomic.Pointer[witness.Witnesses] // nil without one
 	sources   *identity.Sources
 	directory *tenant.Directory
 	limits    *limit.Limiter
@@ -56,6 +59,9 @@ type Server struct {
 	sinks     atomic.Pointer[deliver.Deliverer] // nil copies nothing
 	tracer    *telemetry.Tracer                 // nil traces nothing
 	unkept    prometheus.Counter                // rounds of maintenance in which a key could not be looked after
+	retainer  *retain.Retainer                  // nil prunes nothing
+	swept     sync.WaitGroup                    // while the logs are looked at for what is old
+	sweeping  context.CancelFunc                // ends that; nil before it has begun
 	ports     []*port
 	started   bool // the start is recorded
 	failed    chan error
@@ -99,6 +105,9 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err := s.directory.Check(ctx); err != nil {
 		return nil, err
 	}
+	if err := s.witness(); err != nil {
+		return nil, err
+	}
 	if err := s.deliver(); err != nil {
 		return nil, err
 	}
@@ -107,6 +116,11 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 		cfg.Logger.ErrorContext(ctx, "the start is not recorded", "error", err)
 	}
 	s.started = true
+	if s.retainer != nil {
+		var sweeping context.Context
+		sweeping, s.sweeping = context.WithCancel(context.WithoutCancel(ctx))
+		s.swept.Go(func() { s.retain(sweeping) })
+	}
 	for _, p := range s.ports {
 		go p.serve(s.failed)
 	}
@@ -199,9 +213,12 @@ func (s *Server) assemble() {
 		tracer, deciding.Watch, deciding.Watches = s.tracer, s.tracer.Decided, s.tracer.Watches
 	}
 	exchanger := exchange.New(deciding)
+	if s.retainer = s.newRetainer(); s.retainer != nil {
+		s.registry.MustRegister(retainCollector{s.retainer.Stats})
+	}
 	s.admin = admin.New(admin.Config{Directory: s.directory, Store: s.store, Log: s.log, Judge: exchanger,
-		Trees: s.trees, PlatformTokenHash: admin.HashToken(s.cfg.Secrets.AdminToken), RotateEvery: s.cfg.Keys.RotateEvery,
-		Limits: s.limits})
+		Trees: s.trees, Pruner: s.pruner(), PlatformTokenHash: admin.HashToken(s.cfg.Secrets.AdminToken),
+		RotateEvery: s.cfg.Keys.RotateEvery, Limits: s.limits})
 	api := adminapi.New(adminapi.Config{Service: s.admin, Version: s.cfg.Version, Logger: s.cfg.Logger})
 	s.logs = logapi.New(logapi.Config{Desk: s.admin, Directory: s.directory, Trees: s.trees, Keys: s.trees,
 		Events: s.log, Positions: s.store, Logger: s.cfg.Logger})
@@ -292,13 +309,20 @@ func (s *Server) close(ctx context.Context, outcome audit.Outcome) error {
 		s.admin.Stop()
 		s.logs.Stop()
 	}
+	if s.sweeping != nil {
+		s.sweeping()
+	}
 	errs := []error{s.drain(ctx)}
+	s.swept.Wait()
 	if s.log != nil {
 		ctx, cancel := context.WithTimeout(ctx, flush)
 		if s.started {
 			if err := s.record(ctx, audit.ServerStop, outcome); err != nil {
 				s.cfg.Logger.WarnContext(ctx, "the end is not recorded", "error", err)
 			}
+		}
+		if witnesses := s.witnesses.Load(); witnesses != nil {
+			witnesses.Close()
 		}
 		errs = append(errs, s.log.Close(ctx), s.trees.Close(ctx))
 		cancel()
