@@ -40,6 +40,7 @@ var rooms = map[string]string{
 	"server/deliver": "server/fault server/ledger",
 	"server/witness": "clients/auditor server/audit server/ledger",
 	"server/tree":    "clients/auditor server/audit server/fault server/keys server/ledger",
+	"server/retain":  "clients/auditor server/audit server/fault server/ledger",
 	"server/identity": "scopes clients/token " +
 		"server/dial server/fault server/ledger server/memory",
 	"server/tenant": "scopes scopes/policy clients clients/token " +

@@ -130,6 +130,14 @@ func TestCallsSendAndReadWhatTheirCommentsSay(t *testing.T) {
 			func(ctx context.Context, c *admin.Client) (any, error) { return c.AcceptLoss(ctx, "acme") }},
 		{"accept a loss of the platform's log", "POST /admin/v1/platform/log/accept-loss", "", lost,
 			func(ctx context.Context, c *admin.Client) (any, error) { return c.AcceptPlatformLoss(ctx) }},
+		{"prune a log", "POST /admin/v1/t/acme/log/prune", `{"index":512}`, `{"first":512}`,
+			func(ctx context.Context, c *admin.Client) (any, error) {
+				return c.PruneLog(ctx, "acme", admin.PruneRequest{Index: 512})
+			}},
+		{"prune the platform's log", "POST /admin/v1/platform/log/prune", `{"before":"2026-01-02T03:04:05Z"}`, `{"first":0}`,
+			func(ctx context.Context, c *admin.Client) (any, error) {
+				return c.PrunePlatformLog(ctx, admin.PruneRequest{Before: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)})
+			}},
 		{"keys of a log", "GET /admin/v1/t/acme/log/keys", "", logKeys,
 			func(ctx context.Context, c *admin.Client) (any, error) { return c.LogKeys(ctx, "acme") }},
 		{"rotate the keys of a log", "POST /admin/v1/t/acme/log/keys/rotate", "", logKeys,

@@ -3,6 +3,7 @@ package operator
 import (
 	"context"
 	"net/http"
+	"time"
 )
 
 // Head is a signed head of a log.
@@ -104,4 +105,33 @@ func (c *Client) RotatePlatformLogKeys(ctx context.Context) ([]LogKey, error) {
 //	POST /platform/log/keys/{kid}/revoke, no body → 200 {"items": [LogKey]}
 func (c *Client) RevokePlatformLogKey(ctx context.Context, kid string) ([]LogKey, error) {
 	return list[LogKey](ctx, c, api(http.MethodPost, "platform", "log", "keys", kid, "revoke"))
+}
+
+// PruneRequest is the body of PruneLog. One of the two at least is required; what both allow is dropped.
+type PruneRequest struct {
+	Index  int64     `json:"index,omitempty"` // entries before this one
+	Before time.Time `json:"before,omitzero"` // entries that were recorded before
+}
+
+// Pruned is what PruneLog left.
+type Pruned struct {
+	First int64 `json:"first"` // the first entry that is kept, a multiple of 256
+}
+
+// PruneLog drops the beginning of a tenant's log, in whole parts of 256 entries, after they were archived as the server
+// is configured. The newest part stays, and what a sink does not have yet. Platform admin.
+//
+//	POST /t/{tenant}/log/prune PruneRequest → 200 Pruned
+//	409 conflict: the log is being pruned, or the server has no audit.retention.archive
+//	422 invalid: neither an index nor a time, or one that is yet to come
+func (c *Client) PruneLog(ctx context.Context, tenant string, r PruneRequest) (*Pruned, error) {
+	return one[Pruned](ctx, c, at(http.MethodPost, tenant, "log", "prune").with(r))
+}
+
+// PrunePlatformLog does so with the platform's log. Platform admin.
+//
+//	POST /platform/log/prune PruneRequest → 200 Pruned
+//	409 conflict, 422 invalid: as for PruneLog
+func (c *Client) PrunePlatformLog(ctx context.Context, r PruneRequest) (*Pruned, error) {
+	return one[Pruned](ctx, c, api(http.MethodPost, "platform", "log", "prune").with(r))
 }

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -25,36 +27,97 @@ func ofOneLog(cmd *cobra.Command) func(args []string) (slug string, err error) {
 	}
 }
 
-func (p *program) auditAcceptLossCommand() *cobra.Command {
-	var conn *connection
+// onOneLog returns a command that does something with one log of a server, a tenant's or, for the slug "", the
+// platform's.
+func (p *program) onOneLog(use, short string,
+	do func(ctx context.Context, c *operator.Client, slug string, asJSON bool) error) *cobra.Command {
+	var choice *logChoice
 	var asJSON *bool
-	var one func([]string) (string, error)
-	cmd := command("accept-loss (TENANT | --platform)",
-		"Let a log go on whose store lost or changed what was signed, under another origin", cobra.MaximumNArgs(1),
-		func(ctx context.Context, args []string) error {
-			slug, err := one(args)
-			if err != nil {
-				return err
-			}
-			client, err := conn.open()
-			if err != nil {
-				return err
-			}
-			accept := client.AcceptPlatformLoss
+	cmd := command(use, short, cobra.MaximumNArgs(1), func(ctx context.Context, args []string) error {
+		slug, rest, err := choice.name(args)
+		if err == nil && len(rest) > 0 {
+			err = usage("name one log: a tenant, or --platform")
+		}
+		if err != nil {
+			return err
+		}
+		client, err := choice.conn.open()
+		if err != nil {
+			return err
+		}
+		return do(ctx, client, slug, *asJSON)
+	})
+	choice, asJSON = p.chooseLog(cmd), jsonFlag(cmd)
+	return cmd
+}
+
+func (p *program) auditAcceptLossCommand() *cobra.Command {
+	return p.onOneLog("accept-loss (TENANT | --platform)",
+		"Let a log go on whose store lost or changed what was signed, under another origin",
+		func(ctx context.Context, c *operator.Client, slug string, asJSON bool) error {
+			accept := c.AcceptPlatformLoss
 			if slug != "" {
-				accept = func(ctx context.Context) (*operator.Loss, error) { return client.AcceptLoss(ctx, slug) }
+				accept = func(ctx context.Context) (*operator.Loss, error) { return c.AcceptLoss(ctx, slug) }
 			}
 			loss, err := accept(ctx)
 			switch {
 			case err != nil:
 				return err
-			case *asJSON:
+			case asJSON:
 				return p.printJSON(loss)
 			}
 			return p.printLoss(loss)
 		})
-	conn, asJSON, one = p.connect(cmd), jsonFlag(cmd), ofOneLog(cmd)
+}
+
+func (p *program) auditPruneCommand() *cobra.Command {
+	var before string
+	cmd := p.onOneLog("prune (TENANT | --platform) --before (TIME | INDEX)",
+		"Drop the beginning of a log, after it was archived as the server is configured",
+		func(ctx context.Context, c *operator.Client, slug string, asJSON bool) error {
+			r, err := pruneRequest(before)
+			if err != nil {
+				return err
+			}
+			prune := c.PrunePlatformLog
+			if slug != "" {
+				prune = func(ctx context.Context, r operator.PruneRequest) (*operator.Pruned, error) {
+					return c.PruneLog(ctx, slug, r)
+				}
+			}
+			var left *operator.Pruned
+			for last := int64(-1); left == nil || left.First > last; { // a call drops a part of what there is
+				if left != nil {
+					last = left.First
+				}
+				if left, err = prune(ctx, r); err != nil {
+					return err
+				}
+			}
+			if asJSON {
+				return p.printJSON(left)
+			}
+			_, err = fmt.Fprintf(p.out, "the log begins with entry %d now; what the server may not drop yet, it has kept: the "+
+				"newest part, and what a sink does not have\n", left.First)
+			return err
+		})
+	cmd.Flags().StringVar(&before, "before", "", "a time such as 2026-01-31T00:00:00Z or 2026-01-31, "+
+		"or the number of an entry")
+	must(cmd.MarkFlagRequired("before"))
 	return cmd
+}
+
+// pruneRequest reads what is to be dropped.
+func pruneRequest(before string) (r operator.PruneRequest, err error) {
+	if r.Index, err = strconv.ParseInt(before, 10, 64); err == nil && r.Index > 0 {
+		return r, nil
+	}
+	for _, layout := range []string{time.RFC3339, time.DateOnly} {
+		if r.Before, err = time.Parse(layout, before); err == nil {
+			return operator.PruneRequest{Before: r.Before}, nil
+		}
+	}
+	return r, usage("--before must be a time such as 2026-01-31T00:00:00Z or 2026-01-31, or the number of an entry")
 }
 
 func (p *program) printLoss(l *operator.Loss) error {

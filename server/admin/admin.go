@@ -38,7 +38,14 @@ type Trees interface {
 	Ring(ctx context.Context, o audit.Origin) (*keys.LogRing, ledger.Position, error)
 }
 
-// Config is what a Service needs; every field but the last three is required.
+// Pruner drops the beginnings of logs.
+type Pruner interface {
+	// Prune drops of a log, in whole parts, what is before an index and was recorded before a time, records e with it, and
+	// returns the first entry that is kept then. Errors are *fault.Error, or wrap a sentinel.
+	Prune(ctx context.Context, o audit.Origin, index int64, before time.Time, e audit.Event) (first int64, err error)
+}
+
+// Config is what a Service needs; every field but the last four is required.
 type Config struct {
 	Directory *tenant.Directory
 	// Store is the one that Directory reads.
@@ -50,6 +57,8 @@ type Config struct {
 	Trees Trees
 	// PlatformTokenHash is HashToken of the token in the server's admin.token file: the first platform admin.
 	PlatformTokenHash string
+	// Pruner prunes logs; without one, nobody can.
+	Pruner Pruner
 	// Limits bound how many wrong tokens one address can try; without any, the defaults, counted by this process alone.
 	Limits *limit.Limiter
 	// RotateEvery is the age at which Maintain replaces a signing key; default 30 days.

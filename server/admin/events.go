@@ -49,7 +49,10 @@ func (s *Service) Events(ctx context.Context, op Operator, q EventQuery) ([]audi
 		return nil, 0, err
 	}
 	records, err := s.cfg.Log.Read(ctx, origin.Tenant, from, q.Limit)
-	return records, from + int64(len(records)), err
+	if len(records) > 0 {
+		from = records[len(records)-1].Index + 1 // a log that was pruned begins later than it was asked to
+	}
+	return records, from, err
 }
 
 // Log returns the log of what op acts on, its tenant or the platform, if op may read it; NotFound if there is no such

@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"math"
+	"time"
 
 	"github.com/bursar-sts/bursar/server/audit"
 	"github.com/bursar-sts/bursar/server/fault"
@@ -48,6 +50,33 @@ func (s *Service) AcceptLoss(ctx context.Context, op Operator) (*Loss, error) {
 		return nil, fmt.Errorf("accept a loss: %w", err)
 	}
 	return loss, nil
+}
+
+// PruneLog drops of the log of what op acts on, its tenant or the platform, what is before an index and was recorded
+// before a time; either may be left out (zero). What is dropped is archived, if the server is so configured. It returns
+// the first entry that is kept. For operators of the platform only: who may change a tenant must not shorten what is
+// known of it.
+//
+// After Unavailable some of it may have been dropped, and is recorded then; asking again is safe.
+func (s *Service) PruneLog(ctx context.Context, op Operator, index int64, before time.Time) (first int64, err error) {
+	if err := s.allow(ctx, op, op.either(PruneLog, WritePlatform)); err != nil {
+		return 0, err
+	}
+	switch now := s.cfg.Directory.Now(); {
+	case s.cfg.Pruner == nil:
+		return 0, fault.New(fault.Conflict, "log.no_archive", "The server does not know where to archive what is dropped: "+
+			"set audit.retention.archive in bursar.yaml, to a folder or to none.")
+	case index < 0 || index == 0 && before.IsZero():
+		return 0, invalid("log.prune", "index: must be above 0, unless there is a time")
+	case before.After(now):
+		return 0, invalid("log.prune", "before: is a time that is yet to come")
+	case before.IsZero():
+		before = now
+	}
+	if index == 0 {
+		index = math.MaxInt64
+	}
+	return s.cfg.Pruner.Prune(ctx, op.origin, index, before, op.event(audit.AuditPrune, audit.Change{}))
 }
 
 // head is a head as the log has it.

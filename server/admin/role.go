@@ -34,6 +34,7 @@ const (
 	WriteCutoffs
 	WriteOperators
 	WriteLog
+	PruneLog
 	ListTenants
 	ReadPlatform
 	WritePlatform
@@ -59,6 +60,7 @@ var rules = [actions]rule{
 	WriteCutoffs:   {"write_cutoffs", []Role{Admin, Responder}, false},
 	WriteOperators: {"write_operators", []Role{Admin}, false},
 	WriteLog:       {"write_log", []Role{Admin}, false},
+	PruneLog:       {"prune_log", []Role{Admin}, true},
 	ListTenants:    {"list_tenants", []Role{Admin, Auditor}, true},
 	ReadPlatform:   {"read_platform", []Role{Admin, Auditor}, true},
 	WritePlatform:  {"write_platform", []Role{Admin}, true},

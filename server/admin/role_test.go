@@ -29,6 +29,10 @@ func calls(s *admin.Service) map[string]map[string]func(context.Context, admin.O
 		return err
 	}
 	acceptLoss := func(ctx context.Context, o admin.Operator) error { _, err := s.AcceptLoss(ctx, o); return err }
+	prune := func(ctx context.Context, o admin.Operator) error {
+		_, err := s.PruneLog(ctx, o, 1, time.Time{})
+		return err
+	}
 	logKeys := func(ctx context.Context, o admin.Operator) error { _, err := s.LogKeys(ctx, o); return err }
 	rotateLog := func(ctx context.Context, o admin.Operator) error { _, err := s.RotateLogKeys(ctx, o); return err }
 	revokeLog := func(ctx context.Context, o admin.Operator) error {
@@ -36,7 +40,8 @@ func calls(s *admin.Service) map[string]map[string]func(context.Context, admin.O
 		return err
 	}
 	onPlatform := ops{"create": operators["create"], "delete": operators["delete"], "accept loss": acceptLoss,
-		"rotate log": rotateLog, "revoke log": revokeLog}
+		"rotate log": rotateLog, "revoke log": revokeLog,
+		"prune": prune}
 	list := func(ctx context.Context, o admin.Operator) error { _, err := s.Operators(ctx, o); return err }
 	return map[string]map[string]func(context.Context, admin.Operator) error{
 		"read_config": {
@@ -94,6 +99,7 @@ func calls(s *admin.Service) map[string]map[string]func(context.Context, admin.O
 		},
 		"write_operators": operators,
 		"write_log":       {"accept loss": acceptLoss},
+		"prune_log":       {"prune": prune},
 		"list_tenants": {
 			"tenants": func(ctx context.Context, o admin.Operator) error { _, err := s.Tenants(ctx, o); return err },
 		},
@@ -118,7 +124,7 @@ func TestRoles(t *testing.T) {
 		admin.Auditor:   {"read_config", "read_log"},
 	}
 	ofPlatform := map[admin.Role][]string{
-		admin.Admin: append([]string{"list_tenants", "read_platform", "write_platform", "create_tenant"},
+		admin.Admin: append([]string{"list_tenants", "read_platform", "write_platform", "create_tenant", "prune_log"},
 			inTenant[admin.Admin]...),
 		admin.Auditor: {"read_config", "read_log", "list_tenants", "read_platform"},
 	}
@@ -196,7 +202,8 @@ func TestATenantsAdminIsNobodyOnThePlatform(t *testing.T) {
 	w := newWorld(t)
 	w.apply("acme", file("acme", "bot"))
 	op := w.signIn(w.process, "acme", w.token("acme", admin.Admin))
-	for _, action := range []admin.Action{admin.ListTenants, admin.ReadPlatform, admin.WritePlatform, admin.CreateTenant} {
+	for _, action := range []admin.Action{admin.ListTenants, admin.ReadPlatform, admin.WritePlatform, admin.CreateTenant,
+		admin.PruneLog} {
 		if op.May(action) {
 			t.Errorf("a tenant's admin may %s", action)
 		}

@@ -21,6 +21,7 @@ import (
 	"github.com/bursar-sts/bursar/server/identity"
 	"github.com/bursar-sts/bursar/server/keys"
 	"github.com/bursar-sts/bursar/server/ledger"
+	"github.com/bursar-sts/bursar/server/retain"
 	"github.com/bursar-sts/bursar/server/tenant"
 	"github.com/bursar-sts/bursar/server/tree"
 	"github.com/bursar-sts/bursar/storage/bolt"
@@ -36,6 +37,7 @@ type world struct {
 	url       string
 	directory *tenant.Directory
 	anchors   tree.Folder
+	trees     *tree.Trees
 }
 
 func newWorld(t *testing.T) *world {
@@ -58,8 +60,14 @@ func newWorld(t *testing.T) *world {
 	token := admin.NewToken("")
 	w := &world{store: store, directory: dir, anchors: tree.Folder(t.TempDir()),
 		exchanger: exchange.New(exchange.Config{Directory: dir, Log: log, Claims: store})}
+	trees := tree.New(tree.Config{Store: store, Master: master, Anchors: w.anchors, Logger: quiet})
+	w.trees = trees
 	svc := admin.New(admin.Config{Directory: dir, Store: store, Log: log, Judge: w.exchanger,
-		Trees:             tree.New(tree.Config{Store: store, Master: master, Anchors: w.anchors, Logger: quiet}),
+		Trees: trees, Pruner: retain.New(retain.Config{Store: store, Trees: trees, Keys: trees, Recorder: log,
+			Archive: t.TempDir(), Logger: quiet, Logs: func(ctx context.Context) ([]retain.Log, error) {
+				acme, err := dir.Origin(ctx, "acme")
+				return []retain.Log{{Origin: acme}, {Origin: dir.PlatformOrigin()}}, err
+			}}),
 		PlatformTokenHash: admin.HashToken(token)})
 	w.watch = newWatch(t, adminapi.New(adminapi.Config{Service: svc, Version: "v1.2.3", Logger: quiet}))
 	t.Cleanup(func() { // when the process has ended
@@ -165,6 +173,7 @@ func TestTheClientAndTheServerAgree(t *testing.T) {
 	w.logs(t)
 	w.logKeysOf(t)
 	w.losses(t)
+	w.prunings(t)
 	for path, methods := range w.watch.doc["paths"].(object) {
 		for method, op := range methods.(object) {
 			id, done := op.(object)["operationId"].(string), false

@@ -17,6 +17,8 @@ func logRoutes() []route {
 		all = append(all,
 			route{method: post, path: path + "/accept-loss", name: "accept" + name + "Loss", answer: typ[operator.Loss](),
 				handle: (*API).acceptLoss},
+			route{method: post, path: path + "/prune", name: "prune" + name + "Log", body: jsonBody[operator.PruneRequest](),
+				answer: typ[operator.Pruned](), handle: (*API).pruneLog},
 			route{method: get, path: path + "/keys", name: "list" + name + "LogKeys", answer: many, handle: (*API).logKeys},
 			route{method: post, path: path + "/keys/rotate", name: "rotate" + name + "LogKeys", answer: many,
 				handle: (*API).rotateLogKeys},
@@ -32,6 +34,15 @@ func (a *API) acceptLoss(c call) (answer, error) {
 		return answer{}, err
 	}
 	return ok(lossOf(loss)), nil
+}
+
+func (a *API) pruneLog(c call) (answer, error) {
+	r, err := decode[operator.PruneRequest](c.body)
+	if err != nil {
+		return answer{}, err
+	}
+	first, err := a.cfg.Service.PruneLog(c.ctx, c.op, r.Index, r.Before)
+	return ok(operator.Pruned{First: first}), err
 }
 
 func lossOf(l *admin.Loss) operator.Loss {

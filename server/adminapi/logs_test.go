@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bursar-sts/bursar/clients/operator"
 	"github.com/bursar-sts/bursar/server/audit"
@@ -76,6 +77,37 @@ func (w *world) losses(t *testing.T) {
 		_, err := log.accept(ctx)
 		if p := wantCode(t, err, 409, operator.CodeConflict); !strings.Contains(p.Detail, "misses nothing") {
 			t.Errorf("refused with %q", p.Detail)
+		}
+	}
+}
+
+// prunings prune both logs, the platform's of its first 256 events.
+func (w *world) prunings(t *testing.T) {
+	ctx := t.Context()
+	for range 150 { // each is recorded, and so is its end
+		made := ok[*operator.NewOperator](t)(w.CreatePlatformOperator(ctx, operator.OperatorRequest{
+			Role: operator.RoleAuditor, TTL: "1h"}))
+		if err := w.DeletePlatformOperator(ctx, made.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ok[ledger.Head](t)(w.trees.Head(ctx, w.directory.PlatformOrigin()))
+	if left := ok[*operator.Pruned](t)(w.PrunePlatformLog(ctx, operator.PruneRequest{Index: 300})); left.First != 256 {
+		t.Errorf("the platform's log begins with %d", left.First)
+	}
+	page := ok[*operator.Events](t)(w.PlatformEvents(ctx, operator.EventQuery{Limit: 10}))
+	if page.Events[0].Index != 256 || page.Next != 266 {
+		t.Errorf("its first page begins with %d and goes on with %d", page.Events[0].Index, page.Next)
+	}
+	before := operator.PruneRequest{Before: time.Now()}
+	if left := ok[*operator.Pruned](t)(w.PruneLog(ctx, "acme", before)); left.First != 0 {
+		t.Errorf("the log of acme begins with %d, and has one part", left.First)
+	}
+	for name, r := range map[string]operator.PruneRequest{"nothing": {}, "an index": {Index: -1},
+		"a time to come": {Before: time.Now().Add(time.Hour)}} {
+		_, err := w.PruneLog(ctx, "acme", r)
+		if p := wantCode(t, err, 422, operator.CodeInvalid); len(p.Problems) != 1 {
+			t.Errorf("%s: problems %q", name, p.Problems)
 		}
 	}
 }

@@ -203,8 +203,8 @@ type Range struct {
 
 // Archive is where a part of the log went that was dropped.
 type Archive struct {
-	Name string `json:"name,omitempty"` // of the file, without its directory
-	Hash string `json:"hash,omitempty"` // Digest of it
+	Name string `json:"name,omitempty"` // of the archive's checkpoint, below the folder of archives
+	Hash string `json:"hash,omitempty"` // Digest of that checkpoint
 }
 
 // Server is what runs.

@@ -123,8 +123,8 @@ var forms = []struct {
 	{"tree.size", number("How many events the tree has.")},
 	{"tree.root", pattern("Its root hash, base64, as in a checkpoint.", "^[A-Za-z0-9+/]{43}=$",
 		"47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=")},
-	{"archive.name", text("The name of the file that holds what was dropped.")},
-	{"archive.hash", digest("SHA-256 of that file.")},
+	{"archive.name", text("The checkpoint of the archive that holds what was dropped, below the folder of archives.")},
+	{"archive.hash", digest("SHA-256 of that checkpoint, whose tree covers what was dropped.")},
 	{"server.version", text("The version of the server.")},
 	{"server.durability", text("What an acknowledged write to its store survives.")},
 	{"operator.id", text("The operator: the id of the token, `admin.token` for the one in the server's file, or " +

@@ -20,8 +20,8 @@ import (
 )
 
 // archive writes the bundles before an entry into the archive of a log, which grows by that, and names the checkpoint
-// that covers all of it. What is there already must be the same. When it returns, all is on disk, and what was read back
-// from there makes the root of that checkpoint.
+// that covers all of it. What is there already must be the same. When it returns, all is on disk, and what was read
+// back from there makes the root of that checkpoint.
 func (r *Retainer) archive(ctx context.Context, l Log, h ledger.Head, end int64) (a audit.Archive, err error) {
 	past, err := r.cfg.Trees.Past(ctx, l.Origin, end)
 	if err != nil {

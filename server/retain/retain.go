@@ -27,6 +27,8 @@ type Store interface {
 	// TakeSink makes owner the one who does something with t's log, for d from now on by the store's clock.
 	// fault.ErrConflict: somebody else does.
 	TakeSink(ctx context.Context, t ledger.Tenant, sink, owner string, d time.Duration) (ledger.Sink, error)
+	// MoveSink ends that, where the move leaves the sink.
+	MoveSink(ctx context.Context, t ledger.Tenant, sink string, m ledger.Move) error
 	// Sink returns how far a sink has come.
 	Sink(ctx context.Context, t ledger.Tenant, sink string) (ledger.Sink, error)
 }
@@ -81,7 +83,7 @@ type Config struct {
 
 const (
 	// most bounds the bundles that one event tells of.
-	most = 1024
+	most = 256
 	// step bounds the bundles that the store forgets in one call.
 	step = 64
 	// lease is how long others wait for a process that died while it archived; it is extended with each bundle.
@@ -129,8 +131,7 @@ func (r *Retainer) Sweep(ctx context.Context) error {
 	}
 	var errs []error
 	for _, l := range logs {
-		_, err := r.drop(ctx, l, r.aged, audit.Event{Name: audit.AuditPrune, Body: audit.Body{Outcome: audit.Allowed,
-			Operator: audit.Operator{ID: "schedule"}}})
+		err := r.sweep(ctx, l)
 		if err != nil && !errors.Is(err, fault.ErrConflict) { // which another process does just now
 			r.failing.Add(1)
 			errs = append(errs, fmt.Errorf("prune the log of %s: %w", l.Issuer, err))
@@ -142,10 +143,24 @@ func (r *Retainer) Sweep(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// sweep drops of one log what is older than it is to be kept.
+func (r *Retainer) sweep(ctx context.Context, l Log) error {
+	for {
+		_, more, err := r.drop(ctx, l, r.aged, audit.Event{Name: audit.AuditPrune, Body: audit.Body{
+			Outcome: audit.Allowed, Operator: audit.Operator{ID: "schedule"}}})
+		if err != nil || !more {
+			return err
+		}
+	}
+}
+
 // Prune drops of a log, in whole bundles, what is before an index and was recorded before a time; the last bundle stays,
 // and what a sink does not have yet. e is recorded, with what was dropped. It returns the first entry that is kept
-// then. fault.Conflict: somebody else is pruning this log. fault.NotFound: there is no such log.
-func (r *Retainer) Prune(ctx context.Context, o audit.Origin, index int64, before time.Time, e audit.Event) (int64, error) {
+// then: if that has moved, there may be more to drop, and it is to be called again. fault.Conflict: somebody else is
+// pruning this log. fault.NotFound: there is no such log.
+func (r *Retainer) Prune(ctx context.Context, o audit.Origin, index int64, before time.Time, e audit.Event) (
+	int64, error,
+) {
 	logs, err := r.cfg.Logs(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("list the logs: %w", err)
@@ -154,7 +169,7 @@ func (r *Retainer) Prune(ctx context.Context, o audit.Origin, index int64, befor
 		if l.Origin != o {
 			continue
 		}
-		first, err := r.drop(ctx, l, func(_ Log, b bundle, delivered int64) bool {
+		first, _, err := r.drop(ctx, l, func(b bundle, delivered int64) bool {
 			return b.end <= index && b.end <= delivered && b.newest.Before(before)
 		}, e)
 		if errors.Is(err, fault.ErrConflict) {
@@ -172,40 +187,52 @@ type bundle struct {
 }
 
 // aged reports whether a bundle was kept for as long as it is to be. One that a sink does not have is kept twice as long.
-func (r *Retainer) aged(_ Log, b bundle, delivered int64) bool {
+func (r *Retainer) aged(b bundle, delivered int64) bool {
 	age := r.cfg.Now().Sub(b.newest)
 	return age > r.cfg.Keep && (b.end <= delivered || age > 2*r.cfg.Keep)
 }
 
-// drop archives, records and drops the bundles from the first on that may go, and returns the first entry that is kept.
-func (r *Retainer) drop(ctx context.Context, l Log, may func(Log, bundle, int64) bool, e audit.Event) (int64, error) {
-	for {
-		h, err := r.cfg.Trees.Latest(ctx, l.Origin)
+// drop archives, records and drops the bundles from the first on that may go, at most so many. It returns the first
+// entry that is kept then, and whether something was dropped.
+func (r *Retainer) drop(ctx context.Context, l Log, may func(b bundle, delivered int64) bool, e audit.Event) (
+	first int64, more bool, err error,
+) {
+	h, err := r.cfg.Trees.Latest(ctx, l.Origin)
+	if err != nil {
+		return 0, false, err
+	}
+	delivered, err := r.delivered(ctx, l, h)
+	if err != nil {
+		return h.First, false, err
+	}
+	// The last bundle stays, although it may be full: a log is never empty.
+	last := min((h.Size-1)/auditor.TileWidth*auditor.TileWidth, h.First+most*auditor.TileWidth)
+	end := h.First
+	for ; end < last; end += auditor.TileWidth {
+		b, err := r.bundle(ctx, l, end/auditor.TileWidth)
 		if err != nil {
-			return 0, err
+			return h.First, false, err
 		}
-		delivered, err := r.delivered(ctx, l, h)
-		if err != nil {
-			return h.First, err
-		}
-		end := h.First
-		for last := (h.Size - 1) / auditor.TileWidth * auditor.TileWidth; end < last &&
-			end-h.First < most*auditor.TileWidth; end += auditor.TileWidth {
-			b, err := r.bundle(ctx, l, end/auditor.TileWidth)
-			if err != nil {
-				return h.First, err
-			}
-			if !may(l, b, delivered) {
-				break
-			}
-		}
-		if end == h.First {
-			return end, nil
-		}
-		if err := r.dropTo(ctx, l, h, end, e); err != nil {
-			return h.First, err
+		if !may(b, delivered) {
+			break
 		}
 	}
+	if end == h.First {
+		return end, false, nil
+	}
+	if err := r.take(ctx, l); err != nil {
+		return h.First, false, err
+	}
+	defer r.leave(context.WithoutCancel(ctx), l)
+	now, err := r.cfg.Trees.Latest(ctx, l.Origin)
+	if err != nil || now.Epoch != h.Epoch || now.First != h.First { // another process had the turn meanwhile
+		return h.First, err == nil, err
+	}
+	if err := r.dropTo(ctx, l, h, end, e); err != nil {
+		return h.First, false, err
+	}
+	_, err = r.cfg.Trees.Latest(ctx, l.Origin) // this process knows of it from now on
+	return end, true, err
 }
 
 // delivered returns before which entry every sink has the log.
@@ -252,11 +279,8 @@ func (r *Retainer) entries(ctx context.Context, l Log, index int64) ([][]byte, e
 	return entries, err
 }
 
-// dropTo archives, records and drops the bundles before an entry.
+// dropTo archives, records and drops the bundles before an entry. This process has the turn.
 func (r *Retainer) dropTo(ctx context.Context, l Log, h ledger.Head, end int64, e audit.Event) error {
-	if err := r.take(ctx, l); err != nil {
-		return err
-	}
 	e.Body.Range = audit.Range{First: h.First, Count: end - h.First}
 	e.Body.Tree = audit.Tree{Epoch: h.Epoch, Size: h.Size, Root: base64.StdEncoding.EncodeToString(h.Root[:])}
 	if r.cfg.Archive != "" {
@@ -286,4 +310,13 @@ func (r *Retainer) take(ctx context.Context, l Log) error {
 		return fmt.Errorf("take the turn: %w", err)
 	}
 	return nil
+}
+
+// leave gives the turn to others; if that fails, they wait for the lease.
+func (r *Retainer) leave(ctx context.Context, l Log) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if err := r.cfg.Store.MoveSink(ctx, l.Tenant, turn, ledger.Move{Owner: r.owner, Leave: true}); err != nil {
+		r.cfg.Logger.Warn("leave the turn to prune a log", "log", l.Issuer, "error", err)
+	}
 }

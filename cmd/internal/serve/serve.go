@@ -26,6 +26,7 @@ import (
 	"github.com/bursar-sts/bursar/server/limit"
 	"github.com/bursar-sts/bursar/server/logapi"
 	"github.com/bursar-sts/bursar/server/peer"
+	"github.com/bursar-sts/bursar/server/retain"
 	"github.com/bursar-sts/bursar/server/tenant"
 	"github.com/bursar-sts/bursar/server/tree"
 	"github.com/bursar-sts/bursar/server/witness"
@@ -58,6 +59,9 @@ type Server struct {
 	sinks     atomic.Pointer[deliver.Deliverer] // nil copies nothing
 	tracer    *telemetry.Tracer                 // nil traces nothing
 	unkept    prometheus.Counter                // rounds of maintenance in which a key could not be looked after
+	retainer  *retain.Retainer                  // nil prunes nothing
+	swept     sync.WaitGroup                    // while the logs are looked at for what is old
+	sweeping  context.CancelFunc                // ends that; nil before it has begun
 	ports     []*port
 	started   bool // the start is recorded
 	failed    chan error
@@ -112,6 +116,11 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 		cfg.Logger.ErrorContext(ctx, "the start is not recorded", "error", err)
 	}
 	s.started = true
+	if s.retainer != nil {
+		var sweeping context.Context
+		sweeping, s.sweeping = context.WithCancel(context.WithoutCancel(ctx))
+		s.swept.Go(func() { s.retain(sweeping) })
+	}
 	for _, p := range s.ports {
 		go p.serve(s.failed)
 	}
@@ -204,9 +213,12 @@ func (s *Server) assemble() {
 		tracer, deciding.Watch, deciding.Watches = s.tracer, s.tracer.Decided, s.tracer.Watches
 	}
 	exchanger := exchange.New(deciding)
+	if s.retainer = s.newRetainer(); s.retainer != nil {
+		s.registry.MustRegister(retainCollector{s.retainer.Stats})
+	}
 	s.admin = admin.New(admin.Config{Directory: s.directory, Store: s.store, Log: s.log, Judge: exchanger,
-		Trees: s.trees, PlatformTokenHash: admin.HashToken(s.cfg.Secrets.AdminToken), RotateEvery: s.cfg.Keys.RotateEvery,
-		Limits: s.limits})
+		Trees: s.trees, Pruner: s.pruner(), PlatformTokenHash: admin.HashToken(s.cfg.Secrets.AdminToken),
+		RotateEvery: s.cfg.Keys.RotateEvery, Limits: s.limits})
 	api := adminapi.New(adminapi.Config{Service: s.admin, Version: s.cfg.Version, Logger: s.cfg.Logger})
 	s.logs = logapi.New(logapi.Config{Desk: s.admin, Directory: s.directory, Trees: s.trees, Keys: s.trees,
 		Events: s.log, Positions: s.store, Logger: s.cfg.Logger})
@@ -297,7 +309,11 @@ func (s *Server) close(ctx context.Context, outcome audit.Outcome) error {
 		s.admin.Stop()
 		s.logs.Stop()
 	}
+	if s.sweeping != nil {
+		s.sweeping()
+	}
 	errs := []error{s.drain(ctx)}
+	s.swept.Wait()
 	if s.log != nil {
 		ctx, cancel := context.WithTimeout(ctx, flush)
 		if s.started {
