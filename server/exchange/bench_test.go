@@ -23,8 +23,8 @@ import (
 const askers = 32
 
 // BenchmarkRecord tells what the signed log costs an exchange, over one that records nothing: its events made, signed
-// and put under signed heads, in memory; and all of that durable on each store. Nothing but this benchmark can do without
-// the log. The subject token is re-used, and there is no HTTP around it. Run it with -cpu 1.
+// and put under signed heads, in memory; and all of that durable on each store. Nothing but this benchmark can do
+// without the log. The subject token is re-used, and there is no HTTP around it. Run it with -cpu 1.
 func BenchmarkRecord(b *testing.B) {
 	worlds := map[string]*servertest.World{}
 	world := func(url string) *servertest.World {

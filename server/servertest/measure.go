@@ -35,7 +35,8 @@ func ReportCPU(b *testing.B, f func()) {
 	b.ReportMetric(float64(spent)/float64(b.N), "cpu-ns/op")
 }
 
-// Issued is the event of an exchange of the usual size: an agent that acts for somebody. The number makes it another one.
+// Issued is the event of an exchange of the usual size: an agent that acts for somebody. The number makes it another
+// one.
 func Issued(i int) audit.Event {
 	return audit.Event{Name: audit.TokenExchange, Txn: fmt.Sprintf("%036d", i), Agent: "client:ap-bot", Body: audit.Body{
 		Outcome: audit.Allowed, DecisionID: fmt.Sprintf("%036d", i+1), ClientID: "ap-bot", Method: "client_secret_basic",

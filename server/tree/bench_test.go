@@ -198,8 +198,8 @@ func BenchmarkSync(b *testing.B) {
 	report(b, "", took)
 }
 
-// BenchmarkLong makes a log of b.N events in the embedded store, and tells how fast, what it takes in the file and as an
-// export, and what it costs to make and to check the proof of an event. BURSAR_BENCH_EXPORT names a file for the
+// BenchmarkLong makes a log of b.N events in the embedded store, and tells how fast, what it takes in the file and as
+// an export, and what it costs to make and to check the proof of an event. BURSAR_BENCH_EXPORT names a file for the
 // export; the log's key is beside it then, in a file that ends in .vkey.
 func BenchmarkLong(b *testing.B) {
 	w := newWorld(b, "bolt:"+filepath.Join(b.TempDir(), "bursar.db"))
