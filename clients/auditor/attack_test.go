@@ -77,6 +77,10 @@ func TestAttacksWithoutAKey(t *testing.T) {
 			{auditor.ForgedEvent, edited, 300, 0}, {auditor.RootMismatch, edited, 300, 0}}},
 		{"edit", allTiles, replaced(e, 300, flipped(t, e[300])), []told{
 			{auditor.ForgedEvent, edited, 300, 0}, {auditor.RootMismatch, edited, 300, 0}}},
+		{"edit whose it is", bundlesOnly, replaced(e, 300, amended(t, e[300], "t/acme", "t/acmf")), []told{
+			{auditor.ForeignEvent, edited, 300, 0}, {auditor.RootMismatch, auditor.Edited, 300, 0}}},
+		{"edit whose it is", allTiles, replaced(e, 300, amended(t, e[300], "t/acme", "t/acmf")), []told{
+			{auditor.ForeignEvent, edited, 300, 0}, {auditor.RootMismatch, auditor.Edited, 300, 0}}},
 		{"edit the last one", bundlesOnly, replaced(e, 999, flipped(t, e[999])), []told{
 			{auditor.ForgedEvent, edited, 999, 0}, {auditor.RootMismatch, edited, 999, 0}}},
 		{"make unreadable", bundlesOnly, replaced(e, 300, []byte("rubbish")), []told{

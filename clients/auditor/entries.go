@@ -75,8 +75,10 @@ func (v *verifier) entry(index int64, r *record) {
 	}
 	switch set := r.set; {
 	case set.Audience != set.Issuer+"/log" || KeyName(set.Issuer) != v.origin:
-		v.suspect(suspect{index: index, code: ForeignEvent, kind: WrongTenant}, "it is an event of another log, %q",
-			shown(set.Audience))
+		// Whoever names a key of this log without its signature has changed an event of this log.
+		ours := r.signature == wrong
+		v.suspect(suspect{index: index, code: ForeignEvent, kind: WrongTenant, edited: ours, misfit: ours},
+			"it is an event of another log, %q", shown(set.Audience))
 		v.order.damage(index, nil)
 	case r.signature == unknownKey:
 		v.suspect(suspect{index: index, code: ForgedEvent, kind: Forged, edited: true}, "it names a key that is none of "+

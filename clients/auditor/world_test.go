@@ -353,12 +353,18 @@ func replaced(entries [][]byte, i int, entry []byte) [][]byte {
 // flipped returns an entry with one bit of its claims changed, so that it is still an event.
 func flipped(t testing.TB, entry []byte) []byte {
 	t.Helper()
+	return amended(t, entry, "no_rule", "no_rulf")
+}
+
+// amended returns an entry with other claims under the same signature.
+func amended(t testing.TB, entry []byte, from, to string) []byte {
+	t.Helper()
 	parts := bytes.Split(entry, []byte("."))
 	payload, err := base64.RawURLEncoding.DecodeString(string(parts[1]))
 	if err != nil {
 		t.Fatal(err)
 	}
-	payload = bytes.Replace(payload, []byte("no_rule"), []byte("no_rulf"), 1)
+	payload = bytes.Replace(payload, []byte(from), []byte(to), 1)
 	parts[1] = base64.RawURLEncoding.AppendEncode(nil, payload)
 	changed := bytes.Join(parts, []byte("."))
 	if bytes.Equal(changed, entry) {

@@ -44,6 +44,8 @@ func TestCallsSendAndReadWhatTheirCommentsSay(t *testing.T) {
 		secret = `"id":"s_1","created":"2026-01-02T03:04:05.678Z"`
 		keys   = `{"items":[{"kid":"k_1","alg":"ES256","state":"retired","created":"2026-01-02T03:04:05Z",
 			"since":"2026-01-03T03:04:05Z","until":"2026-01-03T03:20:05Z"}]}`
+		logKeys = `{"items":[{"kid":"k_1","alg":"EdDSA","state":"retired","created":"2026-01-02T03:04:05Z",
+			"since":"2026-01-03T03:04:05Z","until":"2026-01-03T03:20:05Z","use":"checkpoint"}]}`
 		revoked  = `{"kind":"client","value":"bot","at":"2026-01-02T03:04:05.678Z","seq":9,"index":41}`
 		operator = `"id":"o_1","role":"editor","created":"2026-01-02T03:04:05Z","expires":"2026-01-03T03:04:05Z"`
 		events   = `{"events":[{"index":4,"claims":{"a":1}}],"next":5}`
@@ -128,6 +130,18 @@ func TestCallsSendAndReadWhatTheirCommentsSay(t *testing.T) {
 			func(ctx context.Context, c *admin.Client) (any, error) { return c.AcceptLoss(ctx, "acme") }},
 		{"accept a loss of the platform's log", "POST /admin/v1/platform/log/accept-loss", "", lost,
 			func(ctx context.Context, c *admin.Client) (any, error) { return c.AcceptPlatformLoss(ctx) }},
+		{"keys of a log", "GET /admin/v1/t/acme/log/keys", "", logKeys,
+			func(ctx context.Context, c *admin.Client) (any, error) { return c.LogKeys(ctx, "acme") }},
+		{"rotate the keys of a log", "POST /admin/v1/t/acme/log/keys/rotate", "", logKeys,
+			func(ctx context.Context, c *admin.Client) (any, error) { return c.RotateLogKeys(ctx, "acme") }},
+		{"revoke a key of a log", "POST /admin/v1/t/acme/log/keys/k_1/revoke", "", logKeys,
+			func(ctx context.Context, c *admin.Client) (any, error) { return c.RevokeLogKey(ctx, "acme", "k_1") }},
+		{"keys of the platform's log", "GET /admin/v1/platform/log/keys", "", logKeys,
+			func(ctx context.Context, c *admin.Client) (any, error) { return c.PlatformLogKeys(ctx) }},
+		{"rotate the keys of the platform's log", "POST /admin/v1/platform/log/keys/rotate", "", logKeys,
+			func(ctx context.Context, c *admin.Client) (any, error) { return c.RotatePlatformLogKeys(ctx) }},
+		{"revoke a key of the platform's log", "POST /admin/v1/platform/log/keys/k_1/revoke", "", logKeys,
+			func(ctx context.Context, c *admin.Client) (any, error) { return c.RevokePlatformLogKey(ctx, "k_1") }},
 		{"events", "GET /admin/v1/t/acme/events?after=-10&limit=5&wait=2", "", events,
 			func(ctx context.Context, c *admin.Client) (any, error) {
 				return c.Events(ctx, "acme", admin.EventQuery{After: -10, Limit: 5, Wait: 2 * time.Second})

@@ -60,6 +60,14 @@ func (l *Log) Checkpoint(ctx context.Context) ([]byte, error) {
 	return l.file(ctx, l.base.below("checkpoint"), textMedia)
 }
 
+// Witnessed returns the newest checkpoint that a witness has signed too, with its signatures (C2SP tlog-cosignature).
+// It may be older than Checkpoint.
+//
+//	GET checkpoint/witnessed → 200 text/plain
+func (l *Log) Witnessed(ctx context.Context) ([]byte, error) {
+	return l.file(ctx, l.base.below("checkpoint", "witnessed"), textMedia)
+}
+
 // Tile returns the first width hashes of a tile, 32 bytes each; a full tile has 256. Which tiles a tree has follows
 // from its size (C2SP tlog-tiles).
 //

@@ -41,3 +41,67 @@ func (c *Client) AcceptLoss(ctx context.Context, tenant string) (*Loss, error) {
 func (c *Client) AcceptPlatformLoss(ctx context.Context) (*Loss, error) {
 	return one[Loss](ctx, c, api(http.MethodPost, "platform", "log", "accept-loss"))
 }
+
+// LogUse is what a key of a log signs.
+type LogUse string
+
+// The uses of the keys of a log.
+const (
+	LogEvents      LogUse = "event"
+	LogCheckpoints LogUse = "checkpoint"
+)
+
+// LogUses returns every use.
+func LogUses() []LogUse { return []LogUse{LogEvents, LogCheckpoints} }
+
+// LogKey is a key that signs the events or the checkpoints of a log, without its private part. Its state is active,
+// retired or revoked; Until is when a retired key of checkpoints ceases to sign beside the one that replaced it.
+type LogKey struct {
+	Key
+	Use LogUse `json:"use"`
+}
+
+// LogKeys lists the keys of a tenant's log: those of events first, then the newest first. Any role.
+//
+//	GET /t/{tenant}/log/keys → 200 {"items": [LogKey]}
+func (c *Client) LogKeys(ctx context.Context, tenant string) ([]LogKey, error) {
+	return list[LogKey](ctx, c, at(http.MethodGet, tenant, "log", "keys"))
+}
+
+// RotateLogKeys lets other keys sign the log, events and checkpoints both, from the next event on. It answers all keys
+// after that. Admin.
+//
+//	POST /t/{tenant}/log/keys/rotate, no body → 200 {"items": [LogKey]}
+func (c *Client) RotateLogKeys(ctx context.Context, tenant string) ([]LogKey, error) {
+	return list[LogKey](ctx, c, at(http.MethodPost, tenant, "log", "keys", "rotate"))
+}
+
+// RevokeLogKey ends a key of the log at once: what it signed before stays good, what it seems to have signed later is
+// forged. If it was active, another one takes its place. It answers all keys after that. Revoking a revoked key changes
+// nothing. Admin.
+//
+//	POST /t/{tenant}/log/keys/{kid}/revoke, no body → 200 {"items": [LogKey]}
+func (c *Client) RevokeLogKey(ctx context.Context, tenant, kid string) ([]LogKey, error) {
+	return list[LogKey](ctx, c, at(http.MethodPost, tenant, "log", "keys", kid, "revoke"))
+}
+
+// PlatformLogKeys lists the keys of the platform's log as LogKeys does. Platform operators only.
+//
+//	GET /platform/log/keys → 200 {"items": [LogKey]}
+func (c *Client) PlatformLogKeys(ctx context.Context) ([]LogKey, error) {
+	return list[LogKey](ctx, c, api(http.MethodGet, "platform", "log", "keys"))
+}
+
+// RotatePlatformLogKeys does with the platform's log what RotateLogKeys does. Platform admin.
+//
+//	POST /platform/log/keys/rotate, no body → 200 {"items": [LogKey]}
+func (c *Client) RotatePlatformLogKeys(ctx context.Context) ([]LogKey, error) {
+	return list[LogKey](ctx, c, api(http.MethodPost, "platform", "log", "keys", "rotate"))
+}
+
+// RevokePlatformLogKey does with the platform's log what RevokeLogKey does. Platform admin.
+//
+//	POST /platform/log/keys/{kid}/revoke, no body → 200 {"items": [LogKey]}
+func (c *Client) RevokePlatformLogKey(ctx context.Context, kid string) ([]LogKey, error) {
+	return list[LogKey](ctx, c, api(http.MethodPost, "platform", "log", "keys", kid, "revoke"))
+}

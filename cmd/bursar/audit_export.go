@@ -37,7 +37,7 @@ func (p *program) auditExportCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			x := &exporter{log: log, compress: compress}
+			x := &exporter{log: log, compress: compress, pause: time.Second}
 			if p.color {
 				x.progress = func(text string) { fmt.Fprintf(p.err, "\r\x1b[K%s", text) }
 			}
@@ -102,6 +102,7 @@ func regular(path string) bool {
 type exporter struct {
 	log      *operator.Log
 	compress bool
+	pause    time.Duration     // before what was not answered is asked for again; longer each time
 	progress func(text string) // shows how far it is; may be nil
 }
 
@@ -280,7 +281,7 @@ func (x *exporter) fetch(ctx context.Context, f auditor.File) fetched {
 			f.Data, err = x.log.Tile(ctx, f.Level, f.Index, f.Width)
 		}
 		if err == nil || ctx.Err() != nil || tries == 5 || explain(&ran{err}).code != exitUnknown ||
-			!wait(ctx, time.Duration(tries)*time.Second) {
+			!wait(ctx, time.Duration(tries)*x.pause) {
 			return fetched{f, err}
 		}
 	}

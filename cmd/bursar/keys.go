@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -12,46 +13,73 @@ import (
 )
 
 func (p *program) keysCommand() *cobra.Command {
-	return group("keys", "Manage the signing keys of a tenant",
+	return group("keys", "Manage the keys that sign the tokens and the log of a tenant",
 		p.keysListCommand(), p.keysRotateCommand(), p.keysRevokeCommand())
 }
 
 func (p *program) keysListCommand() *cobra.Command {
-	return p.onKeys("list TENANT", "List the keys, without their private parts", cobra.ExactArgs(1),
-		func(ctx context.Context, c *operator.Client, args []string) ([]operator.Key, []string, error) {
-			keys, err := c.Keys(ctx, args[0])
-			return keys, nil, err
+	return p.onKeys("list (TENANT | --platform)", "List the keys, without their private parts", 0,
+		func(ctx context.Context, c *operator.Client, slug string, _ []string) ([]keyLine, []string, error) {
+			var lines []keyLine
+			if slug != "" {
+				all, err := c.Keys(ctx, slug)
+				if err != nil {
+					return nil, nil, err
+				}
+				lines = ofTokens(all)
+			}
+			all, err := keysOf(c, slug).list(ctx)
+			return append(lines, ofLog(all)...), nil, err
 		})
 }
 
 func (p *program) keysRotateCommand() *cobra.Command {
 	var alg string
-	cmd := p.onKeys("rotate TENANT [--alg ALG]", "Let the next key sign", cobra.ExactArgs(1),
-		func(ctx context.Context, c *operator.Client, args []string) ([]operator.Key, []string, error) {
-			before, err := c.Keys(ctx, args[0])
+	var log bool
+	cmd := p.onKeys("rotate (TENANT [--alg ALG] | TENANT --log | --platform)", "Let the next key sign", 0,
+		func(ctx context.Context, c *operator.Client, slug string, _ []string) ([]keyLine, []string, error) {
+			if log || slug == "" {
+				if alg != "" {
+					return nil, nil, usage("the keys of a log have one algorithm; leave out --alg")
+				}
+				all, err := keysOf(c, slug).rotate(ctx)
+				return ofLog(all), overlapping(all), err
+			}
+			before, err := c.Keys(ctx, slug)
 			if err != nil {
 				return nil, nil, err
 			}
-			after, err := c.RotateKeys(ctx, args[0], alg)
-			return after, waiting(before, after, alg), err
+			after, err := c.RotateKeys(ctx, slug, alg)
+			return ofTokens(after), waiting(before, after, alg), err
 		})
+	cmd.Flags().BoolVar(&log, "log", false, "the keys of the log, and not those of tokens")
 	cmd.Flags().StringVar(&alg, "alg", "", "ES256, RS256 or EdDSA (default: every algorithm that the tenant has)")
 	return cmd
 }
 
 func (p *program) keysRevokeCommand() *cobra.Command {
-	var now bool
-	cmd := p.onKeys("revoke --now TENANT KID", "End a key, and with it every token that it signed", cobra.ExactArgs(2),
-		func(ctx context.Context, c *operator.Client, args []string) ([]operator.Key, []string, error) {
-			if !now {
-				return nil, nil, usage("every token that the key signed is refused at once; confirm with --now",
-					`to replace a key without harm, use "bursar keys rotate"`)
+	var now, log bool
+	cmd := p.onKeys("revoke (--now TENANT | --log TENANT | --platform) KID",
+		"End a key: one of tokens, and with it every token that it signed, or one of the log", 1,
+		func(ctx context.Context, c *operator.Client, slug string, rest []string) ([]keyLine, []string, error) {
+			kid := rest[0]
+			if !now && !log && slug != "" {
+				return nil, nil, usage("every token that the key signed is refused at once; confirm with --now, "+
+					"or give --log for a key of the log", `to replace a key without harm, use "bursar keys rotate"`)
 			}
-			keys, err := c.RevokeKey(ctx, args[0], args[1])
-			return keys, []string{"ended " + args[1] + ": every token that it signed is inactive; checkers that verify " +
-				"offline refuse them when they fetch the keys again, within 5 minutes"}, err
+			if !log && slug != "" {
+				keys, err := c.RevokeKey(ctx, slug, kid)
+				if problem, ok := errors.AsType[*operator.Problem](err); !ok || problem.Code() != operator.CodeNotFound {
+					return ofTokens(keys), []string{"ended " + kid + ": every token that it signed is inactive; checkers that " +
+						"verify offline refuse them when they fetch the keys again, within 5 minutes"}, err
+				}
+			}
+			all, err := keysOf(c, slug).revoke(ctx, kid)
+			return ofLog(all), []string{"ended " + kid + ": what it signed before stays good; what it seems to have signed " +
+				"from now on is forged"}, err
 		})
-	cmd.Flags().BoolVar(&now, "now", false, "confirm")
+	cmd.Flags().BoolVar(&now, "now", false, "confirm that every token is refused that the key signed")
+	cmd.Flags().BoolVar(&log, "log", false, "a key of the log, and none of tokens")
 	return cmd
 }
 
@@ -76,22 +104,30 @@ func waiting(before, after []operator.Key, alg string) (notes []string) {
 	return notes
 }
 
-// onKeys returns a command that ends in a list of keys, and notes about them.
-func (p *program) onKeys(use, short string, args cobra.PositionalArgs,
-	do func(context.Context, *operator.Client, []string) ([]operator.Key, []string, error)) *cobra.Command {
+// onKeys returns a command that ends in a list of keys, and notes about them. It takes a tenant or --platform, and more
+// arguments behind.
+func (p *program) onKeys(use, short string, more int,
+	do func(ctx context.Context, c *operator.Client, slug string, rest []string) ([]keyLine, []string, error),
+) *cobra.Command {
 	var conn *connection
 	var asJSON *bool
-	cmd := command(use, short, args, func(ctx context.Context, args []string) error {
+	var one func([]string) (string, error)
+	cmd := command(use, short, cobra.RangeArgs(more, more+1), func(ctx context.Context, args []string) error {
+		named := len(args) - more
+		slug, err := one(args[:named])
+		if err != nil {
+			return err
+		}
 		client, err := conn.open()
 		if err != nil {
 			return err
 		}
-		list, notes, err := do(ctx, client, args)
+		list, notes, err := do(ctx, client, slug, args[named:])
 		if err != nil {
 			return err
 		}
-		err = show(p, *asJSON, list, "KEY ALG STATE SINCE UNTIL", func(k operator.Key) []string {
-			return []string{k.KeyID, k.Alg, string(k.State), stamp(k.Since), stamp(k.Until)}
+		err = show(p, *asJSON, list, "KEY USE ALG STATE SINCE UNTIL", func(k keyLine) []string {
+			return []string{k.KeyID, k.Use, k.Alg, string(k.State), stamp(k.Since), stamp(k.Until)}
 		})
 		for _, note := range notes {
 			if err == nil && !*asJSON {
@@ -100,6 +136,6 @@ func (p *program) onKeys(use, short string, args cobra.PositionalArgs,
 		}
 		return err
 	})
-	conn, asJSON = p.connect(cmd), jsonFlag(cmd)
+	conn, asJSON, one = p.connect(cmd), jsonFlag(cmd), ofOneLog(cmd)
 	return cmd
 }

@@ -45,8 +45,9 @@ func (d *demo) logKey() (string, error) {
 	return "", errors.New("the export told no key")
 }
 
-// eventToChange is which of the events that an export holds is changed: one of those that the agent made.
-const eventToChange = 12
+// beginning says where the byte is that is changed: at this many beginnings of JSON in base64url, of which every event
+// has several, so that it is amid an event of the first few.
+const beginning = 25
 
 // flip returns what changes one byte of an event in a copy of an export, and where that byte is.
 func (d *demo) flip(log, changed string) (do func() error, at int, err error) {
@@ -54,8 +55,7 @@ func (d *demo) flip(log, changed string) (do func() error, at int, err error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	// Both the header and the claims of an event are JSON in base64url, and begin like this.
-	for n := 0; n <= 2*eventToChange; n++ {
+	for range beginning {
 		next := bytes.Index(data[at:], []byte("eyJ"))
 		if next < 0 {
 			return nil, 0, errors.New("the export has fewer events than the story")

@@ -31,27 +31,29 @@ type Auditor struct {
 	shown map[string][]byte // signed checkpoints, each by its text
 }
 
-// Auditor returns an auditor of a tenant's log who takes its key now.
+// Auditor returns an auditor of a tenant's log who takes its key now, and its first checkpoint.
 func (s *Server) Auditor(t testing.TB, slug string) *Auditor {
 	t.Helper()
 	a := &Auditor{slug: slug, issuer: s.Issuer(slug), shown: map[string][]byte{}}
 	var err error
-	if a.keys, err = s.Operator.Log(slug).VerifierKeys(t.Context()); err != nil {
+	if a.keys, err = s.Operator.Log(slug).VerifierKeys(t.Context()); err == nil {
+		_, err = a.Look(t.Context(), s)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	return a
 }
 
 // Look asks a server for the newest checkpoint, and keeps it.
-func (a *Auditor) Look(ctx context.Context, s *Server) error {
-	signed, err := s.Operator.Log(a.slug).Checkpoint(ctx)
-	if err != nil {
-		return err
+func (a *Auditor) Look(ctx context.Context, s *Server) (signed []byte, err error) {
+	if signed, err = s.Operator.Log(a.slug).Checkpoint(ctx); err != nil {
+		return nil, err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.shown[string(signed)] = signed
-	return nil
+	return signed, nil
 }
 
 // Watch looks at each of the servers again and again, whether it answers or not, until stop is called.
@@ -61,7 +63,7 @@ func (a *Auditor) Watch(t testing.TB, servers ...*Server) (stop func()) {
 	for _, s := range servers {
 		watching.Go(func() {
 			for ctx.Err() == nil {
-				_ = a.Look(ctx, s) // it may be down
+				_, _ = a.Look(ctx, s) // it may be down
 				select {
 				case <-ctx.Done():
 				case <-time.After(20 * time.Millisecond):

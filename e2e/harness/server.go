@@ -30,6 +30,7 @@ type Server struct {
 
 	config  string // its bursar.yaml
 	process *process
+	under   []func(testing.TB) // takes away what is under its store, when it has ended
 }
 
 // EachStore runs a test on a server of its own with each store. Unless Full, one store has to do, to which the test is
@@ -140,7 +141,7 @@ func (s *Server) Twin(t testing.TB) *Server {
 		t.Fatal(err)
 	}
 	twin.Operator = twin.operator(t, filepath.Join(s.Dir, "admin.token"))
-	twin.process = nil
+	twin.process, twin.under = nil, nil
 	twin.Restart(t)
 	t.Cleanup(func() { twin.finish(t) })
 	return &twin
@@ -188,6 +189,9 @@ func (s *Server) Stop() { s.process.end(syscall.SIGTERM) }
 func (s *Server) finish(t testing.TB) {
 	s.checkLogs(t)
 	s.Stop()
+	for _, remove := range s.under {
+		remove(t)
+	}
 	if !t.Failed() {
 		return
 	}

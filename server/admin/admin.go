@@ -15,6 +15,7 @@ import (
 	"github.com/bursar-sts/bursar/server/audit"
 	"github.com/bursar-sts/bursar/server/exchange"
 	"github.com/bursar-sts/bursar/server/fault"
+	"github.com/bursar-sts/bursar/server/keys"
 	"github.com/bursar-sts/bursar/server/ledger"
 	"github.com/bursar-sts/bursar/server/limit"
 	"github.com/bursar-sts/bursar/server/tenant"
@@ -33,6 +34,8 @@ type Trees interface {
 	// AcceptLoss makes a log go on from where the store is, after record has recorded which head was the newest, and what
 	// is wrong; it returns the first head of the new epoch. fault.Conflict: the log misses nothing.
 	AcceptLoss(ctx context.Context, o audit.Origin, record func(lost ledger.Head, why error) error) (ledger.Head, error)
+	// Ring returns the keys of a log, and the position that they belong to.
+	Ring(ctx context.Context, o audit.Origin) (*keys.LogRing, ledger.Position, error)
 }
 
 // Config is what a Service needs; every field but the last three is required.

@@ -53,7 +53,8 @@ func (s *Service) Events(ctx context.Context, op Operator, q EventQuery) ([]audi
 }
 
 // Log returns the log of what op acts on, its tenant or the platform, if op may read it; NotFound if there is no such
-// tenant. That op reads is recorded before Log returns: for the first time from an address, and once an hour after that.
+// tenant. That op reads is recorded before Log returns: for the first time from an address, and once an hour after
+// that.
 func (s *Service) Log(ctx context.Context, op Operator) (audit.Origin, error) {
 	if err := s.allow(ctx, op, op.either(ReadLog, ReadPlatform)); err != nil {
 		return audit.Origin{}, err

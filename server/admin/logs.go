@@ -28,15 +28,15 @@ type Loss struct {
 //
 // After Unavailable the loss may be recorded and not accepted; asking again is safe.
 func (s *Service) AcceptLoss(ctx context.Context, op Operator) (*Loss, error) {
-	origin, err := s.logOf(ctx, op, WriteLog)
-	if err != nil {
+	if err := s.allow(ctx, op, op.either(WriteLog, WritePlatform)); err != nil {
 		return nil, err
 	}
-	loss := &Loss{Issuer: origin.Issuer}
-	loss.Now, err = s.cfg.Trees.AcceptLoss(ctx, origin, func(last ledger.Head, why error) error {
+	loss := &Loss{Issuer: op.origin.Issuer}
+	var err error
+	loss.Now, err = s.cfg.Trees.AcceptLoss(ctx, op.origin, func(last ledger.Head, why error) error {
 		e := op.event(audit.LogEpoch, audit.Change{})
 		e.Body.Tree = head(last)
-		p, err := s.cfg.Log.Change(ctx, origin, ledger.Change{}, e)
+		p, err := s.cfg.Log.Change(ctx, op.origin, ledger.Change{}, e)
 		loss.Last, loss.Why, loss.Kept = last, why.Error(), p.Index
 		return err
 	})
@@ -48,17 +48,6 @@ func (s *Service) AcceptLoss(ctx context.Context, op Operator) (*Loss, error) {
 		return nil, fmt.Errorf("accept a loss: %w", err)
 	}
 	return loss, nil
-}
-
-// logOf returns the log of what op acts on, its tenant or the platform, if op may do a there.
-func (s *Service) logOf(ctx context.Context, op Operator, a Action) (audit.Origin, error) {
-	if err := s.allow(ctx, op, op.either(a, WritePlatform)); err != nil {
-		return audit.Origin{}, err
-	}
-	if op.slug == "" {
-		return s.cfg.Directory.PlatformOrigin(), nil
-	}
-	return s.cfg.Directory.Origin(ctx, op.slug)
 }
 
 // head is a head as the log has it.

@@ -168,13 +168,17 @@ func (s *Service) staff(ctx context.Context, op Operator) (staff, error) {
 
 // changeStaff lets change commit to what op acts on.
 func (s *Service) changeStaff(ctx context.Context, op Operator, change func(staff) error) error {
-	try := func() error {
+	return s.alone(ctx, op, func() error {
 		at, err := s.staff(ctx, op)
 		if err != nil {
 			return err
 		}
 		return change(at)
-	}
+	})
+}
+
+// alone makes a change of what op acts on, its tenant or the platform, as change does.
+func (s *Service) alone(ctx context.Context, op Operator, try func() error) error {
 	if op.slug != "" {
 		return s.change(ctx, op.slug, try)
 	}

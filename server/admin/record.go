@@ -18,8 +18,8 @@ const (
 	objectKey    = "signing-key"
 )
 
-// events records a draft: one event for each object that it changes, each signing key that it adds, and each cutoff
-// that it makes.
+// events records a draft: one event for each object that it changes, each signing key and key of the log that it adds,
+// and each cutoff that it makes.
 func (o Operator) events(d *tenant.Draft) []audit.Event {
 	var events []audit.Event
 	for _, edit := range d.Edits {
@@ -37,7 +37,8 @@ func (o Operator) events(d *tenant.Draft) []audit.Event {
 	for _, cut := range d.Change.Cut {
 		events = append(events, o.cutoff(audit.CutoffSet, cut.Key, audit.CauseChange))
 	}
-	return fold(events)
+	made := o.logKeyEvents(nil, d.Change.Put)
+	return append(fold(events, audit.MaxEvents-len(made)), made...)
 }
 
 func (o Operator) cutoff(name string, key ledger.Key, cause audit.Cause) audit.Event {
@@ -46,12 +47,12 @@ func (o Operator) cutoff(name string, key ledger.Key, cause audit.Cause) audit.E
 	return e
 }
 
-// fold keeps a change within one commit, which has room for audit.MaxEvents events. Where there are more, those of one
+// fold keeps a change within one commit, which has room for so many events. Where there are more, those of one
 // name (and kind of cutoff) become one event: Count says how many it stands for, and Before and After are the SHA-256
 // over the lines "<id> <digest>\n" of all of them in their order, so that whoever has the objects can still prove what
 // was changed.
-func fold(events []audit.Event) []audit.Event {
-	if len(events) <= audit.MaxEvents {
+func fold(events []audit.Event, room int) []audit.Event {
+	if len(events) <= room {
 		return events
 	}
 	type group struct {

@@ -29,7 +29,14 @@ func calls(s *admin.Service) map[string]map[string]func(context.Context, admin.O
 		return err
 	}
 	acceptLoss := func(ctx context.Context, o admin.Operator) error { _, err := s.AcceptLoss(ctx, o); return err }
-	onPlatform := ops{"create": operators["create"], "delete": operators["delete"], "accept loss": acceptLoss}
+	logKeys := func(ctx context.Context, o admin.Operator) error { _, err := s.LogKeys(ctx, o); return err }
+	rotateLog := func(ctx context.Context, o admin.Operator) error { _, err := s.RotateLogKeys(ctx, o); return err }
+	revokeLog := func(ctx context.Context, o admin.Operator) error {
+		_, err := s.RevokeLogKey(ctx, o, "none")
+		return err
+	}
+	onPlatform := ops{"create": operators["create"], "delete": operators["delete"], "accept loss": acceptLoss,
+		"rotate log": rotateLog, "revoke log": revokeLog}
 	list := func(ctx context.Context, o admin.Operator) error { _, err := s.Operators(ctx, o); return err }
 	return map[string]map[string]func(context.Context, admin.Operator) error{
 		"read_config": {
@@ -43,6 +50,7 @@ func calls(s *admin.Service) map[string]map[string]func(context.Context, admin.O
 			"keys":      func(ctx context.Context, o admin.Operator) error { _, err := s.Keys(ctx, o); return err },
 			"cutoffs":   func(ctx context.Context, o admin.Operator) error { _, err := s.Cutoffs(ctx, o); return err },
 			"operators": list,
+			"log keys":  logKeys,
 		},
 		"read_log": {
 			"events": events,
@@ -68,7 +76,11 @@ func calls(s *admin.Service) map[string]map[string]func(context.Context, admin.O
 		},
 		"write_keys": {
 			"rotate": func(ctx context.Context, o admin.Operator) error { _, err := s.RotateKeys(ctx, o, ""); return err },
-			"revoke": func(ctx context.Context, o admin.Operator) error { _, err := s.RevokeKey(ctx, o, "none"); return err },
+			"revoke": func(ctx context.Context, o admin.Operator) error {
+				_, err := s.RevokeKey(ctx, o, "none")
+				return err
+			},
+			"rotate log": rotateLog, "revoke log": revokeLog,
 		},
 		"write_cutoffs": {
 			"revoke": func(ctx context.Context, o admin.Operator) error {
@@ -85,7 +97,7 @@ func calls(s *admin.Service) map[string]map[string]func(context.Context, admin.O
 		"list_tenants": {
 			"tenants": func(ctx context.Context, o admin.Operator) error { _, err := s.Tenants(ctx, o); return err },
 		},
-		"read_platform":  {"events": events, "operators": list},
+		"read_platform":  {"events": events, "operators": list, "log keys": logKeys},
 		"write_platform": onPlatform,
 		"create_tenant": {"apply": func(ctx context.Context, o admin.Operator) error {
 			_, err := s.Apply(ctx, o, admin.ApplyRequest{File: []byte(file("fresh"))})

@@ -211,6 +211,8 @@ func (w *world) records(t ledger.Tenant) []record {
 		switch r.Name {
 		case audit.AuthAdmin:
 			return r.Body.Outcome == audit.Allowed
+		case audit.LogKeyEvent:
+			return r.Body.Operator.ID == "" // the log was begun with it
 		case audit.WriterStart, audit.WriterStop, audit.AuditRead:
 			return true
 		}

@@ -163,6 +163,7 @@ func TestTheClientAndTheServerAgree(t *testing.T) {
 	w.credentials(t)
 	w.revocations(t)
 	w.logs(t)
+	w.logKeysOf(t)
 	w.losses(t)
 	for path, methods := range w.watch.doc["paths"].(object) {
 		for method, op := range methods.(object) {

@@ -11,12 +11,17 @@ import (
 
 // logRoutes returns the calls about logs, of a tenant and of the platform alike.
 func logRoutes() []route {
-	const post = http.MethodPost
-	var all []route
+	const get, post = http.MethodGet, http.MethodPost
+	all, many := []route(nil), typ[items[operator.LogKey]]()
 	for name, path := range map[string]string{"": "/t/{tenant}/log", "Platform": "/platform/log"} {
 		all = append(all,
 			route{method: post, path: path + "/accept-loss", name: "accept" + name + "Loss", answer: typ[operator.Loss](),
-				handle: (*API).acceptLoss})
+				handle: (*API).acceptLoss},
+			route{method: get, path: path + "/keys", name: "list" + name + "LogKeys", answer: many, handle: (*API).logKeys},
+			route{method: post, path: path + "/keys/rotate", name: "rotate" + name + "LogKeys", answer: many,
+				handle: (*API).rotateLogKeys},
+			route{method: post, path: path + "/keys/{kid}/revoke", name: "revoke" + name + "LogKey", answer: many,
+				handle: (*API).revokeLogKey})
 	}
 	return all
 }
@@ -36,4 +41,23 @@ func lossOf(l *admin.Loss) operator.Loss {
 func headOf(issuer string, h ledger.Head) operator.Head {
 	return operator.Head{Origin: auditor.Origin(issuer, h.Epoch), Epoch: h.Epoch, Size: h.Size,
 		Checkpoint: string(h.Note)}
+}
+
+func (a *API) logKeys(c call) (answer, error) {
+	all, err := a.cfg.Service.LogKeys(c.ctx, c.op)
+	return list(all, logKey), err
+}
+
+func (a *API) rotateLogKeys(c call) (answer, error) {
+	all, err := a.cfg.Service.RotateLogKeys(c.ctx, c.op)
+	return list(all, logKey), err
+}
+
+func (a *API) revokeLogKey(c call) (answer, error) {
+	all, err := a.cfg.Service.RevokeLogKey(c.ctx, c.op, c.path("kid"))
+	return list(all, logKey), err
+}
+
+func logKey(k admin.LogKey) operator.LogKey {
+	return operator.LogKey{Key: key(k.Key), Use: operator.LogUse(k.Use)}
 }

@@ -10,6 +10,36 @@ import (
 	"github.com/bursar-sts/bursar/server/ledger"
 )
 
+// logKeysOf rotates and revokes the keys of both logs.
+func (w *world) logKeysOf(t *testing.T) {
+	ctx := t.Context()
+	for name, log := range map[string]struct {
+		list, rotate func(context.Context) ([]operator.LogKey, error)
+		revoke       func(context.Context, string) ([]operator.LogKey, error)
+	}{
+		"platform": {w.PlatformLogKeys, w.RotatePlatformLogKeys, w.RevokePlatformLogKey},
+		"acme": {func(ctx context.Context) ([]operator.LogKey, error) { return w.LogKeys(ctx, "acme") },
+			func(ctx context.Context) ([]operator.LogKey, error) { return w.RotateLogKeys(ctx, "acme") },
+			func(ctx context.Context, kid string) ([]operator.LogKey, error) {
+				return w.RevokeLogKey(ctx, "acme", kid)
+			}},
+	} {
+		first := ok[[]operator.LogKey](t)(log.list(ctx))
+		if len(first) != 2 || first[0].Use != operator.LogEvents || first[1].Use != operator.LogCheckpoints ||
+			first[0].State != operator.KeyActive || first[0].Alg != "EdDSA" {
+			t.Errorf("%s: %+v", name, first)
+		}
+		second := ok[[]operator.LogKey](t)(log.rotate(ctx))
+		third := ok[[]operator.LogKey](t)(log.revoke(ctx, second[2].KeyID))
+		if len(second) != 4 || len(third) != 5 || third[3].State != operator.KeyRevoked ||
+			third[3].KeyID != second[2].KeyID || second[3].Until.Sub(second[3].Since).Hours() != 7*24 {
+			t.Errorf("%s: %+v\n%+v", name, second, third)
+		}
+		_, err := log.revoke(ctx, "none")
+		wantCode(t, err, 404, operator.CodeNotFound)
+	}
+}
+
 // losses accepts the loss of what the anchors know and the store does not.
 func (w *world) losses(t *testing.T) {
 	ctx := t.Context()

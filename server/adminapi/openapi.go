@@ -185,6 +185,8 @@ func words(t reflect.Type) []string {
 		return strs([]operator.Action{operator.ActionCreate, operator.ActionUpdate, operator.ActionDelete})
 	case typ[operator.KeyState]():
 		return admin.States()
+	case typ[operator.LogUse]():
+		return admin.LogUses()
 	case typ[operator.CutoffKind]():
 		return admin.CutoffKinds()
 	case typ[operator.Cause]():

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/bursar-sts/bursar/clients/auditor"
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/keys"
 	"github.com/bursar-sts/bursar/server/ledger"
@@ -32,7 +33,7 @@ type appender struct {
 	// The goroutine's own:
 	writer string // wid
 	last   int64  // number (wsn) of the last event that the store confirmed
-	origin Origin // of what was written last
+	origin Origin // of what is written
 	ended  bool   // the writer's last event has been numbered
 	keyring
 
@@ -178,6 +179,7 @@ func (a *appender) farewell() []*request {
 
 // record brings a batch into the store, signed with the keys that the log has at its place.
 func (a *appender) record(batch []*request) (c ledger.Commit, p ledger.Position, err error) {
+	a.origin = batch[0].origin
 	for {
 		if c, p, err = a.sign(batch); !errors.Is(err, fault.ErrStale) {
 			return c, p, err
@@ -208,7 +210,6 @@ func (a *appender) sign(batch []*request) (c ledger.Commit, p ledger.Position, e
 
 // number seals the events of a batch. Their numbers are used up only when the store confirms them.
 func (a *appender) number(batch []*request) (ledger.Commit, error) {
-	a.origin = batch[0].origin
 	c := ledger.Commit{Writer: a.writer, First: a.last + 1, Change: batch[0].change}
 	c.Change.Put = slices.Concat(c.Change.Put, a.fresh)
 	signed := a.revision
@@ -316,7 +317,7 @@ func (a *appender) stall(err error) {
 	}
 	a.down = true
 	a.log.cfg.Logger.Error("the store does not confirm; nothing is issued or changed until it does",
-		"tenant", a.tenant, "err", err)
+		"log", a.name(), "error", err)
 	var kept []*request
 	for _, r := range a.queue {
 		r.answer(ledger.Position{}, unavailable(errDown))
@@ -327,11 +328,14 @@ func (a *appender) stall(err error) {
 	a.queue = kept
 }
 
+// name is that of the log for people: its URL without the scheme, as its checkpoints have it.
+func (a *appender) name() string { return auditor.KeyName(a.origin.Issuer) }
+
 // resume notes that the store answered. The caller holds the lock.
 func (a *appender) resume() {
 	if a.down {
 		a.down = false
-		a.log.cfg.Logger.Info("the store answers again", "tenant", a.tenant)
+		a.log.cfg.Logger.Info("the store answers again", "log", a.name())
 	}
 }
 
@@ -438,7 +442,7 @@ func (a *appender) refused(batch []*request, err error) {
 		// without one, under another writer's id.
 		a.log.cfg.Logger.Error("the store lost acknowledged events of this process, or was replaced; "+
 			"this tenant is frozen until restart, or until its loss is accepted, but for revocations",
-			"tenant", a.tenant, "wid", a.writer, "wsn", a.last, "err", err)
+			"log", a.name(), "wid", a.writer, "wsn", a.last, "error", err)
 		a.refuse, err = errFrozen, unavailable(errFrozen)
 		a.writer, a.last = ledger.NewID(a.log.cfg.Now()), 0
 		if a.log.cfg.Lost != nil {
@@ -449,7 +453,7 @@ func (a *appender) refused(batch []*request, err error) {
 		err = unavailable(errClosed)
 		batch, a.queue = append(batch, a.queue...), nil
 	case !errors.Is(err, fault.ErrConflict):
-		a.log.cfg.Logger.Error("the store refuses a commit for good", "tenant", a.tenant, "err", err)
+		a.log.cfg.Logger.Error("the store refuses a commit for good", "log", a.name(), "error", err)
 		a.resume()
 	default:
 		a.resume()

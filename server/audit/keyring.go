@@ -75,8 +75,8 @@ func (a *appender) made(o Origin) (drafts []draft, err error) {
 	return drafts, nil
 }
 
-// begin stores fresh keys, with their events, and opens what is stored then. The events have a writer's id of their own,
-// so that it need not be known what became of an attempt that the store did not confirm.
+// begin stores fresh keys, with their events, and opens what is stored then. The events have a writer's id of their
+// own, so that it need not be known what became of an attempt that the store did not confirm.
 func (a *appender) begin(ctx context.Context, first *request, now time.Time) error {
 	drafts, err := a.made(first.origin)
 	if err != nil {

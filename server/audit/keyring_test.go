@@ -61,7 +61,7 @@ func verify(t *testing.T, m keys.Master, r audit.Record, rows []ledger.Row) (kid
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, err := jose.ParseSigned(r.SET, []jose.SignatureAlgorithm{jose.EdDSA})
+	set, err := jose.ParseSignedCompact(r.SET, []jose.SignatureAlgorithm{jose.EdDSA})
 	if err != nil {
 		t.Fatalf("index %d: %v", r.Index, err)
 	}

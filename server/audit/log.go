@@ -1,9 +1,9 @@
 // Package audit is the log of what was decided and done: one per tenant, in total order, durable before the effect.
 //
-// An event is a Security Event Token (RFC 8417), signed with a key of its log. Every process is a writer with an id of
-// its own for this boot (wid) and numbers its events gaplessly per tenant (wsn, from 1), inside what is signed: a hole, a
-// replay or a store that lost acknowledged writes shows. Nothing may leave the process before Append or Change
-// returned without error.
+// An event is a Security Event Token (RFC 8417), signed with a key of its log. Every process is a writer with an id
+// of its own for this boot (wid) and numbers its events gaplessly per tenant (wsn, from 1), inside what is signed: a
+// hole, a replay or a store that lost acknowledged writes shows. Nothing may leave the process before Append or
+// Change returned without error.
 //
 // What the log may do wrong has one direction. It may report as allowed what never left, and then says so in a
 // following event, unless the process dies first; it never omits what left.
@@ -29,8 +29,8 @@ type Store interface {
 	// Commit applies c whole and durably, or not at all, and returns when it knows or when ctx ends.
 	// fault.ErrUnavailable: unknown whether c was applied; the same commit may be repeated and is applied once.
 	// fault.ErrConflict: Change.Expect was not the revision, or something was disabled that the change did not know of.
-	// fault.ErrStale: Signed is not the revision. fault.ErrSequence: First does not continue what the store has of the writer. *ledger.Taken: somebody else has what c
-	// claims. These, and any other error, mean that nothing was written.
+	// fault.ErrStale: Signed is not the revision. fault.ErrSequence: First does not continue what the store has of the
+	// writer. *ledger.Taken: somebody else has what c claims. These, and any other error, mean that nothing was written.
 	Commit(ctx context.Context, t ledger.Tenant, c ledger.Commit) (ledger.Position, error)
 	// Events returns up to limit recorded events from an index on, in order; fewer at the end of the log.
 	Events(ctx context.Context, t ledger.Tenant, from int64, limit int) ([]ledger.Entry, error)
@@ -231,8 +231,8 @@ func (l *Log) appender(t ledger.Tenant) (*appender, error) {
 	return a, nil
 }
 
-// Record is one event as it is stored. What somebody put into the store past the log and is no SET has no claims, so that
-// it hides nothing that follows it.
+// Record is one event as it is stored. What somebody put into the store past the log and is no SET has no claims, so
+// that it hides nothing that follows it.
 type Record struct {
 	Index  int64           `json:"index"`
 	SET    string          `json:"set"` // as it is stored, a compact JWS
@@ -323,8 +323,10 @@ var (
 	errClosed   = errors.New("the log is closed")
 	errDeadline = errors.New("the store did not answer in time")
 	errDown     = errors.New("the store does not answer")
-	errFrozen   = fmt.Errorf("frozen until restart: %w", fault.ErrSequence)
-	errFull     = errors.New("too many events wait for the store")
+	errFrozen   = fault.Wrap(fault.Unavailable, "log.frozen", "Nothing is recorded in this tenant's log now, and so "+
+		"nothing is done; its operators know why.",
+		fmt.Errorf("frozen until restart, or until the loss is accepted: %w", fault.ErrSequence))
+	errFull = errors.New("too many events wait for the store")
 )
 
 func unavailable(cause error) error {

@@ -256,7 +256,8 @@ func TestCloseGivesUpWhenItsContextEnds(t *testing.T) {
 		s := newStore(t)
 		s.breaks(always(hang))
 		var said bytes.Buffer
-		l := audit.New(audit.Config{Store: s, Master: master, Deadline: time.Hour, Logger: slog.New(slog.NewTextHandler(&said, nil))})
+		l := audit.New(audit.Config{Store: s, Master: master, Deadline: time.Hour,
+			Logger: slog.New(slog.NewTextHandler(&said, nil))})
 		var wg sync.WaitGroup
 		for i := range 2 {
 			wg.Go(func() { wantUnavailable(t, appendOnly(l, origin, event(fmt.Sprint(i)))) })

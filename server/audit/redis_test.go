@@ -80,7 +80,8 @@ func TestNothingAcknowledgedIsLostAndNothingFailedIsLeftStanding(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = db.Close() }()
-	l := audit.New(audit.Config{Store: withKeys{db}, Master: master, Deadline: 50 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
+	l := audit.New(audit.Config{Store: withKeys{db}, Master: master, Deadline: 50 * time.Millisecond,
+		Logger: slog.New(slog.DiscardHandler)})
 	callers := startLoad(l, 16)
 	callers.wait(100, 0)
 	for range 3 {

@@ -70,8 +70,9 @@ type logKey struct {
 	private ed25519.PrivateKey // nil if the row has none
 }
 
-// LogRing is the keys of one log: what signs its events, and what signs its checkpoints. Neither is among the keys that
-// tokens are verified with, so that whoever steals one cannot make a token. It is immutable and safe for concurrent use.
+// LogRing is the keys of one log: what signs its events, and what signs its checkpoints. Neither is among the keys
+// that tokens are verified with, so that whoever steals one cannot make a token. It is immutable and safe for
+// concurrent use.
 type LogRing struct {
 	vault  vault
 	keys   []*logKey // by use and number
@@ -196,23 +197,29 @@ func (r *LogRing) Notes(name string, now time.Time) (signers []*auditor.NoteSign
 	return signers
 }
 
-// Verifiers returns what verifies the checkpoints of the log, under a key name: those of all keys that were not revoked.
-func (r *LogRing) Verifiers(name string) (all []note.Verifier, err error) {
+// Verifiers returns what verifies the checkpoints of the log, under a key name: those of all keys that were not
+// revoked, and, by their ids, those of the keys that were, for what they signed before.
+func (r *LogRing) Verifiers(name string) (all []note.Verifier, revoked map[string]note.Verifier, err error) {
+	revoked = map[string]note.Verifier{}
 	for _, k := range r.keys {
-		if k.Use != Checkpoints || !k.Revoked.IsZero() {
+		if k.Use != Checkpoints {
 			continue
 		}
 		text, err := note.NewEd25519VerifierKey(name, k.Public)
 		if err != nil {
-			return nil, fmt.Errorf("encode key %s: %w", k.ID, err)
+			return nil, nil, fmt.Errorf("encode key %s: %w", k.ID, err)
 		}
 		v, err := note.NewVerifier(text)
 		if err != nil {
-			return nil, fmt.Errorf("read key %s: %w", k.ID, err)
+			return nil, nil, fmt.Errorf("read key %s: %w", k.ID, err)
 		}
-		all = append(all, v)
+		if k.Revoked.IsZero() {
+			all = append(all, v)
+		} else {
+			revoked[k.ID] = v
+		}
 	}
-	return all, nil
+	return all, revoked, nil
 }
 
 // EventKeys returns the public keys that ever signed events, the oldest first.

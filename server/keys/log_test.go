@@ -202,7 +202,9 @@ func TestLogKeysAfterAChange(t *testing.T) {
 			t.Errorf("read %+v, stored are %+v", k, stored.Keys())
 		}
 	}
-	for _, row := range []ledger.Row{{Kind: keys.KindKey, Value: put[0].Value}, {Kind: keys.KindLogKey, Value: []byte("x")}} {
+	for _, row := range []ledger.Row{
+		{Kind: keys.KindKey, Value: put[0].Value}, {Kind: keys.KindLogKey, Value: []byte("x")},
+	} {
 		if k, ok := keys.ReadLogKey(row); ok {
 			t.Errorf("read %+v", k)
 		}

@@ -150,6 +150,7 @@ func routes() []route {
 	return []route{
 		{path: "checkpoint", serve: (*API).checkpoint},
 		{path: "tile/{path...}", serve: (*API).tile},
+		{path: "checkpoint/witnessed", serve: (*API).witnessed},
 		{path: "events", query: eventParameters, serve: (*API).events},
 		{path: "proof", query: []string{"index", "jti", "decision"}, serve: (*API).proof},
 		{path: "consistency", query: []string{"from", "to"}, serve: (*API).consistency},

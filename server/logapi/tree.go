@@ -52,7 +52,26 @@ func (a *API) checkpoint(c *call) error {
 	if len(head.Note) == 0 {
 		return fault.New(fault.NotFound, "log.empty", "Nothing is recorded in this log yet.")
 	}
+	signed, _, _ := bytes.Cut(head.Note, signatures)
+	if seen, _, found := bytes.Cut(head.Witnessed, signatures); found && bytes.Equal(seen, signed) {
+		return c.write(textMedia, noStore, head.Witnessed) // the same, with more signatures
+	}
 	return c.write(textMedia, noStore, head.Note)
+}
+
+// signatures are what the text of a note ends before (C2SP signed-note).
+var signatures = []byte("\n\n")
+
+// witnessed answers with the newest head that a witness has signed too.
+func (a *API) witnessed(c *call) error {
+	head, err := a.cfg.Trees.Head(c.r.Context(), c.origin)
+	if err != nil {
+		return err
+	}
+	if len(head.Witnessed) == 0 {
+		return fault.New(fault.NotFound, "log.unwitnessed", "No witness has signed a head of this log yet.")
+	}
+	return c.write(textMedia, noStore, head.Witnessed)
 }
 
 // tile answers with hashes or entries (C2SP tlog-tiles). Both are below tile/.

@@ -354,6 +354,7 @@ func TestWhoMayRead(t *testing.T) {
 func TestWhatMayBeKept(t *testing.T) {
 	w := newWorld(t, servertest.Options{})
 	w.record("acme", 300)
+	w.want(200, log+"checkpoint") // which covers them
 	for path, want := range map[string][2]string{
 		"checkpoint":           {"text/plain; charset=utf-8", "no-store"},
 		"tile/0/000":           {"application/octet-stream", "private, max-age=31536000, immutable"},

@@ -145,7 +145,7 @@ func (t *Trees) kept(ctx context.Context, l *log, head ledger.Head) error {
 		case err != nil:
 			return fmt.Errorf("read entries: %w", err)
 		case len(entries) == 0 || entries[0].Index != index || tlog.RecordHash(entries[0].Data) != own[index]:
-			return l.halt("the store has lost entry %d", index)
+			return t.halt(l, "the store has lost entry %d", index)
 		}
 	}
 	return nil
@@ -156,6 +156,7 @@ func (l *log) disown() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	clear(l.own)
+	l.came = nil
 	l.end = 0
 }
 

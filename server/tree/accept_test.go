@@ -109,7 +109,7 @@ func TestNothingIsAcceptedWhereNothingIsLost(t *testing.T) {
 		if h := p.head(); h.Epoch != 1 {
 			t.Errorf("the log is in epoch %d", h.Epoch)
 		}
-		p.passes(7)
+		p.passes(8)
 	})
 }
 

@@ -15,13 +15,17 @@ import (
 // errHalted is wrapped by the reasons for which a head is not believed.
 var errHalted = errors.New("the store is not the one that it was")
 
-// halt notes why the head is not believed.
-func (l *log) halt(format string, args ...any) error {
+// halt notes why the head is not believed, and says so once.
+func (t *Trees) halt(l *log, format string, args ...any) error {
+	why := fmt.Errorf("%w: "+format, append([]any{errHalted}, args...)...)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.looked, l.edge = time.Now(), nil
-	l.halted = fmt.Errorf("%w: "+format, append([]any{errHalted}, args...)...)
-	return l.halted
+	if l.halted == nil {
+		t.cfg.Logger.Error("nothing is issued in this log until an operator accepts the loss",
+			"log", auditor.KeyName(l.issuer), "error", why)
+	}
+	l.looked, l.edge, l.halted = time.Now(), nil, why
+	return why
 }
 
 // believe compares a head that the store has shown with the one that was seen last, here or, the first time, by the
@@ -46,7 +50,7 @@ func (t *Trees) believe(ctx context.Context, l *log, head ledger.Head, entries i
 	}
 	err := t.follows(ctx, l, last, head, entries)
 	if err == nil {
-		err = t.signed(ctx, l, head)
+		err = t.signed(ctx, l, head, entries)
 	}
 	another := seen > 0 && head.Epoch > seen
 	if err == nil && another {
@@ -59,10 +63,6 @@ func (t *Trees) believe(ctx context.Context, l *log, head ledger.Head, entries i
 		err = t.kept(ctx, l, head)
 	}
 	if err != nil {
-		if errors.Is(err, errHalted) && halted == nil {
-			t.cfg.Logger.Error("nothing is issued in this log until an operator accepts the loss",
-				"tenant", l.tenant, "error", err)
-		}
 		return err
 	}
 	l.mu.Lock()
@@ -92,11 +92,11 @@ func (l *log) trust() {
 func (t *Trees) follows(ctx context.Context, l *log, last, head ledger.Head, entries int64) error {
 	switch {
 	case entries < head.Size:
-		return l.halt("the log has %d entries, and a head of %d was signed", entries, head.Size)
+		return t.halt(l, "the log has %d entries, and a head of %d was signed", entries, head.Size)
 	case head.Epoch > last.Epoch && last.Epoch > 0: // an operator has accepted a loss
 		return nil
 	case head.Epoch < last.Epoch || head.Size < last.Size:
-		return l.halt("it was rolled back: its head is of %d entries, and one of %d was signed", head.Size, last.Size)
+		return t.halt(l, "it was rolled back: its head is of %d entries, and one of %d was signed", head.Size, last.Size)
 	case last.Epoch == 0 || last.Size == 0 || head.Same(last):
 		return nil
 	case last.Size < head.First: // what would tell was pruned
@@ -107,32 +107,7 @@ func (t *Trees) follows(ctx context.Context, l *log, last, head ledger.Head, ent
 		return err
 	}
 	if then.Root() != tlog.Hash(last.Root) {
-		return l.halt("its first %d entries are others than those that were signed", last.Size)
-	}
-	return nil
-}
-
-// signed checks that a head was signed with a key of the log: whoever can write to the store must not have us go on from
-// what they made.
-func (t *Trees) signed(ctx context.Context, l *log, head ledger.Head) error {
-	if head.Epoch == 0 {
-		return nil
-	}
-	r, _, err := t.keysOf(ctx, l.tenant)
-	if err != nil {
-		return err
-	}
-	l.mu.Lock()
-	issuer := l.issuer
-	l.mu.Unlock()
-	verifiers, err := r.Verifiers(auditor.KeyName(issuer))
-	if err != nil {
-		return err
-	}
-	c, _, err := auditor.OpenCheckpoint(head.Note, verifiers...)
-	want := auditor.Checkpoint{Origin: auditor.Origin(issuer, head.Epoch), Size: head.Size, Root: head.Root}
-	if err != nil || c != want {
-		return l.halt("its head of %d entries was not signed by a key of this log", head.Size)
+		return t.halt(l, "its first %d entries are others than those that were signed", last.Size)
 	}
 	return nil
 }
@@ -166,7 +141,7 @@ func (t *Trees) owned(ctx context.Context, l *log, head ledger.Head) error {
 		for _, index := range wanted[id.Index] {
 			at := int(index % auditor.TileWidth)
 			if at >= len(signed) || signed[at] != own[index] {
-				return l.halt("entry %d is another one than was recorded", index)
+				return t.halt(l, "entry %d is another one than was recorded", index)
 			}
 		}
 	}

@@ -13,8 +13,8 @@ import (
 	"github.com/bursar-sts/bursar/server/ledger"
 )
 
-// Head returns the newest head of a log. It covers all that was recorded before the call: if it did not yet, it is made.
-// One that is not believed is returned as it is stored: what is wrong with the log is for its readers to see.
+// Head returns the newest head of a log. It covers all that was recorded before the call: if it did not yet, it is
+// made. One that is not believed is returned as it is stored: what is wrong with the log is for its readers to see.
 // fault.Unavailable: there is none, or it could not be made.
 func (t *Trees) Head(ctx context.Context, o audit.Origin) (ledger.Head, error) {
 	if !t.enter() {
@@ -36,8 +36,8 @@ func (t *Trees) Head(ctx context.Context, o audit.Origin) (ledger.Head, error) {
 	return h, nil
 }
 
-// Latest returns the newest head that there is, and has what it does not cover covered soon. fault.Unavailable: it is not
-// believed.
+// Latest returns the newest head that there is, and has what it does not cover covered soon. fault.Unavailable: it is
+// not believed.
 func (t *Trees) Latest(ctx context.Context, o audit.Origin) (ledger.Head, error) {
 	l := t.of(o.Tenant)
 	l.named(o.Issuer)
@@ -119,8 +119,8 @@ func (t *Trees) Tile(ctx context.Context, id ledger.Tenant, level int, index int
 	return all[0][:width*tlog.HashSize], nil
 }
 
-// Entries returns the first width entries of a bundle; fewer only of a log that has lost some. fault.NotFound: the tree does not cover them, or not yet;
-// fault.Gone: they were pruned.
+// Entries returns the first width entries of a bundle; fewer only of a log that has lost some. fault.NotFound: the
+// tree does not cover them, or not yet; fault.Gone: they were pruned.
 func (t *Trees) Entries(ctx context.Context, id ledger.Tenant, index int64, width int) ([][]byte, error) {
 	if index < 0 || index > 1<<54 || width < 1 || width > auditor.TileWidth {
 		return nil, errShort()
@@ -151,8 +151,8 @@ func (t *Trees) Entries(ctx context.Context, id ledger.Tenant, index int64, widt
 	return all, nil
 }
 
-// pruned reports, by what the store says now, that entries up to end were pruned: another process may have done so since
-// this one saw the head.
+// pruned reports, by what the store says now, that entries up to end were pruned: another process may have done so
+// since this one saw the head.
 func (t *Trees) pruned(ctx context.Context, id ledger.Tenant, end int64) error {
 	h, _, err := t.cfg.Store.Head(ctx, id)
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
@@ -119,7 +118,7 @@ func (t *Trees) edgeOf(ctx context.Context, l *log, head ledger.Head) (*edge, er
 		return nil, err
 	}
 	if head.Epoch > 0 && e.Root() != tlog.Hash(head.Root) {
-		return nil, l.halt("the stored tiles are not those of the head that was signed at %d entries", head.Size)
+		return nil, t.halt(l, "the stored tiles are not those of the head that was signed at %d entries", head.Size)
 	}
 	return &edge{e, head}, nil
 }
@@ -128,7 +127,7 @@ func (t *Trees) edgeOf(ctx context.Context, l *log, head ledger.Head) (*edge, er
 func (t *Trees) resumed(ctx context.Context, l *log, size int64) (*auditor.Edge, error) {
 	e, err := t.resume(ctx, l.tenant, size)
 	if err != nil && !errors.Is(err, fault.ErrUnavailable) {
-		return nil, l.halt("the stored tiles are not those of a tree of %d entries", size)
+		return nil, t.halt(l, "the stored tiles are not those of a tree of %d entries", size)
 	}
 	return e, err
 }
@@ -169,16 +168,23 @@ func (t *Trees) leaves(ctx context.Context, l *log, from, to int64) ([]tlog.Hash
 		}
 		for _, entry := range entries {
 			if entry.Index != index {
-				return nil, l.halt("the store has lost entry %d", index)
+				return nil, t.halt(l, "the store has lost entry %d", index)
 			}
 			all = append(all, tlog.RecordHash(entry.Data))
 			index++
 		}
 		if index != end {
-			return nil, l.halt("the store has lost entry %d", index)
+			return nil, t.halt(l, "the store has lost entry %d", index)
 		}
 	}
 	return all, nil
+}
+
+// origin returns whose log it is.
+func (l *log) origin() audit.Origin {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return audit.Origin{Tenant: l.tenant, Issuer: l.issuer}
 }
 
 // last returns the head that was seen last.
@@ -198,7 +204,7 @@ func (l *log) leaf(index int64) (tlog.Hash, bool) {
 // covered notes a head that this process made or believes.
 func (t *Trees) covered(l *log, h ledger.Head) {
 	if t.cfg.Moved != nil && !h.Same(l.last()) {
-		t.cfg.Moved(l.tenant, h)
+		t.cfg.Moved(l.origin(), h)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -208,11 +214,8 @@ func (t *Trees) covered(l *log, h ledger.Head) {
 			delete(l.own, index)
 		}
 	}
-	switch {
-	case l.end == h.Size:
-		l.oldest = time.Time{}
-	case !l.oldest.IsZero():
-		l.oldest = time.Now() // what is left came while the head was made
+	for len(l.came) > 0 && l.came[0].end <= h.Size {
+		l.came = l.came[1:]
 	}
 }
 
@@ -260,6 +263,12 @@ func (t *Trees) signText(r *keys.LogRing, issuer, text string) ([]byte, error) {
 		return nil, fmt.Errorf("sign: %w", err)
 	}
 	return signed, nil
+}
+
+// Ring returns the keys of a log, and the position that they belong to. keys.ErrNoKey: it has none; a log that has
+// begun has lost them then.
+func (t *Trees) Ring(ctx context.Context, o audit.Origin) (*keys.LogRing, ledger.Position, error) {
+	return t.keysOf(ctx, o.Tenant)
 }
 
 // Keys returns the signed document of the keys that sign the events of a log (auditor.OpenKeys).

@@ -1,13 +1,13 @@
-// Package tree keeps the Merkle tree over each log (RFC 6962 §2.1), signs its heads as C2SP checkpoints, and proves from
-// it what a log holds.
+// Package tree keeps the Merkle tree over each log (RFC 6962 §2.1), signs its heads as C2SP checkpoints, and proves
+// from it what a log holds.
 //
-// Every process extends the trees of the logs that it writes. Whoever comes first moves the head, by compare-and-set, to
-// one that covers all that was appended; the others start again from there. So however many sequencers there are, and
-// whatever they believe, a head has one successor: no fork is ever signed.
+// Every process extends the trees of the logs that it writes. Whoever comes first moves the head, by compare-and-set,
+// to one that covers all that was appended; the others start again from there. So however many sequencers there are,
+// and whatever they believe, a head has one successor: no fork is ever signed.
 //
-// A head that the store shows is believed only if it continues the one that this process saw last, and the anchor, which
-// is kept outside the store. If it does not, the store lost or changed what was signed, and nothing is issued in that
-// log until an operator accepts the loss.
+// A head that the store shows is believed only if it continues the one that this process saw last, and the anchor,
+// which is kept outside the store. If it does not, the store lost or changed what was signed, and nothing is issued
+// in that log until an operator accepts the loss.
 package tree
 
 import (
@@ -23,6 +23,7 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/bursar-sts/bursar/clients/auditor"
 	"github.com/bursar-sts/bursar/server/audit"
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/keys"
@@ -51,11 +52,11 @@ type Config struct {
 	Master  keys.Master // opens the keys that sign checkpoints
 	Anchors Anchors
 	// Moved, if set, is told of each head that is new to this process, in order. It must not block.
-	Moved func(t ledger.Tenant, h ledger.Head)
+	Moved func(o audit.Origin, h ledger.Head)
 	// Interval is how long an event may wait for others before a head covers it; default 50 ms.
 	Interval time.Duration
-	// Accepted, if set, is told when a log goes on in another epoch because an operator accepted a loss, here or in another
-	// process. It must not block.
+	// Accepted, if set, is told when a log goes on in another epoch because an operator accepted a loss, here or in
+	// another process. It must not block.
 	Accepted func(ledger.Tenant)
 	Now      func() time.Time // default time.Now; which keys sign
 	Logger   *slog.Logger     // default slog.Default()
@@ -121,7 +122,7 @@ type log struct {
 	head    ledger.Head
 	own     map[int64]tlog.Hash // leaf hashes of our events that no head covers yet, by index
 	end     int64               // behind the last entry that we know of
-	oldest  time.Time           // when the oldest uncovered event came; zero if there is none
+	came    []arrival           // when the uncovered entries came, the oldest first
 	timer   *time.Timer         // runs while there is something to cover
 	pause   time.Duration       // before the next attempt
 	halted  error               // why the head is not believed
@@ -160,10 +161,22 @@ func (t *Trees) Appended(o audit.Origin, index int64, entries [][]byte) {
 		l.own[index+int64(i)] = tlog.RecordHash(entry)
 	}
 	l.end = max(l.end, index+int64(len(entries)))
-	if l.oldest.IsZero() {
-		l.oldest = time.Now()
-	}
+	l.came = append(l.came, arrival{l.end, time.Now()})
 	t.schedule(l)
+}
+
+// arrival is when the entries before end, and behind the arrival before, were heard of.
+type arrival struct {
+	end int64
+	at  time.Time
+}
+
+// waited returns how long the oldest uncovered entry has waited. The caller holds the lock.
+func (l *log) waited() time.Duration {
+	if len(l.came) == 0 {
+		return 0
+	}
+	return time.Since(l.came[0].at)
 }
 
 // schedule has the log looked at soon. The caller holds its lock.
@@ -193,7 +206,7 @@ func (t *Trees) attempt(l *log) {
 		t.count.failures.Add(1)
 		l.pause = min(2*l.pause, longestPause)
 		if !errors.Is(err, errHalted) { // which was said once
-			t.cfg.Logger.Warn("sign a head of the log", "tenant", l.tenant, "error", err)
+			t.cfg.Logger.Warn("sign a head of the log", "log", auditor.KeyName(l.issuer), "error", err)
 		}
 	}
 	if err != nil || l.end > l.head.Size {
@@ -227,11 +240,17 @@ func (t *Trees) Gate(ctx context.Context, o audit.Origin) error {
 	uncovered := l.end - l.head.Size
 	switch {
 	case l.halted != nil:
-		return fmt.Errorf("%w: %w", fault.ErrUnavailable, l.halted)
-	case !l.oldest.IsZero() && (uncovered > maxUncovered || time.Since(l.oldest) > maxUncoveredFor):
-		return fmt.Errorf("%w: no signed head covers the last %d events", fault.ErrUnavailable, uncovered)
+		return gated("log.halted", l.halted)
+	case uncovered > maxUncovered || l.waited() > maxUncoveredFor:
+		return gated("log.uncovered", fmt.Errorf("no signed head covers the last %d events", uncovered))
 	}
 	return nil
+}
+
+// gated is the refusal of what needs a log that must not be written now.
+func gated(reason string, why error) error {
+	return fault.Wrap(fault.Unavailable, reason, "Nothing is recorded in this tenant's log now, and so nothing is done; "+
+		"its operators know why.", fmt.Errorf("%w: %w", fault.ErrUnavailable, why))
 }
 
 // lookAgain is how long a head that is not believed stays so without another look.
@@ -264,8 +283,8 @@ func (t *Trees) look(ctx context.Context, l *log) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.end = max(l.end, at.Index); l.end > l.head.Size && l.halted == nil {
-		if l.oldest.IsZero() {
-			l.oldest = time.Now()
+		if len(l.came) == 0 {
+			l.came = append(l.came, arrival{l.end, time.Now()})
 		}
 		t.schedule(l)
 	}
@@ -299,7 +318,7 @@ func (t *Trees) Forget(before time.Time) {
 	maps.DeleteFunc(t.logs, func(_ ledger.Tenant, l *log) bool {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		return l.used.Before(before) && l.oldest.IsZero() && l.timer == nil && l.halted == nil && l.head.Same(l.saved)
+		return l.used.Before(before) && len(l.came) == 0 && l.timer == nil && l.halted == nil && l.head.Same(l.saved)
 	})
 }
 
@@ -310,8 +329,8 @@ func (t *Trees) all() []*log {
 	return slices.Collect(maps.Values(t.logs))
 }
 
-// Close covers what there still is to cover, and saves the anchors. What it cannot cover until ctx ends, another process
-// or the next start does.
+// Close covers what there still is to cover, and saves the anchors. What it cannot cover until ctx ends, another
+// process or the next start does.
 func (t *Trees) Close(ctx context.Context) error {
 	t.mu.Lock()
 	t.closed = true
@@ -350,9 +369,7 @@ func (t *Trees) Stats() Stats {
 	for _, l := range t.all() {
 		l.mu.Lock()
 		s.Uncovered += max(l.end-l.head.Size, 0)
-		if !l.oldest.IsZero() {
-			s.Oldest = max(s.Oldest, time.Since(l.oldest))
-		}
+		s.Oldest = max(s.Oldest, l.waited())
 		if l.halted != nil {
 			s.Halted++
 		}

@@ -212,7 +212,8 @@ func (p *process) passes(size int64, old ...[]byte) {
 	p.w.t.Helper()
 	r := p.w.verify(p.export(), p.vkeys(), old...)
 	if !r.Passed() || r.Size != size || r.Entries != size-r.First {
-		p.w.t.Errorf("want a log of %d entries that verifies; got %d of %d, findings %+v", size, r.Entries, r.Size, r.Findings)
+		p.w.t.Errorf("want a log of %d entries that verifies; got %d of %d, findings %+v",
+			size, r.Entries, r.Size, r.Findings)
 	}
 }
 

@@ -13,10 +13,10 @@ import (
 
 // Commit appends c's entries to t's log and applies its change: whole and on disk, or not at all.
 //
-// Errors: fault.ErrConflict (another revision, or something was disabled), fault.ErrStale (signed at another revision),
-// fault.ErrSequence (the writer's counter does not continue) and *ledger.Taken (somebody has what c claims), all with nothing written; fault.ErrUnavailable with the
-// outcome unknown, settled by repeating the commit. A repeated commit is answered with its own index and with the
-// revision, cutoff sequence and time of now.
+// Errors: fault.ErrConflict (another revision, or something was disabled), fault.ErrStale (signed at another
+// revision), fault.ErrSequence (the writer's counter does not continue) and *ledger.Taken (somebody has what c
+// claims), all with nothing written; fault.ErrUnavailable with the outcome unknown, settled by repeating the commit.
+// A repeated commit is answered with its own index and with the revision, cutoff sequence and time of now.
 func (db *DB) Commit(ctx context.Context, t ledger.Tenant, c ledger.Commit) (ledger.Position, error) {
 	if err := accept.Commit(t, c); err != nil {
 		return ledger.Position{}, fmt.Errorf("commit: %w", err)

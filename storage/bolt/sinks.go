@@ -87,8 +87,8 @@ func (ts *turns) set(key sinkKey, held turn, now int64) {
 	ts.held[key] = held
 }
 
-// MoveSink makes a step, whole and on disk. If m.Owner is not the owner, or the sink does not stand at m.From, the error
-// is fault.ErrConflict and nothing was changed; fault.ErrUnavailable leaves open whether the step was made.
+// MoveSink makes a step, whole and on disk. If m.Owner is not the owner, or the sink does not stand at m.From, the
+// error is fault.ErrConflict and nothing was changed; fault.ErrUnavailable leaves open whether the step was made.
 func (db *DB) MoveSink(ctx context.Context, t ledger.Tenant, sink string, m ledger.Move) error {
 	for _, err := range []error{accept.Tenant(t), accept.Sink(sink), accept.Move(m)} {
 		if err != nil {

@@ -22,10 +22,10 @@ var commitScript = goredis.NewScript(commitSource)
 
 // Commit appends c's entries to t's log and applies its change: whole, or not at all.
 //
-// Errors: fault.ErrConflict (another revision, or something was disabled), fault.ErrStale (signed at another revision),
-// fault.ErrSequence (the writer's counter does not continue) and *ledger.Taken (somebody has what c claims), all with nothing written; fault.ErrUnavailable with the
-// outcome unknown, settled by repeating the commit. A repeated commit is answered with its own index and with the
-// revision, cutoff sequence and time of now.
+// Errors: fault.ErrConflict (another revision, or something was disabled), fault.ErrStale (signed at another
+// revision), fault.ErrSequence (the writer's counter does not continue) and *ledger.Taken (somebody has what c
+// claims), all with nothing written; fault.ErrUnavailable with the outcome unknown, settled by repeating the commit.
+// A repeated commit is answered with its own index and with the revision, cutoff sequence and time of now.
 //
 // Where Redis has replicas, a commit with a change is also waited for at one of them, and with ReplicateAppends every
 // commit is. If none confirms, the answer is fault.ErrUnavailable although the primary has the commit.

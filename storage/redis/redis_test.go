@@ -366,3 +366,26 @@ func TestRedisAwayAtTheStartIsUnavailable(t *testing.T) {
 		t.Fatal(err, time.Since(start))
 	}
 }
+
+// What ends a script does not undo it: a head must not be stored before its tiles are.
+func TestAHeadIsNotStoredWithoutItsTiles(t *testing.T) {
+	server := storagetest.StartRedis(t)
+	db := open(t, redis.Config{URL: server.URL()})
+	p, err := db.Commit(ctx, "acme", commit("w", 1, aRow()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Command(t, "SET {acme}:aud:tile x") // whatever it is that refuses a write in the middle
+	step := ledger.Step{To: ledger.Head{Epoch: 1, Size: 1, Note: []byte("n")}, Revision: p.Revision,
+		Tiles: []ledger.Tile{{Hashes: make([]byte, 32)}}}
+	if err := db.Advance(ctx, "acme", step); !errors.Is(err, fault.ErrUnavailable) {
+		t.Errorf("got %v", err)
+	}
+	if h, _, err := db.Head(ctx, "acme"); err != nil || h.Epoch != 0 {
+		t.Errorf("the head is %+v, %v", h, err)
+	}
+	server.Command(t, "DEL {acme}:aud:tile")
+	if err := db.Advance(ctx, "acme", step); err != nil {
+		t.Error(err)
+	}
+}

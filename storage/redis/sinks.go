@@ -32,8 +32,8 @@ func (db *DB) TakeSink(ctx context.Context, t ledger.Tenant, sink, owner string,
 }
 
 // MoveSink makes a step, whole. If m.Owner is not the owner, or the sink does not stand at m.From, the error is
-// fault.ErrConflict and nothing was changed; fault.ErrUnavailable leaves open whether the step was made. It does not wait
-// for a replica: a step that is lost is made again, and a sink is given again what it has.
+// fault.ErrConflict and nothing was changed; fault.ErrUnavailable leaves open whether the step was made. It does not
+// wait for a replica: a step that is lost is made again, and a sink is given again what it has.
 func (db *DB) MoveSink(ctx context.Context, t ledger.Tenant, sink string, m ledger.Move) error {
 	if err := accept.Move(m); err != nil {
 		return fmt.Errorf("move a sink: %w", err)

@@ -227,7 +227,8 @@ func testSinkNames(t *testing.T, s storage.Store) {
 	cancel()
 	_, taken := s.TakeSink(over, good.tenant, "siem", "a", time.Hour)
 	_, read := s.Sink(over, good.tenant, "siem")
-	for _, err := range []error{taken, read, s.MoveSink(over, good.tenant, "siem", ledger.Move{Owner: "a", To: at(1, 1)})} {
+	moved := s.MoveSink(over, good.tenant, "siem", ledger.Move{Owner: "a", To: at(1, 1)})
+	for _, err := range []error{taken, read, moved} {
 		is(t, err, fault.ErrUnavailable)
 	}
 }

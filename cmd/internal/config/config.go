@@ -254,6 +254,13 @@ func (c *Config) resolve(dir string) {
 		}
 	}
 	c.Audit.Anchors = under(dir, cmp.Or(c.Audit.Anchors, defaultAnchors))
+	for i := range c.Audit.Witnesses {
+		c.Audit.Witnesses[i].CA = under(dir, c.Audit.Witnesses[i].CA)
+		c.Audit.Witnesses[i].URL = strings.TrimSuffix(c.Audit.Witnesses[i].URL, "/")
+	}
+	if c.Audit.Retention.Archive != NoArchive {
+		c.Audit.Retention.Archive = under(dir, c.Audit.Retention.Archive)
+	}
 	for i := range c.Audit.Sinks {
 		c.Audit.Sinks[i].resolve(dir)
 	}

@@ -35,6 +35,7 @@ audit:
     - {name: out, kind: stdout}
     - {name: otel, kind: otlp, url: "http://127.0.0.1:4318", tenants: [globex]}
     - {name: ours, kind: file, path: /var/log/ours, tenants: [], platform: true}
+  retention: {keep: 90d, archive: archive}
 keys: {rotate_every: 48h}
 trusted_proxies: [10.1.0.0/24, "fd00:2::/64"]
 limits: {address: 200/s, client: off, tenant: 1000/h, secret_failures: 5/m, share: 250ms}
@@ -67,6 +68,8 @@ func TestEveryFieldIsRead(t *testing.T) {
 		{"traces.headers are relative to the file", c.Traces.Headers["authorization"],
 			config.Source{Kind: "file", Name: "/srv/otlp.auth"}},
 		{"traces.ca is relative to the file", c.Traces.CA, "/srv/ca.pem"},
+		{"audit.retention.keep", c.Audit.Retention.Keep, config.Age(90 * 24 * time.Hour)},
+		{"audit.retention.archive is relative to the file", c.Audit.Retention.Archive, "/srv/archive"},
 		{"the path of a sink is relative to the file", c.Audit.Sinks[0].Path, "/srv/copy.ndjson"},
 		{"the format of a sink", c.Audit.Sinks[0].Format, config.FormatSET},
 		{"the url of a sink", c.Audit.Sinks[1].URL, "https://siem.example/events"},
@@ -529,5 +532,35 @@ func TestWhatASinkWantsIsRead(t *testing.T) {
 	if _, found := c.Secrets(); len(found) != 2 || found[0].Path != "audit.sinks[0].headers.authorization" ||
 		found[1].Path != "audit.sinks[0].ca" {
 		t.Errorf("no value, and no file: %v", found)
+	}
+}
+
+func TestRetention(t *testing.T) {
+	const base = "base_url: https://sts.example\nlisten: 127.0.0.1:1\nstore: bolt:x\nmaster_key: env:X\n" +
+		"admin: {token_file: x}\naudit: {retention: {"
+	for text, want := range map[string]string{
+		"keep: 36h, archive: none":    "36h0m0s none",
+		"keep: 48h, archive: /a":      "2d /a",
+		"archive: none":               "0s none",
+		"keep: 1h, archive: none":     "1h0m0s none",
+		"keep: 365d, archive: ../old": "365d /old",
+	} {
+		c, found := config.Parse([]byte(base+text+"}}\n"), "/srv")
+		if got := fmt.Sprint(c.Audit.Retention.Keep, " ", c.Audit.Retention.Archive); len(found) > 0 || got != want {
+			t.Errorf("%s is %q %v, want %q", text, got, found, want)
+		}
+	}
+	for text, want := range map[string]string{
+		"keep: 90d":                 "audit.retention.archive: is required",
+		"keep: 59m, archive: none":  "audit.retention.keep: must be at least 1h",
+		"keep: 0.5d, archive: none": "audit.retention.keep: must be a number of days such as 90d",
+		"keep: -2d, archive: none":  "audit.retention.keep: must be a number of days such as 90d",
+		"keep: soon, archive: none": "audit.retention.keep: must be a number of days such as 90d",
+		"kept: 90d":                 "audit.retention.kept: is not a known field",
+	} {
+		_, found := config.Parse([]byte(base+text+"}}\n"), "/srv")
+		if len(found) != 1 || !strings.HasPrefix(found[0].String(), want) {
+			t.Errorf("%s: %v, want %q", text, found, want)
+		}
 	}
 }

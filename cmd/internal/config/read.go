@@ -137,6 +137,8 @@ func want(v reflect.Value) string {
 		return "an address range such as 10.2.0.0/16"
 	case time.Duration:
 		return "a duration such as 720h"
+	case Age:
+		return "a number of days such as 90d, or a duration such as 36h"
 	case limit.Rate:
 		return "a rate such as 200/s, 10/m or off"
 	case Source:

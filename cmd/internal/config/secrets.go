@@ -121,6 +121,8 @@ type Secrets struct {
 	TraceRoots *x509.CertPool `json:"-"`
 	// Sinks are how those of Audit are reached, by name.
 	Sinks map[string]Reach `json:"-"`
+	// Witnesses are how those of Audit are reached, in their order.
+	Witnesses []Reach `json:"-"`
 }
 
 const redacted = "[secrets]"
@@ -156,6 +158,7 @@ func (c *Config) Secrets() (*Secrets, []Mistake) {
 	traces := v.reach("traces", c.Traces.Headers, c.Traces.CA)
 	s.TraceHeaders, s.TraceRoots = traces.Headers, traces.Roots
 	s.Sinks = v.readSinks(c.Audit.Sinks)
+	s.Witnesses = v.readWitnesses(c.Audit.Witnesses)
 	if len(v) > 0 {
 		return nil, v
 	}

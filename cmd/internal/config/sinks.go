@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bursar-sts/bursar/clients/auditor"
 	"github.com/bursar-sts/bursar/scopes"
 )
 
@@ -19,10 +20,24 @@ type Audit struct {
 	// absent. It must not be on what the store is on, nor be backed up and restored with it: by it the server notices at
 	// the next start that the store was rolled back or exchanged.
 	Anchors string `yaml:"anchors"`
+	// Who signs the heads of all logs too (C2SP tlog-witness). Nothing waits for a witness.
+	Witnesses []Witness `yaml:"witnesses"`
 	// Where copies of the logs go. A sink is a copy and never the record: nothing waits for one, and one that was away is
 	// given later what it missed. Servers that share a Redis share each sink of one name: one of them at a time copies a
 	// log to it.
 	Sinks []Sink `yaml:"sinks"`
+	// How long the logs are kept in the store.
+	Retention Retention `yaml:"retention"`
+}
+
+// Witness is somebody who signs a head of a log only if it continues the one that he signed before.
+type Witness struct {
+	// Where the witness is: https, or http on loopback; `/add-checkpoint` is below it. Required.
+	URL string `yaml:"url"`
+	// The public key of its cosignatures, as C2SP signed-note writes it: `<name>+<hash>+<base64>`. Required.
+	Key string `yaml:"key"`
+	// The file of the authorities by which its certificate is trusted, PEM. Absent: the system's.
+	CA string `yaml:"ca"`
 }
 
 // Sink is where copies of the logs go.
@@ -32,8 +47,8 @@ type Sink struct {
 	Name string `yaml:"name"`
 	// What the sink is. Required.
 	Kind SinkKind `yaml:"kind"`
-	// The file of a sink of kind `file`: one line of JSON for each event, at the end of it. It is made with mode 0600 where
-	// there is none; its folder must exist.
+	// The file of a sink of kind `file`: one line of JSON for each event, at the end of it. It is made with mode 0600
+	// where there is none; its folder must exist.
 	Path string `yaml:"path"`
 	// Where a sink of kind `webhook` or `otlp` is: https, or http on loopback. That of a collector is without `/v1/logs`.
 	URL string `yaml:"url"`
@@ -89,6 +104,26 @@ func (s Sink) OfPlatform() bool {
 
 // eventForm is the name of an event, or the beginning of one.
 var eventForm = regexp.MustCompile(`^[a-z][a-z0-9-]*(\.[a-z][a-z0-9-]*)*\.?$`)
+
+// witnesses checks all witnesses.
+func (v *validator) witnesses(all []Witness) {
+	places := map[string]bool{}
+	for i, w := range all {
+		at := fmt.Sprintf("audit.witnesses[%d].", i)
+		switch {
+		case w.URL == "":
+			v.add(at+"url", "is required; it is where heads are sent to, such as https://witness.example")
+		case places[w.URL]:
+			v.add(at+"url", "is that of another witness")
+		default:
+			v.check(at+"url", scopes.CheckURL(w.URL, scopes.WithPath))
+		}
+		places[w.URL] = true
+		if _, err := auditor.NewWitness(w.Key); err != nil {
+			v.add(at+"key", "must be <name>+<hash>+<base64 of an Ed25519 key>, as the witness publishes it")
+		}
+	}
+}
 
 // sinks checks all sinks, each alone and beside the others.
 func (v *validator) sinks(all []Sink) {
@@ -206,6 +241,15 @@ func (v *validator) readSinks(all []Sink) map[string]Reach {
 	reach := make(map[string]Reach, len(all))
 	for i, s := range all {
 		reach[s.Name] = v.reach(fmt.Sprintf("audit.sinks[%d]", i), s.Headers, s.CA)
+	}
+	return reach
+}
+
+// readWitnesses reads by whom the witnesses' certificates are trusted, in their order.
+func (v *validator) readWitnesses(all []Witness) []Reach {
+	reach := make([]Reach, len(all))
+	for i, w := range all {
+		reach[i] = v.reach(fmt.Sprintf("audit.witnesses[%d]", i), nil, w.CA)
 	}
 	return reach
 }

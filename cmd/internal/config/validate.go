@@ -44,7 +44,9 @@ func (c *Config) Validate() []Mistake {
 		v.check("metrics.listen", err)
 	}
 	v.traces(c.Traces)
+	v.witnesses(c.Audit.Witnesses)
 	v.sinks(c.Audit.Sinks)
+	v.retention(c.Audit.Retention)
 	v.distinct(c)
 	if every := c.Keys.RotateEvery; every != 0 && every < time.Hour {
 		v.add("keys.rotate_every", "must be at least 1h")

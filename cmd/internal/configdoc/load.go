@@ -173,7 +173,7 @@ func (l *loader) named(r *room, name string) (form, error) {
 		return form{text: "true or false"}, nil
 	case "int", "int64", "float64":
 		return form{text: "number"}, nil
-	case "Duration":
+	case "Duration", "Age":
 		return form{text: "duration"}, nil
 	case "Rate":
 		return form{text: "rate"}, nil

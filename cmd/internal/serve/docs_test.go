@@ -19,7 +19,7 @@ import (
 	"github.com/bursar-sts/bursar/cmd/internal/config"
 )
 
-// everyMetric returns what a server shows that uses everything: TLS, traces, a sink, and one decision.
+// everyMetric returns what a server shows that uses everything: TLS, traces, a sink, a witness, and one decision.
 func everyMetric(t *testing.T) series {
 	t.Helper()
 	dir := t.TempDir()
@@ -30,6 +30,8 @@ func everyMetric(t *testing.T) series {
 		c.TLS, c.Traces = files, config.Traces{OTLP: "http://127.0.0.1:1", Sample: 1}
 		c.Audit.Sinks = []config.Sink{{Name: "copy", Kind: config.SinkFile, Path: filepath.Join(dir, "copy"),
 			Format: config.FormatJSON}}
+		c.Audit.Witnesses = []config.Witness{{URL: "http://127.0.0.1:1",
+			Key: "witness.example+df659935+BJVmWfCsFfvT+vDFiKzmt3+P0t3/iqBID2tTXGaslDkV"}}
 	})
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true,
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} // its name is not that of the address

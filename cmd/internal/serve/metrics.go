@@ -4,6 +4,7 @@ import (
 	"runtime"
 
 	"github.com/bursar-sts/bursar/server/tree"
+	"github.com/bursar-sts/bursar/server/witness"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
@@ -132,6 +133,29 @@ func (c treeCollector) Collect(to chan<- prometheus.Metric) {
 	now(treeUncovered, float64(s.Uncovered))
 	now(treeOldest, s.Oldest.Seconds())
 	now(treeHalted, float64(s.Halted))
+}
+
+// witnessCollector shows what witnesses do.
+type witnessCollector struct{ stats func() witness.Stats }
+
+var (
+	witnessSigned = prometheus.NewDesc("bursar_log_witness_signatures_total",
+		"Signatures of witnesses on heads of logs.", nil, nil)
+	witnessFailed = prometheus.NewDesc("bursar_log_witness_failures_total",
+		"Heads of logs that a witness was asked to sign and did not.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (c witnessCollector) Describe(to chan<- *prometheus.Desc) {
+	to <- witnessSigned
+	to <- witnessFailed
+}
+
+// Collect implements prometheus.Collector.
+func (c witnessCollector) Collect(to chan<- prometheus.Metric) {
+	s := c.stats()
+	to <- prometheus.MustNewConstMetric(witnessSigned, prometheus.CounterValue, float64(s.Signed))
+	to <- prometheus.MustNewConstMetric(witnessFailed, prometheus.CounterValue, float64(s.Failed))
 }
 
 // limitCollector shows what a limiter counts.

@@ -28,6 +28,7 @@ import (
 	"github.com/bursar-sts/bursar/server/peer"
 	"github.com/bursar-sts/bursar/server/tenant"
 	"github.com/bursar-sts/bursar/server/tree"
+	"github.com/bursar-sts/bursar/server/witness"
 	"github.com/bursar-sts/bursar/storage"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -47,6 +48,7 @@ type Server struct {
 	store     storage.Store
 	log       *audit.Log
 	trees     *tree.Trees
+	witnesses atomic.Pointer[witness.Witnesses] // nil without one
 	sources   *identity.Sources
 	directory *tenant.Directory
 	limits    *limit.Limiter
@@ -97,6 +99,9 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	}
 	s.assemble()
 	if err := s.directory.Check(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.witness(); err != nil {
 		return nil, err
 	}
 	if err := s.deliver(); err != nil {
@@ -299,6 +304,9 @@ func (s *Server) close(ctx context.Context, outcome audit.Outcome) error {
 			if err := s.record(ctx, audit.ServerStop, outcome); err != nil {
 				s.cfg.Logger.WarnContext(ctx, "the end is not recorded", "error", err)
 			}
+		}
+		if witnesses := s.witnesses.Load(); witnesses != nil {
+			witnesses.Close()
 		}
 		errs = append(errs, s.log.Close(ctx), s.trees.Close(ctx))
 		cancel()

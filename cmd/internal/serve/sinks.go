@@ -19,6 +19,7 @@ import (
 	"github.com/bursar-sts/bursar/server/ledger"
 	"github.com/bursar-sts/bursar/server/tenant"
 	"github.com/bursar-sts/bursar/server/tree"
+	"github.com/bursar-sts/bursar/server/witness"
 )
 
 // deliver begins to copy the logs to the sinks, if there are any.
@@ -46,11 +47,33 @@ func (s *Server) deliver() error {
 	return nil
 }
 
-// moved tells the sinks of a head of a log.
-func (s *Server) moved(t ledger.Tenant, h ledger.Head) {
-	if sinks := s.sinks.Load(); sinks != nil { // the first look at a log is before it is there
-		sinks.Advanced(t, covered(h))
+// moved tells the sinks and the witnesses of a head of a log. The first look at a log is before they are there.
+func (s *Server) moved(o audit.Origin, h ledger.Head) {
+	if sinks := s.sinks.Load(); sinks != nil {
+		sinks.Advanced(o.Tenant, covered(h))
 	}
+	if witnesses := s.witnesses.Load(); witnesses != nil {
+		witnesses.Moved(o)
+	}
+}
+
+// witness begins to have the heads of the logs witnessed, if there are witnesses.
+func (s *Server) witness() error {
+	var all []witness.Witness
+	for i, w := range s.cfg.Audit.Witnesses {
+		verifier, err := auditor.NewWitness(w.Key)
+		if err != nil {
+			return fmt.Errorf("witness %s: %w", w.URL, err)
+		}
+		all = append(all, witness.Witness{URL: w.URL, Verifier: verifier,
+			Client: deliver.NewClient(s.cfg.Secrets.Witnesses[i].Roots)})
+	}
+	if len(all) > 0 {
+		witnesses := witness.New(witness.Config{Trees: s.trees, Witnesses: all, Logger: s.cfg.Logger})
+		s.witnesses.Store(witnesses)
+		s.registry.MustRegister(witnessCollector{witnesses.Stats})
+	}
+	return nil
 }
 
 func covered(h ledger.Head) deliver.Covered {

@@ -31,9 +31,9 @@ type LogsConfig struct {
 	Node     string            // name of this process
 }
 
-// Logs is a sink that exports events as log records (OTLP over HTTP, protobuf). It speaks the protocol itself:
-// OpenTelemetry's exporter takes an answer that rejects records for a success and tells its error handler, and what a
-// sink has must be known exactly.
+// Logs is a sink that exports events as log records (OTLP over HTTP, protobuf). It speaks the protocol itself: what a
+// sink has must be known exactly, and the error of OpenTelemetry's exporter does not tell a warning from records that
+// were rejected, and has the collector's own words in it.
 type Logs struct {
 	cfg      LogsConfig
 	client   *http.Client
