@@ -56,7 +56,7 @@ type moment struct {
 func (w *world) timed() *timed {
 	p, quiet := &timed{process: &process{w: w}}, slog.New(slog.DiscardHandler)
 	p.trees = tree.New(tree.Config{Store: w.store, Master: w.master, Anchors: tree.NoAnchors{}, Logger: quiet,
-		Moved: func(_ ledger.Tenant, h ledger.Head) {
+		Moved: func(_ audit.Origin, h ledger.Head) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			p.heads = append(p.heads, moment{h.Size, time.Now()})
