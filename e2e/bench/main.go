@@ -4,13 +4,13 @@
 // Per core-second is one second divided by the user and system CPU time that the server's process spent per operation.
 // It leaves out the load generator and Redis, and on a shared machine it says more than operations per second of the
 // clock. Every round measures each row once, and the bare cryptography just before it; the figures are medians of the
-// rounds. Nothing here fails because something is slow.
+// rounds. What the signed log costs is taken apart by benchmarks of the rooms, which this command runs. Nothing here
+// fails because something is slow.
 package main
 
 import (
 	"context"
 	"flag"
-	"fmt"
 	"log"
 	"os"
 	"os/signal"
@@ -22,6 +22,7 @@ import (
 type options struct {
 	json, svg, doc string // files to write; none if empty
 	profile        string // folder for CPU profiles; none are taken if empty
+	log            bool   // measure the signed log alone
 	plan           plan
 }
 
@@ -33,13 +34,14 @@ type plan struct {
 	pure                            int // signatures beside each measurement
 	starts                          int
 	tenants, many                   int // idle tenants; many only on Redis
+	appends, commits, long          int // events: appended at once, one after the other, and in the log that is verified
 }
 
 var (
 	long = plan{rounds: 5, operations: 6000, connections: 32, paced: 2000, distinct: 2000, pure: 500, starts: 7,
-		tenants: 1000, many: 10_000}
+		tenants: 1000, many: 10_000, appends: 10_000, commits: 150, long: 1_000_000}
 	short = plan{rounds: 2, operations: 2000, connections: 32, paced: 500, distinct: 500, pure: 250, starts: 3,
-		tenants: 100, many: 200}
+		tenants: 100, many: 200, appends: 2000, commits: 40, long: 20_000}
 )
 
 func main() {
@@ -50,6 +52,7 @@ func main() {
 	flag.StringVar(&o.json, "json", "", "write the figures to `FILE`")
 	flag.StringVar(&o.svg, "svg", "", "draw the figures to `FILE`")
 	flag.StringVar(&o.doc, "doc", "", "put the tables between the markers of `FILE`, such as docs/benchmarks.md")
+	flag.BoolVar(&o.log, "log", false, "measure what the signed log costs, and nothing else")
 	flag.StringVar(&o.profile, "profile", "", "take profiles of a binary with a profiler into `DIR`, instead of figures")
 	flag.Parse()
 	if *brief {
@@ -70,10 +73,20 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer w.close()
+	r := &report{Machine: describe(), Plan: o.plan}
+	if o.log {
+		if err := w.measureLog(ctx, o.plan, r); err != nil {
+			return err
+		}
+		return r.finish(o, began)
+	}
+	if err := w.populate(ctx); err != nil {
+		return err
+	}
 	if o.profile != "" {
 		return w.profile(ctx, o)
 	}
-	r := &report{Machine: describe(), Redis: w.redisSetting, Plan: o.plan}
+	r.Redis = w.redisSetting
 	if err := w.measureThroughput(ctx, o.plan, r); err != nil {
 		return err
 	}
@@ -83,7 +96,9 @@ func run(ctx context.Context, o options) error {
 	if err := w.measureTenants(ctx, o.plan, r); err != nil {
 		return err
 	}
-	r.Took = time.Since(began).Round(time.Second).String()
-	fmt.Print(r.text())
-	return r.write(o)
+	w.depopulate()
+	if err := w.measureLog(ctx, o.plan, r); err != nil {
+		return err
+	}
+	return r.finish(o, began)
 }

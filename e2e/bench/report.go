@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"text/tabwriter"
+	"time"
 )
 
 // report is everything that was measured. CPU times are µs, latencies ms.
@@ -21,6 +22,7 @@ type report struct {
 	Memory  []footprint `json:"memory"`
 	Tenants []creation  `json:"tenants"`
 	Spread  []spread    `json:"spread"`
+	Log     *logReport  `json:"log"`
 }
 
 // figures are those of one row on one store, medians of the rounds. Latencies are those at half of the maximum rate.
@@ -100,10 +102,21 @@ func describe() string {
 	return fmt.Sprintf("%d cores, %s/%s, %s", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version())
 }
 
-// text returns the tables for a terminal.
-func (r *report) text() string {
+// finish prints the report, and writes the files that were asked for.
+func (r *report) finish(o options, began time.Time) error {
+	r.Took = time.Since(began).Round(time.Second).String()
+	if len(r.Rows) > 0 {
+		fmt.Printf("%s\n%s\n\n", text(r.tables()), r.conditions())
+	}
+	fmt.Printf("%s\n%s\n", text(r.Log.tables()), r.logConditions())
+	fmt.Printf("The whole took %s.\n", r.Took)
+	return r.write(o)
+}
+
+// text returns tables for a terminal.
+func text(tables []table) string {
 	var b strings.Builder
-	for _, t := range r.tables() {
+	for _, t := range tables {
 		w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, strings.Join(t.head, "\t"))
 		for _, cells := range t.rows {
@@ -112,17 +125,16 @@ func (r *report) text() string {
 		_ = w.Flush() // a strings.Builder never fails
 		fmt.Fprintln(&b)
 	}
-	fmt.Fprintf(&b, "%s\n", r.conditions())
 	return b.String()
 }
 
-// markdown returns the tables for the document.
-func (r *report) markdown() string {
+// markdown returns tables for the document, and what they were measured by.
+func markdown(tables []table, conditions string) string {
 	var b strings.Builder
-	for _, t := range r.tables() {
+	for _, t := range tables {
 		fmt.Fprintln(&b, t.markdown())
 	}
-	fmt.Fprintf(&b, "%s\n", r.conditions())
+	fmt.Fprintf(&b, "%s\n", conditions)
 	return b.String()
 }
 
@@ -256,7 +268,7 @@ func (r *report) write(o options) error {
 			return err
 		}
 	}
-	if o.svg != "" {
+	if o.svg != "" && len(r.Rows) > 0 {
 		if err := os.WriteFile(o.svg, []byte(r.chart()), 0o644); err != nil {
 			return err
 		}
@@ -264,7 +276,12 @@ func (r *report) write(o options) error {
 	if o.doc == "" {
 		return nil
 	}
-	return replace(o.doc, "figures", r.markdown())
+	if len(r.Rows) > 0 {
+		if err := replace(o.doc, "figures", markdown(r.tables(), r.conditions())); err != nil {
+			return err
+		}
+	}
+	return replace(o.doc, "log", markdown(r.Log.tables(), r.logConditions()))
 }
 
 // replace puts text between the markers of a part of a document: <!-- part --> and <!-- /part -->, each on a line.

@@ -28,39 +28,41 @@ type world struct {
 	cluster      *issuer   // of the agents' own tokens
 }
 
+// newWorld returns a world of which nothing runs yet.
 func newWorld(ctx context.Context, profiled bool) (_ *world, err error) {
 	w := &world{profiled: profiled}
 	if w.dir, err = os.MkdirTemp("", "bursar-bench-"); err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			w.close()
-		}
-	}()
 	if err := w.build(ctx); err != nil {
+		w.close()
 		return nil, err
 	}
+	return w, nil
+}
+
+// populate starts everything.
+func (w *world) populate(ctx context.Context) (err error) {
 	if w.people, err = w.startIssuer("oidc"); err != nil {
-		return nil, err
+		return err
 	}
 	if w.cluster, err = w.startIssuer("kubernetes"); err != nil {
-		return nil, err
+		return err
 	}
 	if w.redis, w.redisSetting, err = w.startRedis(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	for _, s := range []struct{ name, url string }{{"embedded", "bolt:bursar.db"}, {"Redis", "redis://" + w.redis}} {
 		one, err := w.newServer(ctx, s.name, "busy", s.url)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		w.servers = append(w.servers, one)
 		if err := one.prepare(ctx, w); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return w, nil
+	return nil
 }
 
 // build makes the programs. Where a profile is wanted, a file that serves profiles is laid over the program's folder
@@ -98,13 +100,19 @@ func (w *world) run(out string, env []string, program string, args ...string) er
 	return nil
 }
 
-func (w *world) close() {
+// depopulate ends everything that runs.
+func (w *world) depopulate() {
 	for _, s := range w.servers {
 		s.stop()
 	}
 	for _, p := range w.processes {
 		p.stop()
 	}
+	w.servers, w.processes = nil, nil
+}
+
+func (w *world) close() {
+	w.depopulate()
 	_ = os.RemoveAll(w.dir) // in the system's folder for such things anyway
 }
 

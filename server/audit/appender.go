@@ -189,7 +189,9 @@ func (a *appender) record(batch []*request) (c ledger.Commit, p ledger.Position,
 }
 
 func (a *appender) sign(batch []*request) (c ledger.Commit, p ledger.Position, err error) {
-	err = a.insist(func(ctx context.Context) error { return a.open(ctx, batch[0]) })
+	if a.ring == nil {
+		err = a.insist(func(ctx context.Context) error { return a.open(ctx, batch[0]) })
+	}
 	if err == nil {
 		c, err = a.number(batch)
 	}

@@ -107,8 +107,7 @@ func seal(d draft, now time.Time, writer string, sequence int64, s *keys.Signer)
 	b = append(b, writer...)
 	b = append(b, `","wsn":`...)
 	b = strconv.AppendInt(b, sequence, 10)
-	set, err := s.Sign(setType, append(b, '}'))
-	return []byte(set), err
+	return s.SignBytes(setType, append(b, '}'))
 }
 
 // Claims returns the claims of a stored event, as JSON; the signature is not looked at.

@@ -25,13 +25,10 @@ func (k *keyring) moved(p ledger.Position) {
 	}
 }
 
-// open reads the log's keys, unless they are known: from the store, or from the change that creates them. A log that is
+// open reads the log's keys: from the store, or from the change that creates them. A log that is
 // empty and has none gets some, with the change if it changes rows, else before it. The keys of a log that is not empty
 // are missing, and nothing is signed with others.
 func (a *appender) open(ctx context.Context, first *request) error {
-	if a.ring != nil {
-		return nil
-	}
 	rows, at, err := a.log.cfg.Store.Rows(ctx, a.tenant, keys.KindDEK, keys.KindLogKey)
 	if err != nil {
 		return fmt.Errorf("read the keys of the log: %w", err)

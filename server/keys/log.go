@@ -272,6 +272,9 @@ func ReadLogKey(row ledger.Row) (LogKey, bool) {
 
 // With returns the keys as they are after a change that puts rows.
 func (r *LogRing) With(put []ledger.Row) (*LogRing, error) {
+	if !slices.ContainsFunc(put, func(row ledger.Row) bool { return row.Kind == KindLogKey }) {
+		return r, nil
+	}
 	next := &LogRing{vault: r.vault, keys: slices.Clone(r.keys)}
 	for _, row := range put {
 		if row.Kind != KindLogKey {

@@ -28,21 +28,27 @@ const maxSignature = 1 + 342
 // Sign returns payload as a compact JWS (RFC 7515 §7.1) whose header holds alg, kid and the given typ. typ is
 // required: each class of JWT has its own (RFC 8725 §3.11).
 func (s *Signer) Sign(typ string, payload []byte) (compact string, err error) {
+	jws, err := s.SignBytes(typ, payload)
+	return string(jws), err
+}
+
+// SignBytes is Sign for those who need no string.
+func (s *Signer) SignBytes(typ string, payload []byte) (compact []byte, err error) {
 	if s.private == nil || typ == "" {
-		return "", errors.New("sign: a key and a typ are needed")
+		return nil, errors.New("sign: a key and a typ are needed")
 	}
 	header, err := s.header(typ)
 	if err != nil {
-		return "", fmt.Errorf("sign: %w", err)
+		return nil, fmt.Errorf("sign: %w", err)
 	}
 	b64 := base64.RawURLEncoding
 	jws := make([]byte, 0, len(header)+b64.EncodedLen(len(payload))+maxSignature)
 	jws = b64.AppendEncode(append(jws, header...), payload)
 	signature, err := s.signature(jws)
 	if err != nil {
-		return "", fmt.Errorf("sign: %w", err)
+		return nil, fmt.Errorf("sign: %w", err)
 	}
-	return string(b64.AppendEncode(append(jws, '.'), signature)), nil
+	return b64.AppendEncode(append(jws, '.'), signature), nil
 }
 
 func (s *Signer) header(typ string) (string, error) {

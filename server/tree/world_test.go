@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -27,7 +28,7 @@ const issuer = "https://sts.example/t/acme"
 
 // world is a store, and the processes that work on it.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	url     string
 	store   storage.Store
 	master  keys.Master
@@ -49,7 +50,7 @@ func eachStore(t *testing.T, run func(t *testing.T, w *world)) {
 	t.Run("redis", func(t *testing.T) { run(t, newWorld(t, storagetest.Redis(t))) })
 }
 
-func newWorld(t *testing.T, url string) *world {
+func newWorld(t testing.TB, url string) *world {
 	t.Helper()
 	master, err := keys.FileMaster(keys.NewMasterFile())
 	if err != nil {
@@ -143,7 +144,13 @@ func (p *process) head() ledger.Head {
 func (p *process) export() []byte {
 	p.w.t.Helper()
 	var b bytes.Buffer
-	w, ctx := auditor.NewWriter(&b, false), p.w.t.Context()
+	p.exportTo(&b)
+	return b.Bytes()
+}
+
+func (p *process) exportTo(to io.Writer) {
+	p.w.t.Helper()
+	w, ctx := auditor.NewWriter(to, false), p.w.t.Context()
 	add := func(name string, data []byte, err error) {
 		p.w.t.Helper()
 		if err == nil {
@@ -176,7 +183,6 @@ func (p *process) export() []byte {
 	if err := w.Close(); err != nil {
 		p.w.t.Fatal(err)
 	}
-	return b.Bytes()
 }
 
 func (p *process) vkeys() []string {
