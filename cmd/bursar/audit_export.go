@@ -22,6 +22,7 @@ func (p *program) auditExportCommand() *cobra.Command {
 	var choice *logChoice
 	var path string
 	var asJSON *bool
+	var witnessed bool
 	cmd := command("export (TENANT | --platform) -o PATH", "Copy a log into one file, which bursar audit verify verifies",
 		cobra.MaximumNArgs(1), func(ctx context.Context, args []string) error {
 			compress := strings.HasSuffix(path, ".tar.gz") || strings.HasSuffix(path, ".tgz")
@@ -37,7 +38,7 @@ func (p *program) auditExportCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			x := &exporter{log: log, compress: compress, pause: time.Second}
+			x := &exporter{log: log, compress: compress, witnessed: witnessed, pause: time.Second}
 			if p.color {
 				x.progress = func(text string) { fmt.Fprintf(p.err, "\r\x1b[K%s", text) }
 			}
@@ -61,6 +62,8 @@ The file is a tar of the log's newest signed head, the keys, the events, and the
 to whoever has the key of the log; nobody needs the server for that, or has to trust whoever made the copy. Events that
 come while it is made are not in it.`
 	choice, asJSON = p.chooseLog(cmd), jsonFlag(cmd)
+	cmd.Flags().BoolVar(&witnessed, "witnessed", false,
+		"export up to the newest head that a witness has signed, with its signatures")
 	cmd.Flags().StringVarP(&path, "output", "o", "", "file to write, .tar or .tar.gz; - is a tar on standard output")
 	return cmd
 }
@@ -100,10 +103,11 @@ func regular(path string) bool {
 
 // exporter copies a log.
 type exporter struct {
-	log      *operator.Log
-	compress bool
-	pause    time.Duration     // before what was not answered is asked for again; longer each time
-	progress func(text string) // shows how far it is; may be nil
+	log       *operator.Log
+	compress  bool
+	witnessed bool              // up to the newest head that a witness has signed
+	pause     time.Duration     // before what was not answered is asked for again; longer each time
+	progress  func(text string) // shows how far it is; may be nil
 }
 
 // save writes the export to a file, which is there whole or not at all; to out if the path is "-".
@@ -182,7 +186,11 @@ func (x *exporter) write(ctx context.Context, to io.Writer) (*exported, error) {
 // head fetches the files that come first, and finds out where the log begins. The keys are fetched after the
 // checkpoint, so that they are all there that signed what it covers.
 func (x *exporter) head(ctx context.Context) (*exported, []auditor.File, error) {
-	signed, err := x.log.Checkpoint(ctx)
+	newest := x.log.Checkpoint
+	if x.witnessed {
+		newest = x.log.Witnessed
+	}
+	signed, err := newest(ctx)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -64,7 +64,8 @@ type request struct {
 func (r *request) exempt() bool {
 	held := func(e Event) bool { return !kindOf[e.Name].exempt }
 	c := r.change
-	return len(c.Cut) > 0 && len(c.Put)+len(c.Delete)+len(c.Enable) == 0 || c.Empty() && !slices.ContainsFunc(r.events, held)
+	revokes := len(c.Cut) > 0 && len(c.Put)+len(c.Delete)+len(c.Enable) == 0
+	return revokes || c.Empty() && !slices.ContainsFunc(r.events, held)
 }
 
 // answer ends the wait of a caller that still waits.

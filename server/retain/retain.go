@@ -154,10 +154,10 @@ func (r *Retainer) sweep(ctx context.Context, l Log) error {
 	}
 }
 
-// Prune drops of a log, in whole bundles, what is before an index and was recorded before a time; the last bundle stays,
-// and what a sink does not have yet. e is recorded, with what was dropped. It returns the first entry that is kept
-// then: if that has moved, there may be more to drop, and it is to be called again. fault.Conflict: somebody else is
-// pruning this log. fault.NotFound: there is no such log.
+// Prune drops of a log, in whole bundles, what is before an index and was recorded before a time; the last bundle
+// stays, and what a sink does not have yet. e is recorded, with what was dropped. It returns the first entry that is
+// kept then: if that has moved, there may be more to drop, and it is to be called again. fault.Conflict: somebody
+// else is pruning this log. fault.NotFound: there is no such log.
 func (r *Retainer) Prune(ctx context.Context, o audit.Origin, index int64, before time.Time, e audit.Event) (
 	int64, error,
 ) {
@@ -186,7 +186,8 @@ type bundle struct {
 	newest time.Time // of its entries
 }
 
-// aged reports whether a bundle was kept for as long as it is to be. One that a sink does not have is kept twice as long.
+// aged reports whether a bundle was kept for as long as it is to be. One that a sink does not have is kept twice as
+// long.
 func (r *Retainer) aged(b bundle, delivered int64) bool {
 	age := r.cfg.Now().Sub(b.newest)
 	return age > r.cfg.Keep && (b.end <= delivered || age > 2*r.cfg.Keep)

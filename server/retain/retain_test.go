@@ -460,7 +460,10 @@ func TestAnOperatorPrunes(t *testing.T) {
 			index  int64
 			before time.Time
 			want   int64
-		}{{300, w.now, 256}, {300, w.now, 256}, {1 << 60, start.Add(time.Minute), 512}, {1 << 60, w.now.Add(time.Second), 1024}} {
+		}{
+			{300, w.now, 256}, {300, w.now, 256}, {1 << 60, start.Add(time.Minute), 512},
+			{1 << 60, w.now.Add(time.Second), 1024},
+		} {
 			first, err := r.Prune(t.Context(), w.origin, row.index, row.before, e)
 			if err != nil || first != row.want {
 				t.Fatalf("before %d and %s: %d, %v; want %d", row.index, row.before, first, err, row.want)

@@ -95,7 +95,8 @@ func (t *Trees) restart(ctx context.Context, l *log, old ledger.Head, epoch int6
 		return ledger.Head{}, fmt.Errorf("advance head: %w", err)
 	}
 	if err := t.trust(l); err != nil {
-		t.cfg.Logger.Error("after a restart the loss must be accepted again", "log", auditor.KeyName(l.origin().Issuer), "error", err)
+		t.cfg.Logger.Error("after a restart the loss must be accepted again",
+			"log", auditor.KeyName(l.origin().Issuer), "error", err)
 	}
 	l.mu.Lock()
 	l.halted, l.checked = nil, true

@@ -54,7 +54,8 @@ func (t *Trees) recall(l *log, epoch int64) error {
 	return nil
 }
 
-// known returns the end of the log as far as this process knows. What is read from the store afterwards is not before it.
+// known returns the end of the log as far as this process knows. What is read from the store afterwards is not before
+// it.
 func (l *log) known() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -72,7 +73,8 @@ func (t *Trees) believed(ctx context.Context, l *log) (ledger.Head, ledger.Posit
 }
 
 // believe compares a head that the store has shown with the one that was seen last, here or, the first time, by the
-// anchor. end is what was known of the log's end before the head was read. The sequencer's part of the log must be held.
+// anchor. end is what was known of the log's end before the head was read. The sequencer's part of the log must be
+// held.
 func (t *Trees) believe(ctx context.Context, l *log, head ledger.Head, entries, end int64) error {
 	l.mu.Lock()
 	last, checked, halted := l.head, l.checked, l.halted

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
@@ -266,35 +267,60 @@ func (t *Trees) Ring(ctx context.Context, o audit.Origin) (*keys.LogRing, ledger
 	return t.keysOf(ctx, o.Tenant)
 }
 
+// published is the public keys of a log, and when they were read.
+type published struct {
+	at       time.Time
+	document []byte
+	vkeys    []string
+}
+
+// publishedFor is how long public keys are served without another look: everybody may ask for them.
+const publishedFor = time.Second
+
 // Keys returns the signed document of the keys that sign the events of a log (auditor.OpenKeys).
 func (t *Trees) Keys(ctx context.Context, o audit.Origin) ([]byte, error) {
-	r, _, err := t.keysOf(ctx, o.Tenant)
-	if err != nil {
-		return nil, err
-	}
-	text, err := auditor.KeysText(auditor.KeyName(o.Issuer), r.EventKeys())
-	if err != nil {
-		return nil, err
-	}
-	return t.signText(r, o.Issuer, text)
+	p, err := t.publish(ctx, o)
+	return p.document, err
 }
 
 // VerifierKey returns the public keys that sign the checkpoints of a log, as C2SP signed-note writes them, the newest
 // first.
 func (t *Trees) VerifierKey(ctx context.Context, o audit.Origin) ([]string, error) {
+	p, err := t.publish(ctx, o)
+	return p.vkeys, err
+}
+
+func (t *Trees) publish(ctx context.Context, o audit.Origin) (p published, err error) {
+	l := t.of(o.Tenant)
+	l.mu.Lock()
+	p = l.public
+	l.mu.Unlock()
+	if time.Since(p.at) < publishedFor {
+		return p, nil
+	}
+	p = published{at: time.Now()}
 	r, _, err := t.keysOf(ctx, o.Tenant)
 	if err != nil {
-		return nil, err
+		return p, err
 	}
-	var all []string
+	text, err := auditor.KeysText(auditor.KeyName(o.Issuer), r.EventKeys())
+	if err != nil {
+		return p, err
+	}
+	if p.document, err = t.signText(r, o.Issuer, text); err != nil {
+		return p, err
+	}
 	for _, s := range r.Notes(auditor.KeyName(o.Issuer), t.cfg.Now()) {
 		key, err := s.VerifierKey()
 		if err != nil {
-			return nil, fmt.Errorf("encode key: %w", err)
+			return p, fmt.Errorf("encode key: %w", err)
 		}
-		all = append(all, key)
+		p.vkeys = append(p.vkeys, key)
 	}
-	return all, nil
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.public = p
+	return p, nil
 }
 
 func stored(tile auditor.HashTile) ledger.Tile {

@@ -128,6 +128,7 @@ type log struct {
 	halted  error               // why the head is not believed
 	looked  time.Time           // when it was found so
 	saved   ledger.Head         // what the anchor is
+	public  published
 	used    time.Time
 }
 

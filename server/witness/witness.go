@@ -14,6 +14,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -53,8 +54,11 @@ type Config struct {
 	Logger    *slog.Logger  // default slog.Default()
 }
 
-// patience bounds what the witnesses may take for one log.
-const patience = 10 * time.Second
+const (
+	patience     = 5 * time.Second // what a witness may take for one head
+	longestPause = time.Minute     // before a witness that does not sign is asked again; each is twice the one before
+	atOnce       = 16              // logs that witnesses are asked about at the same time
+)
 
 // Witnesses sign the heads of all logs that move. Close them.
 type Witnesses struct {
@@ -68,7 +72,14 @@ type Witnesses struct {
 	mu    sync.Mutex
 	moved map[audit.Origin]bool // since the last round
 	seen  map[place]int64       // what a witness has signed last
-	ill   map[string]bool       // witnesses whose last failure was logged, by URL
+	ill   map[place]illness     // those that did not sign
+}
+
+// illness is how a witness fails to sign the heads of a log.
+type illness struct {
+	why   string
+	pause time.Duration
+	until time.Time // when it is asked again
 }
 
 // place is a log in one of its epochs, at a witness.
@@ -85,7 +96,7 @@ func New(cfg Config) *Witnesses {
 		cfg.Logger = slog.Default()
 	}
 	w := &Witnesses{cfg: cfg, closed: make(chan struct{}), moved: map[audit.Origin]bool{}, seen: map[place]int64{},
-		ill: map[string]bool{}}
+		ill: map[place]illness{}}
 	w.ended, w.end = context.WithCancel(context.Background())
 	go w.run()
 	return w
@@ -120,11 +131,23 @@ func (w *Witnesses) run() {
 			return
 		case <-ticker.C:
 		}
-		for o := range w.take() {
+		w.round()
+	}
+}
+
+// round asks about all logs that have moved.
+func (w *Witnesses) round() {
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	room := make(chan struct{}, atOnce)
+	for o := range w.take() {
+		room <- struct{}{}
+		asking.Go(func() {
+			defer func() { <-room }()
 			if err := w.ask(o); err != nil && w.ended.Err() == nil {
-				w.cfg.Logger.Warn("have a head witnessed", "tenant", o.Tenant, "error", err)
+				w.cfg.Logger.Warn("have a head witnessed", "log", auditor.KeyName(o.Issuer), "error", err)
 			}
-		}
+		})
 	}
 }
 
@@ -138,9 +161,7 @@ func (w *Witnesses) take() map[audit.Origin]bool {
 
 // ask has all witnesses sign the newest head of a log, and keeps what they sign.
 func (w *Witnesses) ask(o audit.Origin) error {
-	ctx, cancel := context.WithTimeout(w.ended, patience)
-	defer cancel()
-	h, err := w.cfg.Trees.Latest(ctx, o)
+	h, err := w.latest(o)
 	if err != nil || h.Epoch == 0 {
 		return err
 	}
@@ -148,8 +169,14 @@ func (w *Witnesses) ask(o audit.Origin) error {
 	var asking sync.WaitGroup
 	for i, witness := range w.cfg.Witnesses {
 		asking.Go(func() {
-			line, err := w.cosign(ctx, witness, o, h)
-			w.note(witness, o, err)
+			at := place{witness.URL, auditor.Origin(o.Issuer, h.Epoch)}
+			if !w.due(at, o) {
+				return
+			}
+			ctx, cancel := context.WithTimeout(w.ended, patience)
+			defer cancel()
+			line, err := w.cosign(ctx, witness, at, o, h)
+			w.note(witness, at, o, err)
 			lines[i] = line
 		})
 	}
@@ -158,35 +185,55 @@ func (w *Witnesses) ask(o audit.Origin) error {
 	if all == "" {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(w.ended, patience)
+	defer cancel()
 	return w.cfg.Trees.Witnessed(ctx, o, h.Size, append(bytes.Clone(h.Note), all...))
 }
 
-// note counts, and says once how a witness fares. What it did not sign it is asked for again.
-func (w *Witnesses) note(witness Witness, o audit.Origin, err error) {
-	if err == nil {
-		w.signed.Add(1)
-	} else {
-		w.failed.Add(1)
-	}
+func (w *Witnesses) latest(o audit.Origin) (ledger.Head, error) {
+	ctx, cancel := context.WithTimeout(w.ended, patience)
+	defer cancel()
+	return w.cfg.Trees.Latest(ctx, o)
+}
+
+// due reports whether a witness is asked about a log now. If it is not, it is later.
+func (w *Witnesses) due(at place, o audit.Origin) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err != nil {
+	if time.Now().Before(w.ill[at].until) {
 		w.moved[o] = true
+		return false
 	}
-	if w.ill[witness.URL] == (err != nil) {
+	return true
+}
+
+// note counts, and says how a witness fares with a log whenever that changes. What it did not sign it is asked for
+// again.
+func (w *Witnesses) note(witness Witness, at place, o audit.Origin, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	last, wasIll := w.ill[at]
+	if err == nil {
+		w.signed.Add(1)
+		delete(w.ill, at)
+		if wasIll {
+			w.cfg.Logger.Info("a witness signs again", "witness", witness.Verifier.Name(), "log", at.origin)
+		}
 		return
 	}
-	w.ill[witness.URL] = err != nil
-	if err != nil {
-		w.cfg.Logger.Error("a witness does not sign", "witness", witness.Verifier.Name(), "tenant", o.Tenant, "error", err)
-	} else {
-		w.cfg.Logger.Info("a witness signs again", "witness", witness.Verifier.Name())
+	w.failed.Add(1)
+	w.moved[o] = true
+	if last.why != err.Error() {
+		w.cfg.Logger.Error("a witness does not sign", "witness", witness.Verifier.Name(), "log", at.origin, "error", err)
 	}
+	pause := min(max(2*last.pause, w.cfg.Interval), longestPause)
+	w.ill[at] = illness{why: err.Error(), pause: pause, until: time.Now().Add(pause)}
 }
 
 // cosign returns the line of a signature by the witness. What the witness saw last is learned from its refusals.
-func (w *Witnesses) cosign(ctx context.Context, witness Witness, o audit.Origin, h ledger.Head) (string, error) {
-	at := place{witness.URL, auditor.Origin(o.Issuer, h.Epoch)}
+func (w *Witnesses) cosign(ctx context.Context, witness Witness, at place, o audit.Origin, h ledger.Head) (
+	string, error,
+) {
 	w.mu.Lock()
 	old := w.seen[at]
 	w.mu.Unlock()
@@ -248,6 +295,9 @@ func (w *Witnesses) send(ctx context.Context, witness Witness, o audit.Origin, h
 	}
 	answer, err := witness.Client.Do(r)
 	if err != nil {
+		if failed, ok := errors.AsType[*url.Error](err); ok {
+			err = failed.Err // without its URL, which may hold what lets us in
+		}
 		return 0, nil, fmt.Errorf("ask it: %w", err)
 	}
 	defer func() { _ = answer.Body.Close() }()

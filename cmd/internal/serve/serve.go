@@ -3,8 +3,10 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -101,6 +103,9 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err := s.lookAround(ctx); err != nil {
 		return nil, err
 	}
+	if err := tree.Folder(cfg.Audit.Anchors).Check(); err != nil {
+		return nil, fmt.Errorf("audit.anchors must be a folder that this server can write to: %w", err)
+	}
 	s.assemble()
 	if err := s.directory.Check(ctx); err != nil {
 		return nil, err
@@ -116,15 +121,33 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 		cfg.Logger.ErrorContext(ctx, "the start is not recorded", "error", err)
 	}
 	s.started = true
+	var sweeping context.Context
+	sweeping, s.sweeping = context.WithCancel(context.WithoutCancel(ctx))
+	s.swept.Go(func() { s.lookAtLogs(sweeping) })
 	if s.retainer != nil {
-		var sweeping context.Context
-		sweeping, s.sweeping = context.WithCancel(context.WithoutCancel(ctx))
 		s.swept.Go(func() { s.retain(sweeping) })
 	}
 	for _, p := range s.ports {
 		go p.serve(s.failed)
 	}
 	return s, nil
+}
+
+// lookAtLogs compares each log with its anchor, so that one which the store does not have as it was is told of at the
+// start, and not when somebody asks for it; and has covered what a crash left without a signed head.
+func (s *Server) lookAtLogs(ctx context.Context) {
+	l := logs{log: s.log, trees: s.trees, directory: s.directory}
+	all, err := l.Logs(ctx)
+	for _, log := range all {
+		if ctx.Err() != nil {
+			return
+		}
+		_, failed := l.Covered(ctx, log)
+		err = cmp.Or(err, failed)
+	}
+	if err != nil {
+		s.cfg.Logger.WarnContext(ctx, "not all logs are as they were, or could be looked at", "error", err)
+	}
 }
 
 // record puts the start or the end of this server into the platform's log.
