@@ -147,6 +147,8 @@ var shares = []struct {
 }{
 	{"ES256 verification", []string{"crypto/ecdsa.Verify"}},
 	{"ES256 signature", []string{"crypto/ecdsa.Sign", "crypto/ecdsa.(*PrivateKey).Sign"}},
+	{"tree and signed heads", []string{module + "/server/tree"}},
+	{"signature of the event", []string{"crypto/ed25519.Sign", "crypto/ed25519.PrivateKey.Sign"}},
 	{"garbage collection", []string{
 		"runtime.gcBgMarkWorker", "runtime.gcAssist", "runtime.bgsweep", "runtime.bgscavenge"}},
 	{"store", []string{module + "/storage", "github.com/redis/", "go.etcd.io/bbolt"}},

@@ -70,15 +70,19 @@ func (w *world) timed() *timed {
 	return p
 }
 
-// one appends an event, and returns how long that took and when it was answered.
-func (p *timed) one(i int) (took time.Duration, answered moment) {
-	began := time.Now()
+// one appends an event that is due, now if that is zero. It returns how long that took from then on, and when it was
+// answered.
+func (p *timed) one(i int, due time.Time) (took time.Duration, answered moment) {
+	time.Sleep(time.Until(due))
+	if due.IsZero() {
+		due = time.Now()
+	}
 	at, err := p.log.Append(p.w.t.Context(), p.w.origin, servertest.Issued(i))
 	if err != nil {
 		p.w.t.Error(err)
 	}
 	now := time.Now()
-	return now.Sub(began), moment{at.Index + 1, now}
+	return now.Sub(due), moment{at.Index + 1, now}
 }
 
 // covered returns how long each event waited, after its answer, for a head that covers it.
@@ -113,6 +117,17 @@ func report(b *testing.B, prefix string, took []time.Duration) {
 // BenchmarkAppend tells how long it takes to append an event while 64 callers do so as fast as they can, and how long
 // until a head covers it.
 func BenchmarkAppend(b *testing.B) {
+	appends(b, func(time.Time, int) time.Time { return time.Time{} })
+}
+
+// BenchmarkPaced tells the same of callers who append 1,000 events a second together. An event counts from when it is
+// due, so that a store that stands still is charged for all who wait meanwhile.
+func BenchmarkPaced(b *testing.B) {
+	appends(b, func(began time.Time, i int) time.Time { return began.Add(time.Duration(i) * time.Millisecond) })
+}
+
+// appends measures b.N appends by 64 callers, each when it is due.
+func appends(b *testing.B, due func(began time.Time, i int) time.Time) {
 	onStores(b, func(b *testing.B, w *world) {
 		p := w.timed()
 		before := w.redisMemory()
@@ -120,10 +135,11 @@ func BenchmarkAppend(b *testing.B) {
 		var taken atomic.Int64
 		var running sync.WaitGroup
 		b.ResetTimer()
+		began := time.Now()
 		for range min(writers, b.N) {
 			running.Go(func() {
 				for i := int(taken.Add(1)) - 1; i < b.N; i = int(taken.Add(1)) - 1 {
-					took[i], answers[i] = p.one(i)
+					took[i], answers[i] = p.one(i, due(began, i))
 				}
 			})
 		}
@@ -135,25 +151,6 @@ func BenchmarkAppend(b *testing.B) {
 		if before > 0 {
 			b.ReportMetric(float64(w.redisMemory()-before)/float64(b.N), "memory-B/event")
 		}
-	})
-}
-
-// pause is between the events of a quiet log. It is no multiple of what the sequencer waits.
-const pause = 13 * time.Millisecond
-
-// BenchmarkQuiet tells how long until a head covers an event of a log that has one every few milliseconds.
-func BenchmarkQuiet(b *testing.B) {
-	onStores(b, func(b *testing.B, w *world) {
-		p := w.timed()
-		var took []time.Duration
-		var answers []moment
-		for i := range b.N {
-			time.Sleep(pause)
-			d, answered := p.one(i)
-			took, answers = append(took, d), append(answers, answered)
-		}
-		report(b, "", took)
-		report(b, "head-", p.covered(answers))
 	})
 }
 
@@ -320,7 +317,7 @@ func (p *timed) prove(b *testing.B, head ledger.Head) {
 func sizeOfEvent(b *testing.B) int {
 	w := newWorld(b, "bolt:"+filepath.Join(b.TempDir(), "one.db"))
 	p := w.timed()
-	_, last := p.one(1)
+	_, last := p.one(1, time.Time{})
 	entries, err := w.store.Events(context.Background(), w.origin.Tenant, last.size-1, 1)
 	if err != nil {
 		b.Fatal(err)
