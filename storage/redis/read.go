@@ -1,7 +1,6 @@
 package redis
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,17 +44,7 @@ func (db *DB) Rows(ctx context.Context, t ledger.Tenant, kinds ...string) ([]led
 			}
 			continue
 		}
-		rows := make([]ledger.Row, 0, len(kinds))
-		for _, kind := range kinds {
-			hash := reply.list()
-			for len(hash.rest) > 0 {
-				rows = append(rows, ledger.Row{Kind: kind, ID: hash.text(), Value: []byte(hash.text())})
-			}
-			reply.err = errors.Join(reply.err, hash.err)
-		}
-		slices.SortFunc(rows, func(a, b ledger.Row) int {
-			return cmp.Or(strings.Compare(a.Kind, b.Kind), strings.Compare(a.ID, b.ID))
-		})
+		rows := readRows(reply, kinds)
 		return rows, position, reply.err
 	}
 }

@@ -24,6 +24,12 @@ func (db *DB) Head(ctx context.Context, t ledger.Tenant) (ledger.Head, ledger.Po
 	if err != nil {
 		return ledger.Head{}, position, err
 	}
+	h, err := readHead(reply)
+	return h, position, err
+}
+
+// readHead reads six texts.
+func readHead(reply *replyReader) (ledger.Head, error) {
 	number := func() int64 {
 		text := reply.text()
 		if text == "" {
@@ -37,9 +43,9 @@ func (db *DB) Head(ctx context.Context, t ledger.Tenant) (ledger.Head, ledger.Po
 	root := reply.text()
 	h.Note, h.Witnessed, h.First = optional(reply.text()), optional(reply.text()), number()
 	if reply.err != nil || copy(h.Root[:], root) != len(h.Root) && h.Epoch > 0 {
-		return ledger.Head{}, position, unavailable("read head", errors.New("the stored head has another form"))
+		return ledger.Head{}, unavailable("read head", errors.New("the stored head has another form"))
 	}
-	return h, position, nil
+	return h, nil
 }
 
 func optional(text string) []byte {

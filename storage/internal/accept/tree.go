@@ -43,3 +43,37 @@ func Prune(before int64, h ledger.Head) error {
 	}
 	return nil
 }
+
+// Snapshot refuses a snapshot that no tenant can have.
+func Snapshot(t ledger.Tenant, s ledger.Snapshot) error {
+	if err := Tenant(t); err != nil {
+		return err
+	}
+	if s.Head.First < 0 || s.Head.First%TileWidth != 0 || s.Head.First > s.Head.Size || s.Head.Size > s.Position.Index {
+		return errors.New("the tree has more entries than there are")
+	}
+	var all []ledger.Key
+	for _, row := range s.Rows {
+		if len(row.Value) > maxValue {
+			return fmt.Errorf("a row's value is longer than %d bytes", maxValue)
+		}
+		all = append(all, ledger.Key{Kind: row.Kind, ID: row.ID})
+	}
+	for _, c := range s.Cutoffs {
+		if c.Seq < 1 || c.Seq > s.Position.Cutoffs {
+			return errors.New("a cutoff has a number that was not given yet")
+		}
+		all = append(all, c.Key)
+	}
+	for _, k := range all {
+		if err := key(k); err != nil {
+			return err
+		}
+	}
+	for _, w := range s.Writers {
+		if w.ID == "" || len(w.ID) > maxWriter {
+			return errors.New("a writer has no id")
+		}
+	}
+	return nil
+}
