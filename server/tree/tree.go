@@ -262,8 +262,8 @@ func (t *Trees) Gate(ctx context.Context, o audit.Origin) error {
 		return gated("log.halted", "The store is not what was signed of this tenant's log. But for revocations, nothing is "+
 			"done until it is put back, or an operator accepts the loss.", l.halted)
 	case uncovered > maxUncovered || l.waited() > maxUncoveredFor:
-		return gated("log.uncovered", "The newest events of this tenant's log cannot be signed. But for revocations, nothing "+
-			"is done until they can.", fmt.Errorf("no signed head covers the last %d events", uncovered))
+		return gated("log.uncovered", "The newest events of this tenant's log cannot be signed. But for revocations, "+
+			"nothing is done until they can.", fmt.Errorf("no signed head covers the last %d events", uncovered))
 	}
 	return nil
 }
