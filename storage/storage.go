@@ -47,9 +47,10 @@ type Store interface {
 	Prune(ctx context.Context, t ledger.Tenant, before int64) error
 	// Snapshot returns the tenant at one moment. Events and Tiles have the rest of it, as long as nobody prunes.
 	Snapshot(ctx context.Context, t ledger.Tenant) (ledger.Snapshot, error)
-	// Load makes the tenant what a snapshot and its parts say, in place of what it was: whole and durably, or not at all.
-	// next returns the parts, and io.EOF after the last one; any other error of it is returned, and changes nothing. How far
-	// sinks have come stays as it is, and so does what is claimed. Nobody else may use the tenant meanwhile.
+	// Load makes the tenant what a snapshot and its parts say, in place of what it was: whole and durably, or not at
+	// all. next returns the parts, and io.EOF after the last one; any other error of it is returned, and changes
+	// nothing. How far sinks have come stays as it is, and so does what is claimed. Nobody else may use the tenant
+	// meanwhile.
 	Load(ctx context.Context, t ledger.Tenant, s ledger.Snapshot, next func() (ledger.Part, error)) error
 	// Claim reports whether nobody had claimed key before; of any number of claims in any number of processes, those of
 	// commits included, exactly one is fresh. The claim is kept until then, and up to a minute more. An error

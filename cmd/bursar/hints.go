@@ -27,8 +27,6 @@ const (
 	fixPlatform = "The platform's token is not what it should be; look at it with: bursar token inspect FILE"
 	newToken    = "The agent must get a new token from its platform, and use it before it expires."
 	tryAgain    = "Nothing was decided and nothing issued; the agent may ask again. If it stays so, look at the store."
-	haltedLog   = "The store is not what was signed; the server's own log says where. Have it back, or see " +
-		"BursarLogHalted in docs/operations.md."
 	isBug       = "This should not happen; the server's own log has the cause. Report it."
 	ourToken    = "The agent must get a new token of ours, from the start of its task."
 	fixIdentity = "Add the identity in the token to the identities of one client of the tenant file, if it is right."
@@ -158,13 +156,9 @@ var hints = map[string]string{
 	"tenant.unreadable": "This server cannot read the tenant; its own log says why.",
 	"tenant.unknown":    "The tenant was deleted meanwhile.",
 	"store.unavailable": tryAgain,
-	"log.halted":        haltedLog,
-	"log.frozen":        haltedLog,
-	"log.uncovered": "No signed head covers the newest events; the server's own log says why. It goes on by itself " +
-		"once heads can be signed.",
-	"store.conflict": tryAgain,
-	"not_released":   "The token never left the server, and nobody has it; the agent may ask again.",
-	"internal":       isBug,
+	"store.conflict":    tryAgain,
+	"not_released":      "The token never left the server, and nobody has it; the agent may ask again.",
+	"internal":          isBug,
 }
 
 // lower makes a sentence the end of another.

@@ -139,6 +139,9 @@ func hashesOf(text []byte) (proof tlog.TreeProof, err error) {
 // seen, and that it has these tokens on record.
 func (a *Auditor) Verify(t testing.TB, s *Server, tokens ...string) *auditor.Report {
 	t.Helper()
+	a.mu.Lock()
+	old := slices.Collect(maps.Values(a.shown)) // before the export, which may be older than what is shown after it
+	a.mu.Unlock()
 	export, err := fetch(t.Context(), s.Operator.Log(a.slug))
 	if err != nil {
 		t.Fatalf("export the log of %s: %v", a.slug, err)
@@ -148,9 +151,6 @@ func (a *Auditor) Verify(t testing.TB, s *Server, tokens ...string) *auditor.Rep
 		t.Fatal(err)
 	}
 	defer func() { _ = from.Close() }()
-	a.mu.Lock()
-	old := slices.Collect(maps.Values(a.shown))
-	a.mu.Unlock()
 	report, err := auditor.Verify(t.Context(), from,
 		auditor.Options{Keys: a.keys, Issuer: a.issuer, Old: old, Tokens: tokens})
 	if err != nil {

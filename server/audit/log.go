@@ -323,8 +323,8 @@ var (
 	errClosed   = errors.New("the log is closed")
 	errDeadline = errors.New("the store did not answer in time")
 	errDown     = errors.New("the store does not answer")
-	errFrozen   = fault.Wrap(fault.Unavailable, "log.frozen", "Nothing is recorded in this tenant's log now, and so "+
-		"nothing is done; its operators know why.",
+	errFrozen   = fault.Wrap(fault.Unavailable, "log.frozen", "The store lost events of this tenant. But for "+
+		"revocations, nothing is done until the server is restarted, or an operator accepts the loss.",
 		fmt.Errorf("frozen until restart, or until the loss is accepted: %w", fault.ErrSequence))
 	errFull = errors.New("too many events wait for the store")
 )

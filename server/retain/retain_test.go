@@ -41,7 +41,6 @@ type world struct {
 	origin  audit.Origin
 	sinks   []string
 	now     time.Time
-	written int64
 }
 
 func eachStore(t *testing.T, run func(t *testing.T, w *world)) {

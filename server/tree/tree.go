@@ -259,17 +259,18 @@ func (t *Trees) Gate(ctx context.Context, o audit.Origin) error {
 	uncovered := l.end - l.head.Size
 	switch {
 	case l.halted != nil:
-		return gated("log.halted", l.halted)
+		return gated("log.halted", "The store is not what was signed of this tenant's log. But for revocations, nothing is "+
+			"done until it is put back, or an operator accepts the loss.", l.halted)
 	case uncovered > maxUncovered || l.waited() > maxUncoveredFor:
-		return gated("log.uncovered", fmt.Errorf("no signed head covers the last %d events", uncovered))
+		return gated("log.uncovered", "The newest events of this tenant's log cannot be signed. But for revocations, "+
+			"nothing is done until they can.", fmt.Errorf("no signed head covers the last %d events", uncovered))
 	}
 	return nil
 }
 
 // gated is the refusal of what needs a log that must not be written now.
-func gated(reason string, why error) error {
-	return fault.Wrap(fault.Unavailable, reason, "Nothing is recorded in this tenant's log now, and so nothing is done; "+
-		"its operators know why.", fmt.Errorf("%w: %w", fault.ErrUnavailable, why))
+func gated(reason, public string, why error) error {
+	return fault.Wrap(fault.Unavailable, reason, public, fmt.Errorf("%w: %w", fault.ErrUnavailable, why))
 }
 
 // lookAgain is how long a head that is not believed stays so without another look.

@@ -126,8 +126,8 @@ func (l loading) staged(name string) string {
 	return l.name("new:") + strings.TrimPrefix(name, l.name(""))
 }
 
-// all are the names of what makes a tenant, with rows of those kinds. What is claimed, what was spent, and how far sinks
-// have come are not among it.
+// all are the names of what makes a tenant, with rows of those kinds. What is claimed, what was spent, and how far
+// sinks have come are not among it.
 func (l loading) all(kinds []string) []string {
 	names := []string{l.meta(), l.keys.kinds(), l.log(), l.tiles(), l.events(), l.writers(), l.cutoffs(), l.cutoffsBySeq(),
 		l.cutoffsByEnd()}
@@ -138,9 +138,9 @@ func (l loading) all(kinds []string) []string {
 }
 
 // Load makes t what s and its parts say, in place of what it was: whole, or not at all. next returns the parts, and
-// io.EOF after the last one; any other error of it is returned, and changes nothing. How far sinks have come stays as it
-// is, and so does what is claimed. fault.ErrUnavailable from the last step, which exchanges one for the other, leaves
-// open whether that was made.
+// io.EOF after the last one; any other error of it is returned, and changes nothing. How far sinks have come stays as
+// it is, and so does what is claimed. fault.ErrUnavailable from the last step, which exchanges one for the other,
+// leaves open whether that was made.
 func (db *DB) Load(ctx context.Context, t ledger.Tenant, s ledger.Snapshot, next func() (ledger.Part, error)) error {
 	if err := accept.Snapshot(t, s); err != nil {
 		return fmt.Errorf("load: %w", err)

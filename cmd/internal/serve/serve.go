@@ -76,7 +76,7 @@ const (
 	// idle is how long a tenant stays in memory that nobody asks for.
 	idle = 10 * time.Minute
 	// anchoring is how often the newest heads of the logs are saved outside the store.
-	anchoring = 5 * time.Second
+	anchoring = time.Second
 )
 
 // Start opens the store and begins to serve. Run must follow.
