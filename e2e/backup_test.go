@@ -35,10 +35,10 @@ func (w *world) backUp(t *testing.T, name string) string {
 	return path
 }
 
-// destroy makes the store an empty one.
+// destroy makes the store an empty one, as if the machine had died.
 func (w *world) destroy(t *testing.T) {
 	t.Helper()
-	w.Stop()
+	w.Kill()
 	if w.Redis != nil {
 		w.Redis.Command(t, "FLUSHALL")
 		return
