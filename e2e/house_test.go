@@ -47,8 +47,10 @@ var rooms = map[string]string{
 		"server/audit server/fault server/identity server/keys server/ledger server/revoke",
 	"server/exchange": "scopes scopes/policy clients clients/token " +
 		"server/audit server/fault server/identity server/ledger server/limit server/memory server/revoke server/tenant",
+	"server/backup": "clients/auditor server/fault server/ledger",
 	"server/admin": "scopes clients clients/token " +
-		"server/audit server/exchange server/fault server/keys server/ledger server/limit server/revoke server/tenant",
+		"server/audit server/backup server/exchange server/fault server/keys server/ledger server/limit server/revoke " +
+		"server/tenant",
 	// surfaces
 	"server/oauth": "clients server/exchange server/fault server/peer",
 	"server/front": "clients/operator server/admin server/fault server/peer",
@@ -74,8 +76,10 @@ var rooms = map[string]string{
 	"cmd/internal/attack/findings": "",
 	"cmd/internal/config":          "clients/auditor scopes server/admin server/keys server/limit",
 	"cmd/internal/configdoc":       "",
-	"cmd/internal/serve":           "*",
-	"cmd/internal/telemetry":       "server server/audit server/deliver server/exchange",
+	"cmd/internal/restore": "cmd/internal/config " +
+		"server/audit server/backup server/keys server/ledger server/tenant storage",
+	"cmd/internal/serve":     "*",
+	"cmd/internal/telemetry": "server server/audit server/deliver server/exchange",
 	// the house seen from the street
 	"e2e":         "clients/operator clients/token",
 	"e2e/harness": "clients/auditor clients/operator server/audit/audittest storage/storagetest",

@@ -438,3 +438,53 @@ func FuzzRefusal(f *testing.F) {
 type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func TestABackupIsCopiedOrAnError(t *testing.T) {
+	rows := map[string]struct {
+		handle http.HandlerFunc
+		copied string
+		err    error
+		code   string
+	}{
+		"whole": {handle: func(w http.ResponseWriter, _ *http.Request) {
+			answer(w, "application/octet-stream", http.StatusOK, "all of it")
+		}, copied: "all of it"},
+		"cut": {handle: func(w http.ResponseWriter, _ *http.Request) {
+			answer(w, "application/octet-stream", http.StatusOK, "all")
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		}, copied: "all", err: admin.ErrNoAnswer},
+		"refused": {handle: func(w http.ResponseWriter, _ *http.Request) {
+			answer(w, "application/problem+json", http.StatusForbidden,
+				`{"type":"urn:bursar:problem:forbidden","title":"x","status":403,"detail":"No."}`)
+		}, code: admin.CodeForbidden},
+		"something else": {handle: func(w http.ResponseWriter, _ *http.Request) {
+			answer(w, "text/html", http.StatusOK, "<p>welcome")
+		}, err: admin.ErrNoAnswer},
+	}
+	for name, row := range rows {
+		t.Run(name, func(t *testing.T) {
+			for path, call := range map[string]func(*admin.Client, io.Writer) error{
+				"/admin/v1/t/acme/backup":   func(c *admin.Client, w io.Writer) error { return c.Backup(t.Context(), "acme", w) },
+				"/admin/v1/platform/backup": func(c *admin.Client, w io.Writer) error { return c.PlatformBackup(t.Context(), w) },
+			} {
+				c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+					if r.Method != http.MethodGet || r.URL.Path != path {
+						t.Errorf("sent %s %s", r.Method, r.URL)
+					}
+					row.handle(w, r)
+				})
+				var b strings.Builder
+				err := call(c, &b)
+				problem, _ := errors.AsType[*admin.Problem](err)
+				switch {
+				case b.String() != row.copied:
+					t.Errorf("copied %q", b.String())
+				case row.code != "" && (problem == nil || problem.Code() != row.code), row.err != nil && !errors.Is(err, row.err),
+					row.code == "" && row.err == nil && err != nil:
+					t.Errorf("%v", err)
+				}
+			}
+		})
+	}
+}

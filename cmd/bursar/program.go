@@ -47,7 +47,7 @@ func (p *program) root() *cobra.Command {
 		p.objectCommand("policy"),
 		p.tokenCommand(), p.revokeCommand(), p.enableCommand(), p.cutoffCommand(),
 		p.explainCommand(), p.auditCommand(), p.attackCommand(),
-		p.keysCommand(), p.operatorCommand(), p.healthCommand(), p.versionCommand(),
+		p.keysCommand(), p.operatorCommand(), p.backupCommand(), p.restoreCommand(), p.healthCommand(), p.versionCommand(),
 	)
 	root.Long = root.Short + `.
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/bursar-sts/bursar/server/audit"
+	"github.com/bursar-sts/bursar/server/backup"
 	"github.com/bursar-sts/bursar/server/exchange"
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/keys"
@@ -46,7 +47,7 @@ type Pruner interface {
 	Prune(ctx context.Context, o audit.Origin, index int64, before time.Time, e audit.Event) (first int64, err error)
 }
 
-// Config is what a Service needs; every field but the last four is required.
+// Config is what a Service needs. Directory, Store, Log, Judge, Trees and PlatformTokenHash are required.
 type Config struct {
 	Directory *tenant.Directory
 	// Store is the one that Directory reads.
@@ -60,6 +61,9 @@ type Config struct {
 	PlatformTokenHash string
 	// Pruner prunes logs; without one, nobody can.
 	Pruner Pruner
+	// Copies is what is backed up, the store that Directory reads; without it, nobody can.
+	Copies  backup.Source
+	Version string // of the server, for backups
 	// Limits bound how many wrong tokens one address can try; without any, the defaults, counted by this process alone.
 	Limits *limit.Limiter
 	// RotateEvery is the age at which Maintain replaces a signing key; default 30 days.

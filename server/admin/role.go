@@ -35,6 +35,7 @@ const (
 	WriteOperators
 	WriteLog
 	PruneLog
+	CopyTenant
 	ListTenants
 	ReadPlatform
 	WritePlatform
@@ -61,6 +62,7 @@ var rules = [actions]rule{
 	WriteOperators: {"write_operators", []Role{Admin}, false},
 	WriteLog:       {"write_log", []Role{Admin}, false},
 	PruneLog:       {"prune_log", []Role{Admin}, true},
+	CopyTenant:     {"copy_tenant", []Role{Admin}, true},
 	ListTenants:    {"list_tenants", []Role{Admin, Auditor}, true},
 	ReadPlatform:   {"read_platform", []Role{Admin, Auditor}, true},
 	WritePlatform:  {"write_platform", []Role{Admin}, true},

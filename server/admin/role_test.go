@@ -33,6 +33,7 @@ func calls(s *admin.Service) map[string]map[string]func(context.Context, admin.O
 		_, err := s.PruneLog(ctx, o, 1, time.Time{})
 		return err
 	}
+	copied := func(ctx context.Context, o admin.Operator) error { _, err := s.Backup(ctx, o); return err }
 	logKeys := func(ctx context.Context, o admin.Operator) error { _, err := s.LogKeys(ctx, o); return err }
 	rotateLog := func(ctx context.Context, o admin.Operator) error { _, err := s.RotateLogKeys(ctx, o); return err }
 	revokeLog := func(ctx context.Context, o admin.Operator) error {
@@ -41,7 +42,7 @@ func calls(s *admin.Service) map[string]map[string]func(context.Context, admin.O
 	}
 	onPlatform := ops{"create": operators["create"], "delete": operators["delete"], "accept loss": acceptLoss,
 		"rotate log": rotateLog, "revoke log": revokeLog,
-		"prune": prune}
+		"prune": prune, "copy": copied}
 	list := func(ctx context.Context, o admin.Operator) error { _, err := s.Operators(ctx, o); return err }
 	return map[string]map[string]func(context.Context, admin.Operator) error{
 		"read_config": {
@@ -100,6 +101,7 @@ func calls(s *admin.Service) map[string]map[string]func(context.Context, admin.O
 		"write_operators": operators,
 		"write_log":       {"accept loss": acceptLoss},
 		"prune_log":       {"prune": prune},
+		"copy_tenant":     {"copy": copied},
 		"list_tenants": {
 			"tenants": func(ctx context.Context, o admin.Operator) error { _, err := s.Tenants(ctx, o); return err },
 		},
@@ -124,7 +126,7 @@ func TestRoles(t *testing.T) {
 		admin.Auditor:   {"read_config", "read_log"},
 	}
 	ofPlatform := map[admin.Role][]string{
-		admin.Admin: append([]string{"list_tenants", "read_platform", "write_platform", "create_tenant", "prune_log"},
+		admin.Admin: append([]string{"list_tenants", "read_platform", "write_platform", "create_tenant", "prune_log", "copy_tenant"},
 			inTenant[admin.Admin]...),
 		admin.Auditor: {"read_config", "read_log", "list_tenants", "read_platform"},
 	}
@@ -203,7 +205,7 @@ func TestATenantsAdminIsNobodyOnThePlatform(t *testing.T) {
 	w.apply("acme", file("acme", "bot"))
 	op := w.signIn(w.process, "acme", w.token("acme", admin.Admin))
 	for _, action := range []admin.Action{admin.ListTenants, admin.ReadPlatform, admin.WritePlatform, admin.CreateTenant,
-		admin.PruneLog} {
+		admin.PruneLog, admin.CopyTenant} {
 		if op.May(action) {
 			t.Errorf("a tenant's admin may %s", action)
 		}

@@ -98,7 +98,14 @@ func (a *API) dispatch(methods map[string]route) http.Handler {
 			a.front.Fail(w, r, err)
 			return
 		}
-		write(w, answer)
+		if answer.stream == nil {
+			write(w, answer)
+			return
+		}
+		if err := pour(r.Context(), w, answer); err != nil {
+			_ = a.front.Judge(r, err)
+			panic(http.ErrAbortHandler) // so that the reader sees that there is no end
+		}
 	})
 }
 

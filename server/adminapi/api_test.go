@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,6 +39,7 @@ type world struct {
 	directory *tenant.Directory
 	anchors   tree.Folder
 	trees     *tree.Trees
+	lost      atomic.Bool // what is backed up has no entries
 }
 
 func newWorld(t *testing.T) *world {
@@ -63,7 +65,8 @@ func newWorld(t *testing.T) *world {
 	trees := tree.New(tree.Config{Store: store, Master: master, Anchors: w.anchors, Logger: quiet})
 	w.trees = trees
 	svc := admin.New(admin.Config{Directory: dir, Store: store, Log: log, Judge: w.exchanger,
-		Trees: trees, Pruner: retain.New(retain.Config{Store: store, Trees: trees, Keys: trees, Recorder: log,
+		Copies: lossy{store, &w.lost}, Trees: trees,
+		Pruner: retain.New(retain.Config{Store: store, Trees: trees, Keys: trees, Recorder: log,
 			Archive: t.TempDir(), Logger: quiet, Logs: func(ctx context.Context) ([]retain.Log, error) {
 				acme, err := dir.Origin(ctx, "acme")
 				return []retain.Log{{Origin: acme}, {Origin: dir.PlatformOrigin()}}, err
@@ -174,6 +177,7 @@ func TestTheClientAndTheServerAgree(t *testing.T) {
 	w.logKeysOf(t)
 	w.losses(t)
 	w.prunings(t)
+	w.backups(t)
 	for path, methods := range w.watch.doc["paths"].(object) {
 		for method, op := range methods.(object) {
 			id, done := op.(object)["operationId"].(string), false

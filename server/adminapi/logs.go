@@ -13,6 +13,10 @@ import (
 func logRoutes() []route {
 	const get, post = http.MethodGet, http.MethodPost
 	all, many := []route(nil), typ[items[operator.LogKey]]()
+	for name, path := range map[string]string{"": "/t/{tenant}", "Platform": "/platform"} {
+		all = append(all, route{method: get, path: path + "/backup", name: "back" + name + "Up", stream: true,
+			handle: (*API).backup})
+	}
 	for name, path := range map[string]string{"": "/t/{tenant}/log", "Platform": "/platform/log"} {
 		all = append(all,
 			route{method: post, path: path + "/accept-loss", name: "accept" + name + "Loss", answer: typ[operator.Loss](),
@@ -43,6 +47,11 @@ func (a *API) pruneLog(c call) (answer, error) {
 	}
 	first, err := a.cfg.Service.PruneLog(c.ctx, c.op, r.Index, r.Before)
 	return ok(operator.Pruned{First: first}), err
+}
+
+func (a *API) backup(c call) (answer, error) {
+	write, err := a.cfg.Service.Backup(c.ctx, c.op)
+	return answer{status: http.StatusOK, stream: write}, err
 }
 
 func lossOf(l *admin.Loss) operator.Loss {

@@ -1,13 +1,18 @@
 package adminapi_test
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/bursar-sts/bursar/clients/operator"
 	"github.com/bursar-sts/bursar/server/audit"
+	"github.com/bursar-sts/bursar/server/backup"
 	"github.com/bursar-sts/bursar/server/ledger"
 )
 
@@ -110,4 +115,61 @@ func (w *world) prunings(t *testing.T) {
 			t.Errorf("%s: problems %q", name, p.Problems)
 		}
 	}
+}
+
+// backups copies the tenant and the platform.
+func (w *world) backups(t *testing.T) {
+	ctx := t.Context()
+	for slug, write := range map[string]func(io.Writer) error{
+		"acme": func(to io.Writer) error { return w.Backup(ctx, "acme", to) },
+		"":     func(to io.Writer) error { return w.PlatformBackup(ctx, to) },
+	} {
+		var b bytes.Buffer
+		if err := write(&b); err != nil {
+			t.Fatal(err)
+		}
+		r, err := backup.Verify(&b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		entry := ok[audit.Origin](t)(w.directory.Origin(ctx, "acme"))
+		if slug == "" {
+			entry = w.directory.PlatformOrigin()
+		}
+		if r.Slug != slug || r.Tenant != entry.Tenant || r.Issuer != entry.Issuer || r.Created.IsZero() != (slug == "") ||
+			r.Snapshot.Position.Index == 0 || len(r.Snapshot.Rows) == 0 {
+			t.Errorf("the backup of %q is of %+v", slug, r.Header)
+		}
+	}
+	wantCode(t, w.Backup(ctx, "nobody", io.Discard), 404, operator.CodeNotFound)
+	tenant := ok[*operator.NewOperator](t)(w.CreateOperator(ctx, "acme", operator.OperatorRequest{Role: operator.RoleAdmin,
+		TTL: "1h"}))
+	wantCode(t, w.as(tenant.Token).Backup(ctx, "acme", io.Discard), 403, operator.CodeForbidden)
+}
+
+// A backup that fails on its way has no end, and is not taken for one.
+func TestABackupThatFailsHasNoEnd(t *testing.T) {
+	w := newWorld(t)
+	ok[*operator.Applied](t)(w.Apply(t.Context(), "acme", []byte(file), operator.ApplyOptions{}))
+	w.lost.Store(true)
+	var b bytes.Buffer
+	if err := w.Backup(t.Context(), "acme", &b); !errors.Is(err, operator.ErrNoAnswer) {
+		t.Errorf("%v", err)
+	}
+	if _, err := backup.Verify(&b); !errors.Is(err, backup.ErrFormat) {
+		t.Errorf("what there is of it: %v", err)
+	}
+}
+
+// lossy is a store that loses its entries while it is copied.
+type lossy struct {
+	backup.Source
+	lost *atomic.Bool
+}
+
+func (l lossy) Events(ctx context.Context, t ledger.Tenant, from int64, limit int) ([]ledger.Entry, error) {
+	if l.lost.Load() {
+		return nil, nil
+	}
+	return l.Source.Events(ctx, t, from, limit)
 }

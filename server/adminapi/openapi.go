@@ -73,6 +73,9 @@ func (d describer) operation(r route) object {
 	responses := object{}
 	for _, status := range r.status {
 		response := object{"description": http.StatusText(status)}
+		if r.stream {
+			response["content"] = object{binaryMedia: object{"schema": object{"type": "string", "format": "binary"}}}
+		}
 		if r.answer != nil {
 			response["content"] = object{jsonMedia: object{"schema": d.schema(r.answer)}}
 		}

@@ -17,6 +17,7 @@ type route struct {
 	query        []param
 	body         body
 	answer       reflect.Type // of a success; nil is none
+	stream       bool         // a success is binary
 	status       []int        // of a success; nil is 200
 	handle       func(*API, call) (answer, error)
 }

@@ -128,7 +128,7 @@ var forms = []struct {
 	{"server.version", text("The version of the server.")},
 	{"server.durability", text("What an acknowledged write to its store survives.")},
 	{"operator.id", text("The operator: the id of the token, `admin.token` for the one in the server's file, or " +
-		"`schedule` where the server acts by itself.")},
+		"`schedule` where the server acts by itself, or `restore` for the command of that name.")},
 	{"operator.role", enum("The operator's role.", "admin", "editor", "responder", "auditor")},
 	{"count", number("How many alike this one event stands for.")},
 	{"start", number("When the first of them was, Unix seconds.")},

@@ -144,7 +144,7 @@ var kinds = append([]kind{
 func changes() []kind {
 	var all []kind
 	for _, c := range []struct{ object, verbs string }{
-		{"tenant", "create"},
+		{"tenant", "create backup restore"},
 		{"issuer", "create update delete"},
 		{"client", "create update delete"},
 		{"client-secret", "create delete"},
@@ -160,7 +160,15 @@ func changes() []kind {
 				waits: "the answer, and the change with it", outcomes: "allowed",
 				body: map[string]string{
 					"create": "change(object id? before? after)", "delete": "change(object id? before after?)",
+					"backup": "change(object id)", "restore": "change(object id before? after?)",
 				}[verb],
+			}
+			switch verb {
+			case "backup":
+				k.when, k.exempt = "An operator copied all that there is of the tenant, or of the platform.", true
+			case "restore":
+				k.when = "Somebody put the tenant, or the platform, back as a backup has it, with the command on the server's " +
+					"machine; in the platform's log."
 			}
 			if k.body == "" {
 				k.body = "change(object id? before after fields?)"

@@ -156,6 +156,8 @@ func (t *Trees) follows(ctx context.Context, l *log, last, head ledger.Head, ent
 		return t.halt(l, "the log has %d entries, and a head of %d was signed", entries, head.Size)
 	case head.Epoch > last.Epoch && last.Epoch > 0: // an operator has accepted a loss
 		return nil
+	case head.Epoch == last.Epoch && head.Size < last.Size && last.Size <= entries:
+		return t.regrows(ctx, l, last, head)
 	case head.Epoch < last.Epoch || head.Size < last.Size:
 		return t.halt(l, "it was rolled back: its head is of %d entries, and one of %d was signed", head.Size, last.Size)
 	case last.Epoch == 0 || last.Size == 0 || head.Same(last):
@@ -168,6 +170,28 @@ func (t *Trees) follows(ctx context.Context, l *log, last, head ledger.Head, ent
 		return err
 	}
 	if then.Root() != tlog.Hash(last.Root) {
+		return t.halt(l, "its first %d entries are others than those that were signed", last.Size)
+	}
+	return nil
+}
+
+// regrows checks that the store lost nothing but a head: its entries make the one that was signed.
+func (t *Trees) regrows(ctx context.Context, l *log, last, head ledger.Head) error {
+	e, err := t.edgeOf(ctx, l, head)
+	if err != nil {
+		return err
+	}
+	again := e.Clone()
+	for again.Size() < last.Size {
+		leaves, err := t.leaves(ctx, l, again.Size(), min(last.Size, again.Size()+maxStep))
+		if err != nil {
+			return err
+		}
+		for _, leaf := range leaves {
+			again.Append(leaf)
+		}
+	}
+	if again.Root() != tlog.Hash(last.Root) {
 		return t.halt(l, "its first %d entries are others than those that were signed", last.Size)
 	}
 	return nil

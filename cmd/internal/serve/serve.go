@@ -240,8 +240,9 @@ func (s *Server) assemble() {
 		s.registry.MustRegister(retainCollector{s.retainer.Stats})
 	}
 	s.admin = admin.New(admin.Config{Directory: s.directory, Store: s.store, Log: s.log, Judge: exchanger,
-		Trees: s.trees, Pruner: s.pruner(), PlatformTokenHash: admin.HashToken(s.cfg.Secrets.AdminToken),
-		RotateEvery: s.cfg.Keys.RotateEvery, Limits: s.limits})
+		Trees: s.trees, Pruner: s.pruner(), Copies: s.store, Version: s.cfg.Version,
+		PlatformTokenHash: admin.HashToken(s.cfg.Secrets.AdminToken),
+		RotateEvery:       s.cfg.Keys.RotateEvery, Limits: s.limits})
 	api := adminapi.New(adminapi.Config{Service: s.admin, Version: s.cfg.Version, Logger: s.cfg.Logger})
 	s.logs = logapi.New(logapi.Config{Desk: s.admin, Directory: s.directory, Trees: s.trees, Keys: s.trees,
 		Events: s.log, Positions: s.store, Logger: s.cfg.Logger})
