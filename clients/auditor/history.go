@@ -51,13 +51,16 @@ func (v *verifier) compareOld() {
 			v.report.notChecked("that the log goes on from the older checkpoint of %d entries: the export does not hold "+
 				"the tree of that size, or not the one that was signed", old.Size)
 		case root == old.Root:
+		case accepted != "":
+			v.report.failAmong(Rollback, RolledBack, v.agreed(v.trees.rootAt, old.Size), old.Size-1, "an older checkpoint "+
+				"has %d entries, and this log has not all of them%s", old.Size, accepted)
 		case old.Size == v.report.Size:
-			v.fork(Fork, -1, 0, old, "two checkpoints of %d entries have different roots: two histories were signed%s",
-				old.Size, accepted)
+			v.fork(Fork, -1, 0, old, "two checkpoints of %d entries have different roots: two histories were signed",
+				old.Size)
 		default:
 			same := v.agreed(v.trees.rootAt, old.Size)
 			v.fork(Rewritten, same, old.Size-1, old, "the entries before %d are not those of an older checkpoint: they "+
-				"were rewritten, and signed again%s", old.Size, accepted)
+				"were rewritten, and signed again", old.Size)
 		}
 	}
 }

@@ -364,7 +364,7 @@ func TestEpochs(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	r = w.export().verify(o) // the one of 300 is kept, the one of 500 is not
-	expect(t, r, told{auditor.Rewritten, auditor.Forked, 300, 499})
+	expect(t, r, told{auditor.Rollback, auditor.RolledBack, 300, 499})
 	if !strings.Contains(r.Findings[0].Message, "an operator accepted a loss") {
 		t.Error(r.Findings[0].Message)
 	}

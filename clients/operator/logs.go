@@ -20,10 +20,12 @@ type Loss struct {
 	Reason string `json:"reason"` // what was found wrong
 	// Last is the newest head that is known to have been signed before. Its checkpoint is the evidence: keep it.
 	Last Head `json:"last"`
-	// Kept is how many entries the log kept. Those from here up to Last.Size are gone; if that is none, other entries
-	// stand in the place of those that were signed.
+	// Kept is how many of the entries that were signed the store's own head covers. Those from here up to Last.Size are
+	// gone; others may stand in their place.
 	Kept int64 `json:"kept"`
-	Now  Head  `json:"now"` // the first head of the new epoch
+	// Recorded is the entry that tells of the loss.
+	Recorded int64 `json:"recorded"`
+	Now      Head  `json:"now"` // the first head of the new epoch
 }
 
 // AcceptLoss makes a tenant's log go on, under another origin, although its store lost or changed what was signed.

@@ -80,9 +80,13 @@ type exported struct {
 }
 
 func (p *program) printExported(x *exported) error {
+	keys := make([]string, len(x.Keys))
+	for i, key := range x.Keys {
+		keys[i] = harmless(key)
+	}
 	_, err := fmt.Fprintf(p.out, "exported %s of %s to %s\n\nThe log's key is\n\n  %s\n\nKeep it where nobody who can "+
 		"write to the server or to the file can change it, and verify with it:\n\n  bursar audit verify %s --key %s\n",
-		plural(x.Size-x.First, "event"), harmless(x.Origin), x.Path, harmless(strings.Join(x.Keys, "\n  ")),
+		plural(x.Size-x.First, "event"), harmless(x.Origin), x.Path, strings.Join(keys, "\n  "),
 		shellWord(x.Path), harmless(x.Keys[0]))
 	return err
 }

@@ -121,18 +121,18 @@ func pruneRequest(before string) (r operator.PruneRequest, err error) {
 }
 
 func (p *program) printLoss(l *operator.Loss) error {
-	lost := fmt.Sprintf("lost: the entries from %d to %d; the log has kept the %d before them", l.Kept, l.Last.Size-1,
-		l.Kept)
+	lost := fmt.Sprintf("lost: the entries from %d to %d of those that were signed; the %d before them are there",
+		l.Kept, l.Last.Size-1, l.Kept)
 	switch {
 	case l.Last.Epoch == 0:
 		lost = "lost: nobody knows what; no earlier head of the log is known"
 	case l.Kept >= l.Last.Size:
-		lost = fmt.Sprintf("lost: what was signed of the first %d entries; others stand in their place", l.Last.Size)
+		lost = "lost: events that no signed head covered yet, or what was signed was changed; what was found says which"
 	}
 	lines := []string{
 		"found: " + l.Reason, lost,
-		fmt.Sprintf("recorded: as entry %d (log.epoch)", l.Kept),
-		fmt.Sprintf("the log goes on as %s, from %d entries; tokens are issued again", l.Now.Origin, l.Now.Size),
+		fmt.Sprintf("recorded: as entry %d (log.epoch)", l.Recorded),
+		fmt.Sprintf("the log goes on as %s, from %d entries", l.Now.Origin, l.Now.Size),
 	}
 	if l.Last.Checkpoint != "" {
 		lines = append(lines, "keep as evidence: exports that were made before, and this checkpoint, the last one that was "+

@@ -34,7 +34,8 @@ type Judge interface {
 type Trees interface {
 	// AcceptLoss makes a log go on from where the store is, after record has recorded which head was the newest, and what
 	// is wrong; it returns the first head of the new epoch. fault.Conflict: the log misses nothing.
-	AcceptLoss(ctx context.Context, o audit.Origin, record func(lost ledger.Head, why error) error) (ledger.Head, error)
+	AcceptLoss(ctx context.Context, o audit.Origin, record func(lost ledger.Head, kept int64, why error) error) (
+		ledger.Head, error)
 	// Ring returns the keys of a log, and the position that they belong to.
 	Ring(ctx context.Context, o audit.Origin) (*keys.LogRing, ledger.Position, error)
 }

@@ -19,10 +19,12 @@ type Loss struct {
 	// Last is the newest head that is known to have been signed, zero if none is. Its Note is the evidence.
 	Last ledger.Head
 	Why  string // what was found wrong
-	// Kept is how many entries the log has kept. What there was from here up to Last.Size is gone; if that is nothing,
-	// other entries stand in the place of those that were signed.
+	// Kept is how many of the entries that were signed the store's own head covers. Those from here up to Last.Size are
+	// gone; others may stand in their place.
 	Kept int64
-	Now  ledger.Head // the first head of the new epoch
+	// Recorded is the entry that tells of it.
+	Recorded int64
+	Now      ledger.Head // the first head of the new epoch
 }
 
 // AcceptLoss makes a log, of op's tenant or of the platform, go on although its store lost or changed what was signed.
@@ -33,13 +35,18 @@ func (s *Service) AcceptLoss(ctx context.Context, op Operator) (*Loss, error) {
 	if err := s.allow(ctx, op, op.either(WriteLog, WritePlatform)); err != nil {
 		return nil, err
 	}
+	if op.slug != "" {
+		if _, err := s.cfg.Directory.Origin(ctx, op.slug); err != nil {
+			return nil, err
+		}
+	}
 	loss := &Loss{Issuer: op.origin.Issuer}
 	var err error
-	loss.Now, err = s.cfg.Trees.AcceptLoss(ctx, op.origin, func(last ledger.Head, why error) error {
+	loss.Now, err = s.cfg.Trees.AcceptLoss(ctx, op.origin, func(last ledger.Head, kept int64, why error) error {
 		e := op.event(audit.LogEpoch, audit.Change{})
 		e.Body.Tree = head(last)
 		p, err := s.cfg.Log.Change(ctx, op.origin, ledger.Change{}, e)
-		loss.Last, loss.Why, loss.Kept = last, why.Error(), p.Index
+		loss.Last, loss.Why, loss.Kept, loss.Recorded = last, why.Error(), kept, p.Index
 		return err
 	})
 	switch {

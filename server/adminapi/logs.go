@@ -55,7 +55,8 @@ func (a *API) backup(c call) (answer, error) {
 }
 
 func lossOf(l *admin.Loss) operator.Loss {
-	return operator.Loss{Reason: l.Why, Last: headOf(l.Issuer, l.Last), Kept: l.Kept, Now: headOf(l.Issuer, l.Now)}
+	return operator.Loss{Reason: l.Why, Last: headOf(l.Issuer, l.Last), Kept: l.Kept, Recorded: l.Recorded,
+		Now: headOf(l.Issuer, l.Now)}
 }
 
 func headOf(issuer string, h ledger.Head) operator.Head {

@@ -70,7 +70,7 @@ func (w *world) losses(t *testing.T) {
 		}
 		l := ok[*operator.Loss](t)(log.accept(ctx))
 		if l.Last != (operator.Head{Origin: log.origin, Epoch: 1, Size: 1000, Checkpoint: "signed"}) ||
-			l.Kept != before || l.Now.Epoch != 2 || l.Now.Origin != log.origin+"/e2" || l.Now.Size != before+1 ||
+			l.Recorded != before || l.Now.Epoch != 2 || l.Now.Origin != log.origin+"/e2" || l.Now.Size != before+1 ||
 			!strings.HasPrefix(l.Now.Checkpoint, l.Now.Origin+"\n") || !strings.Contains(l.Reason, "rolled back") {
 			t.Errorf("%s: accepted %+v after %d entries", log.origin, l, before)
 		}

@@ -17,11 +17,11 @@ import (
 
 // AcceptLoss makes a log go on from where the store is, under another origin, although that is not where it was: an
 // operator has found that what is missing cannot be had back. First it calls record with the newest head that is known
-// to have been signed and with what is wrong; unless that is recorded nothing changes. It returns the first head of the
+// to have been signed, with how many of its entries the store's own head covers, and with what is wrong; unless that is recorded nothing changes. It returns the first head of the
 // new epoch. fault.Conflict: nothing is missing.
 //
 // An error after record leaves the log halted, or as somebody else has made it meanwhile; it may be called again.
-func (t *Trees) AcceptLoss(ctx context.Context, o audit.Origin, record func(lost ledger.Head, why error) error) (
+func (t *Trees) AcceptLoss(ctx context.Context, o audit.Origin, record func(lost ledger.Head, kept int64, why error) error) (
 	ledger.Head, error,
 ) {
 	l := t.of(o.Tenant)
@@ -40,10 +40,14 @@ func (t *Trees) AcceptLoss(ctx context.Context, o audit.Origin, record func(lost
 		return lost, fault.New(fault.Conflict, "log.nothing_lost", "The log misses nothing, so there is no loss to accept.")
 	}
 	lost, err := t.newestSigned(ctx, l.tenant, lost)
-	if err == nil {
-		err = record(lost, why)
-	}
 	if err != nil {
+		return ledger.Head{}, err
+	}
+	left, _, err := t.cfg.Store.Head(ctx, l.tenant)
+	if err != nil {
+		return ledger.Head{}, fmt.Errorf("read head: %w", err)
+	}
+	if err := record(lost, min(left.Size, lost.Size), why); err != nil {
 		return ledger.Head{}, err
 	}
 	head, at, err := t.cfg.Store.Head(ctx, l.tenant)

@@ -14,7 +14,7 @@ import (
 
 // accept accepts the loss of the log, as an operator's call does.
 func (p *process) accept() (lost, now ledger.Head, err error) {
-	now, err = p.trees.AcceptLoss(p.w.t.Context(), p.w.origin, func(last ledger.Head, _ error) error {
+	now, err = p.trees.AcceptLoss(p.w.t.Context(), p.w.origin, func(last ledger.Head, _ int64, _ error) error {
 		lost = last
 		_, err := p.log.Change(p.w.t.Context(), p.w.origin, ledger.Change{},
 			audit.Event{Name: audit.LogEpoch, Body: audit.Body{Outcome: audit.Allowed, Tree: audit.Tree{Epoch: last.Epoch,
@@ -127,7 +127,7 @@ func TestALossThatIsNotRecordedIsNotAccepted(t *testing.T) {
 		restore()
 		p = w.start()
 		broken := errors.New("not recorded")
-		_, err := p.trees.AcceptLoss(t.Context(), w.origin, func(ledger.Head, error) error { return broken })
+		_, err := p.trees.AcceptLoss(t.Context(), w.origin, func(ledger.Head, int64, error) error { return broken })
 		if !errors.Is(err, broken) {
 			t.Fatal(err)
 		}
