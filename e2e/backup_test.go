@@ -48,7 +48,8 @@ func (w *world) destroy(t *testing.T) {
 	}
 }
 
-// A tenant is backed up, the store is lost, and the tenant is put into a new one: tokens, revocations and the log go on.
+// A tenant is backed up, the store is lost, and the tenant is put into a new one: tokens, revocations and the log go
+// on.
 func TestATenantIsRestored(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		form := harness.Form(w.workload(t), payments, readRefunds)
@@ -62,7 +63,8 @@ func TestATenantIsRestored(t *testing.T) {
 		file := w.backUp(t, "acme.backup")
 		if w.Redis == nil {
 			config := filepath.Join(w.Dir, "bursar.yaml")
-			if out, err := w.Bursar(t, "restore", file, "--config", config); err == nil || !strings.Contains(out, "another bursar") {
+			out, err := w.Bursar(t, "restore", file, "--config", config)
+			if err == nil || !strings.Contains(out, "another bursar") {
 				t.Errorf("while a server runs: %v\n%s", err, out)
 			}
 		}
@@ -95,8 +97,8 @@ func TestATenantIsRestored(t *testing.T) {
 	})
 }
 
-// A backup that is older than what was signed is noticed at the next start: nothing is issued, revocations are made, and
-// an operator who accepts the loss has the tenant go on. An older checkpoint shows it for ever.
+// A backup that is older than what was signed is noticed at the next start: nothing is issued, revocations are made,
+// and an operator who accepts the loss has the tenant go on. An older checkpoint shows it for ever.
 func TestAnOlderBackupIsNoticed(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		form := harness.Form(w.workload(t), payments, readRefunds)

@@ -9,8 +9,8 @@ import (
 	"github.com/bursar-sts/bursar/server/ledger"
 )
 
-// headless puts the store back to an earlier head of the log, of less than 256 entries, with all entries but the last so
-// many of them.
+// headless puts the store back to an earlier head of the log, of less than 256 entries, with all entries but the last
+// so many of them.
 func (w *world) headless(head ledger.Head, without int) {
 	w.t.Helper()
 	ctx, id := w.t.Context(), w.origin.Tenant
