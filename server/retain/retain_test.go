@@ -300,8 +300,11 @@ func TestTheLastBundleStays(t *testing.T) {
 			t.Fatalf("there are %d entries", h.Size)
 		}
 		w.now = w.now.Add(9 * keep)
-		w.sweep(w.retainer())
-		w.first(256)
+		e := audit.Event{Name: audit.AuditPrune, Body: audit.Body{Outcome: audit.Allowed}}
+		first, err := w.retainer().Prune(t.Context(), w.origin, 1<<60, w.now, e)
+		if err != nil || first != 256 { // the event of it begins another bundle
+			t.Fatalf("the first entry is %d, %v", first, err)
+		}
 		w.archived(0, 256)
 	})
 }
