@@ -137,10 +137,12 @@ func (t *Trees) rebuild(ctx context.Context, l *log, first, entries int64) ([]le
 	return tiles, e, nil
 }
 
-// Doubt has the log looked at again before anything is done in it: the store has lost what this process appended.
+// Doubt halts a log whose store has lost what this process appended, at once, so that not even a crash hides it. It ends
+// by itself if a look finds that nothing is missing.
 func (t *Trees) Doubt(o audit.Origin) {
 	l := t.of(o.Tenant)
 	l.named(o.Issuer)
+	_ = t.halt(l, "it has lost what this process had recorded")
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.checked = false
