@@ -126,8 +126,8 @@ func TestRoles(t *testing.T) {
 		admin.Auditor:   {"read_config", "read_log"},
 	}
 	ofPlatform := map[admin.Role][]string{
-		admin.Admin: append([]string{"list_tenants", "read_platform", "write_platform", "create_tenant", "prune_log",
-			"copy_tenant"},
+		admin.Admin: append([]string{
+			"list_tenants", "read_platform", "write_platform", "create_tenant", "prune_log", "copy_tenant"},
 			inTenant[admin.Admin]...),
 		admin.Auditor: {"read_config", "read_log", "list_tenants", "read_platform"},
 	}

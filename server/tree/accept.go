@@ -16,14 +16,14 @@ import (
 )
 
 // AcceptLoss makes a log go on from where the store is, under another origin, although that is not where it was: an
-// operator has found that what is missing cannot be had back. First it calls record with the newest head that is known
-// to have been signed, with how many of its entries the store's own head covers, and with what is wrong; unless that is recorded nothing changes. It returns the first head of the
-// new epoch. fault.Conflict: nothing is missing.
+// operator has found that what is missing cannot be had back. First it calls record with the newest head that is
+// known to have been signed, with how many of its entries the store's own head covers, and with what is wrong; unless
+// that is recorded nothing changes. It returns the first head of the new epoch. fault.Conflict: nothing is missing.
 //
 // An error after record leaves the log halted, or as somebody else has made it meanwhile; it may be called again.
-func (t *Trees) AcceptLoss(ctx context.Context, o audit.Origin, record func(lost ledger.Head, kept int64, why error) error) (
-	ledger.Head, error,
-) {
+func (t *Trees) AcceptLoss(ctx context.Context, o audit.Origin,
+	record func(lost ledger.Head, kept int64, why error) error,
+) (ledger.Head, error) {
 	l := t.of(o.Tenant)
 	l.named(o.Issuer)
 	if err := l.hold(ctx); err != nil {
