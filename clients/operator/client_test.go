@@ -50,7 +50,8 @@ func TestCallsSendAndReadWhatTheirCommentsSay(t *testing.T) {
 		operator = `"id":"o_1","role":"editor","created":"2026-01-02T03:04:05Z","expires":"2026-01-03T03:04:05Z"`
 		events   = `{"events":[{"index":4,"claims":{"a":1}}],"next":5}`
 		lost     = `{"reason":"it was rolled back","last":{"origin":"sts.example/t/acme/log","epoch":1,"size":9,
-			"checkpoint":"a"},"kept":7,"recorded":7,"now":{"origin":"sts.example/t/acme/log/e2","epoch":2,"size":8,"checkpoint":"b"}}`
+			"checkpoint":"a"},"kept":7,"recorded":7,
+			"now":{"origin":"sts.example/t/acme/log/e2","epoch":2,"size":8,"checkpoint":"b"}}`
 		decision = `{"decision_id":"d_1","outcome":"denied","reason":"policy.action","step":"policy","steps":[
 			{"step":"policy","by":"r","had":["a"],"left":[],"refused":"action"}],"records":[{"index":4,"claims":{"a":1}}]}`
 	)

@@ -70,11 +70,12 @@ func (w *world) losses(t *testing.T) {
 		}
 		l := ok[*operator.Loss](t)(log.accept(ctx))
 		if l.Last != (operator.Head{Origin: log.origin, Epoch: 1, Size: 1000, Checkpoint: "signed"}) ||
-			l.Recorded != before || l.Now.Epoch != 2 || l.Now.Origin != log.origin+"/e2" || l.Now.Size != before+1 ||
+			l.Recorded < before || l.Now.Epoch != 2 || l.Now.Origin != log.origin+"/e2" || l.Now.Size <= l.Recorded ||
 			!strings.HasPrefix(l.Now.Checkpoint, l.Now.Origin+"\n") || !strings.Contains(l.Reason, "rolled back") {
 			t.Errorf("%s: accepted %+v after %d entries", log.origin, l, before)
 		}
-		last := ok[*operator.Events](t)(log.read(ctx, operator.EventQuery{After: before}))
+		// Refusals of before may have been counted meanwhile.
+		last := ok[*operator.Events](t)(log.read(ctx, operator.EventQuery{After: l.Recorded, Limit: 1}))
 		if len(last.Events) != 1 || !strings.Contains(string(last.Events[0].Claims), `"urn:bursar:event:log.epoch:v1"`) ||
 			!strings.Contains(string(last.Events[0].Claims), `"size":1000`) {
 			t.Errorf("%s: recorded %+v", log.origin, last)

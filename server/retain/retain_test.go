@@ -404,6 +404,32 @@ func TestAnArchiveThatHoldsSomethingElse(t *testing.T) {
 	})
 }
 
+// lying trees give other entries than those that were signed.
+type lying struct{ *tree.Trees }
+
+func (l lying) Entries(ctx context.Context, id ledger.Tenant, index int64, width int) ([][]byte, error) {
+	all, err := l.Trees.Entries(ctx, id, index, width)
+	if err == nil {
+		all[7], all[8] = all[8], all[7]
+	}
+	return all, err
+}
+
+func TestWhatIsNotWhatWasSignedIsNotDropped(t *testing.T) {
+	eachStore(t, func(t *testing.T, w *world) {
+		w.grow(600)
+		w.now = w.now.Add(keep + time.Second)
+		r := w.retainer(func(c *retain.Config) { c.Trees = lying{w.trees} })
+		if err := r.Sweep(t.Context()); err == nil || !strings.Contains(err.Error(), "not what the log holds") {
+			t.Errorf("%v", err)
+		}
+		w.first(0)
+		if _, err := os.Stat(filepath.Join(w.archive, place, "checkpoint")); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the archive has a checkpoint: %v", err)
+		}
+	})
+}
+
 func TestTheFilesOfAnArchiveAreOneOwners(t *testing.T) {
 	w := newWorld(t, storagetest.Redis(t))
 	w.grow(300)

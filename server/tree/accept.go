@@ -137,8 +137,8 @@ func (t *Trees) rebuild(ctx context.Context, l *log, first, entries int64) ([]le
 	return tiles, e, nil
 }
 
-// Doubt halts a log whose store has lost what this process appended, at once, so that not even a crash hides it. It ends
-// by itself if a look finds that nothing is missing.
+// Doubt halts a log whose store has lost what this process appended, at once, so that not even a crash hides it. It
+// ends by itself if a look finds that nothing is missing.
 func (t *Trees) Doubt(o audit.Origin) {
 	l := t.of(o.Tenant)
 	l.named(o.Issuer)

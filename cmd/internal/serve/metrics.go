@@ -75,8 +75,8 @@ func figures(s audit.Stats) []prometheus.Metric {
 	add(now, "queued", "Calls that wait for the store.", float64(s.Queued))
 	add(now, "down_tenants", "Tenants whose store does not answer; nothing of theirs is issued or changed.",
 		float64(s.Down))
-	add(now, "frozen_tenants", "Tenants that this process records nothing of until a restart, or until their loss is accepted.",
-		float64(s.Frozen))
+	add(now, "frozen_tenants",
+		"Tenants that this process records nothing of until a restart, or until their loss is accepted.", float64(s.Frozen))
 	return all
 }
 
