@@ -223,9 +223,7 @@ type ring struct {
 
 // sign returns the checkpoint of a head, signed with the keys of a revision of the tenant's rows.
 func (t *Trees) sign(ctx context.Context, l *log, h ledger.Head, revision int64) ([]byte, error) {
-	l.mu.Lock()
-	issuer := l.issuer
-	l.mu.Unlock()
+	issuer := l.origin().Issuer
 	if l.ring.LogRing == nil || l.ring.revision != revision {
 		r, at, err := t.keysOf(ctx, l.tenant)
 		switch {

@@ -24,9 +24,7 @@ func (t *Trees) signed(ctx context.Context, l *log, head ledger.Head, entries in
 	if err != nil {
 		return err
 	}
-	l.mu.Lock()
-	issuer := l.issuer
-	l.mu.Unlock()
+	issuer := l.origin().Issuer
 	verifiers, revoked, err := r.Verifiers(auditor.KeyName(issuer))
 	if err != nil {
 		return err
