@@ -2,6 +2,7 @@ package vault
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -87,10 +88,13 @@ func (v *Vault) Put(d *Draft, by string, now time.Time) (Change, error) {
 		Fields: slices.Sorted(maps.Keys(d.Fields)),
 		Terms:  terms{Binding: d.Binding, DecisionMode: d.DecisionMode, Unscrubbable: d.short(MinSize)},
 	}
+	if n.Fingerprint == "" {
+		return Change{}, errors.New("put secret: nobody who only opens secrets can put one")
+	}
 	b := body{Fields: d.Fields}
 	if v.backend != nil {
 		if d.ref == "" {
-			return Change{}, fmt.Errorf("put secret: the draft is not kept")
+			return Change{}, errors.New("put secret: the draft is not kept")
 		}
 		n.Terms.Backend = v.backend.Name()
 		b = body{Ref: d.ref, Digest: digest(d.Fields)}
