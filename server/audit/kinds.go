@@ -64,6 +64,16 @@ var kinds = append([]kind{
 		reasons: "revoke.not_owner",
 		body:    "client_id actor(chain) tool? resource token(jti exp) cutoff!(kind value)" + memRequest,
 	}, {
+		name: KeyUse,
+		when: "An agent called an upstream through the shim, or a proxy asked whether it may. An allowed call has two " +
+			"events of one decision_id: the intent before anything is sent, and the outcome after its end, which is missing " +
+			"if the shim was killed. A call with a good token that was refused has one.",
+		waits: "the call to the upstream", outcomes: "allowed denied error", of: ofAgent,
+		reasons: "path.* query.* body.* method.* scope.* details.* secret.* limit.* upstream.* answer.* revoked.* " +
+			"cut.* token.* target.* tenant.* store.* decide.* inject.* superseded internal",
+		body: "decision_id client_id actor(chain) tool actions? resource token(jti exp) lineage? " +
+			"use(phase? mode secrets? host? method? rule? status? sent? received? scrubbed? duration?)" + memRequest,
+	}, {
 		name: DenyFlood,
 		when: "Callers whom nobody knows, or who ask too often, were refused: one event for many of one reason, at most " +
 			"240 at once and 1,200 an hour of one log and server.",

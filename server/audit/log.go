@@ -204,8 +204,9 @@ func (l *Log) Thaw(t ledger.Tenant) {
 	}
 }
 
-// post records an event that nobody waits for. An error means that it will not be recorded.
-func (l *Log) post(o Origin, e Event) error {
+// Post records an event that nobody waits for: what has happened already, and has been announced by an event that
+// somebody did wait for. An error means that it will not be recorded.
+func (l *Log) Post(o Origin, e Event) error {
 	r, err := l.request(o, ledger.Change{}, []Event{e})
 	if err != nil {
 		return err
