@@ -35,6 +35,7 @@ var rooms = map[string]string{
 	"clients":        "scopes clients/token server/fault server/ledger",
 	"server/memory":  "server/ledger",
 	"server/keys":    "clients/auditor clients/token server/ledger",
+	"server/vault":   "scopes server/fault server/keys server/ledger",
 	"server/audit":   "clients/auditor server/fault server/keys server/ledger",
 	"server/revoke":  "scopes clients/token server/ledger",
 	"server/deliver": "server/fault server/ledger",
@@ -104,7 +105,7 @@ var heavy = map[string]string{
 // noHTTP are the rooms that must not know net/http: what they decide does not depend on how it is asked.
 var noHTTP = strings.Fields("scopes scopes/policy clients clients/auditor clients/token " +
 	"server/admin server/audit server/dial server/exchange server/fault server/keys server/ledger server/limit " +
-	"server/revoke server/tenant storage storage/bolt storage/redis")
+	"server/revoke server/tenant server/vault storage storage/bolt storage/redis")
 
 // TestTheHouse holds every source file against the rules. It parses the files in this process, so that the test cache
 // sees a change of any of them.
