@@ -29,7 +29,8 @@ func TestAKeyThatMaySignSomeEventsSignsNoOther(t *testing.T) {
 			[]told{{auditor.MisusedKey, auditor.Misused, 301, 0}}},
 		{"any, of an empty list", []string{}, "key.use", nil, []told{
 			{auditor.MisusedKey, auditor.Misused, 300, 0}, {auditor.MisusedKey, auditor.Misused, 301, 0}}},
-		{"the end of another key", []string{"writer.start"}, "log.key", func(w *world) claims { return revoke(w.keys[0].KeyID) },
+		{"the end of another key", []string{"writer.start"}, "log.key",
+			func(w *world) claims { return revoke(w.keys[0].KeyID) },
 			[]told{{auditor.MisusedKey, auditor.Misused, 301, 0}}}, // and what that one signs later is as good as before
 		{"that entries were dropped", []string{"writer.start"}, "audit.prune", func(*world) claims { return prune },
 			[]told{{auditor.MisusedKey, auditor.Misused, 301, 0}}},
