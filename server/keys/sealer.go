@@ -224,11 +224,13 @@ func (s *Sealer) Unused(inUse func(version int) bool) (rows []ledger.Key) {
 	return rows
 }
 
-// Shred returns the keys of the rows of all data keys: without them nothing that they sealed ever opens again.
-func (s *Sealer) Shred() (rows []ledger.Key) {
-	rows = append(rows, ledger.Key{Kind: KindDEK, ID: purposeVault})
-	for _, k := range s.keys[:len(s.keys)-1] {
-		rows = append(rows, ledger.Key{Kind: KindDEK, ID: oldVaultKey(k.version)})
+// VaultKeys returns the keys of the rows that hold data keys of a vault: without them nothing that they sealed ever
+// opens again. None of them needs to be one that opens.
+func VaultKeys(rows []ledger.Row) (all []ledger.Key) {
+	for _, row := range rows {
+		if row.Kind == KindDEK && isVaultKey(row.ID) {
+			all = append(all, ledger.Key{Kind: row.Kind, ID: row.ID})
+		}
 	}
-	return rows
+	return all
 }

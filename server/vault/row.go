@@ -17,8 +17,8 @@ import (
 	"github.com/bursar-sts/bursar/server/ledger"
 )
 
-// secretRow is the stored form of a secret. All of it is sealed, and not only the values: whoever can write to the store
-// can neither make a version active nor lead one elsewhere.
+// secretRow is the stored form of a secret. All of it is sealed, and not only the values: whoever can write to the
+// store can neither make a version active nor lead one elsewhere.
 type secretRow struct {
 	Name     string       `json:"name"`
 	Change   int64        `json:"change"`           // grows with every change; never comes back
@@ -97,7 +97,9 @@ func (s *secret) version(number int) *versionRow {
 	return nil
 }
 
-func (r *versionRow) ref(name string) Ref { return Ref{Name: name, Version: r.Number, Fingerprint: r.Fingerprint} }
+func (r *versionRow) ref(name string) Ref {
+	return Ref{Name: name, Version: r.Number, Fingerprint: r.Fingerprint}
+}
 
 // read reads a row, and believes it only if this vault wrote it.
 func (v *Vault) read(row ledger.Row) *secret {

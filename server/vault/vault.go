@@ -1,51 +1,25 @@
-// Package vault keeps a tenant's secrets: what a legacy API wants to see, in versions, sealed, and bound to where it may
-// go. Nothing that is put in comes out again but to be put on a request to the destination that it is bound to. It makes
-// and reads rows and never stores them.
+// Package vault keeps a tenant's secrets: what a legacy API wants to see, in versions, sealed, and bound to where it
+// may go. Nothing that is put in comes out again but to be put on a request to the destination that it is bound to. It
+// makes and reads rows and never stores them.
 //
 // A version is staged when it is put, active when calls use it, retired when another one took its place, destroyed when
-// its value is gone. A secret as a whole can be disabled: the next call is refused.
+// its value is gone. A secret as a whole can be disabled, so that the next call is refused.
 package vault
 
 import (
 	"context"
-	"slices"
+	"errors"
+	"maps"
 	"time"
 
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/keys"
 	"github.com/bursar-sts/bursar/server/ledger"
+	"github.com/bursar-sts/bursar/server/tools"
 )
 
 // Kind is the kind of the rows that hold secrets; the id is the secret's name. One row holds all versions.
 const Kind = "secret"
-
-// Destination is where a call goes.
-type Destination struct {
-	Scheme string // https, or http
-	Host   string // in lower case
-	Port   int
-	CA     string // hex SHA-256 of the certificates that the server's must chain to; "" are the system's
-}
-
-// InjectKind is how a secret is put on a request.
-type InjectKind string
-
-// Binding is where a version may go, and how it may be put on a request.
-type Binding struct {
-	Scheme string   `json:"scheme"`
-	Host   string   `json:"host"`
-	Port   int      `json:"port"`
-	CA     string   `json:"ca,omitempty"`
-	Kinds  []string `json:"kinds"` // sorted
-}
-
-// to reports whether the binding is to that destination.
-func (b Binding) to(d Destination) bool {
-	return b.Scheme == d.Scheme && b.Host == d.Host && b.Port == d.Port && b.CA == d.CA && b.Host != ""
-}
-
-// allows reports whether the binding allows that kind of injection.
-func (b Binding) allows(k InjectKind) bool { return k != "" && slices.Contains(b.Kinds, string(k)) }
 
 // State is where a version is in its life. That of a secret is its active version's, or the best that it has, or
 // Disabled or Unreadable.
@@ -115,20 +89,50 @@ type Vault struct {
 	sealer  *keys.Sealer // nil: there was never a secret
 	backend Backend      // nil: values are in the rows
 	secrets map[string]*secret
-	broken  error // why no secret can be opened; nil if all is well
+	broken  error            // why no secret can be opened; nil if all is well
+	newest  map[string]int64 // by secret, the last change that was ever seen of it
 }
 
-// Open reads a tenant's secrets; rows of other kinds are passed over. A row that was not written by this vault makes its
-// secret Unreadable and no other one. The sealer is nil for a tenant that has none; the backend is nil where values are
-// kept in the rows.
+// Open reads a tenant's secrets; rows of other kinds are passed over. A row that this vault did not write makes its
+// secret Unreadable, and no other one. The sealer is nil for a tenant that has none; the backend is nil where values
+// are kept in the rows.
 func Open(sealer *keys.Sealer, backend Backend, rows []ledger.Row) (*Vault, error) {
-	v := &Vault{sealer: sealer, backend: backend, secrets: map[string]*secret{}}
+	v := &Vault{sealer: sealer, backend: backend, secrets: map[string]*secret{}, newest: map[string]int64{}}
 	for _, row := range rows {
-		if row.Kind == Kind {
-			v.secrets[row.ID] = v.read(row)
+		if row.Kind != Kind {
+			continue
+		}
+		s := v.read(row)
+		v.secrets[row.ID] = s
+		if s.broken == nil {
+			v.newest[row.ID] = s.row.Change
 		}
 	}
 	return v, nil
+}
+
+// After returns the vault as it is to be used after an earlier one of the same tenant. A row that the store gives back
+// in an older state than it had is not believed: somebody has put it back.
+func (v *Vault) After(before *Vault) *Vault {
+	if before == nil || before == v {
+		return v
+	}
+	next := *v
+	next.secrets, next.newest = maps.Clone(v.secrets), maps.Clone(before.newest)
+	if next.newest == nil {
+		next.newest = map[string]int64{}
+	}
+	for name, s := range v.secrets {
+		if s.broken != nil {
+			continue
+		}
+		if s.row.Change < next.newest[name] {
+			next.secrets[name] = &secret{row: s.row, broken: errors.New("the store gave an older state than it had")}
+			continue
+		}
+		next.newest[name] = s.row.Change
+	}
+	return &next
 }
 
 // Broken returns the vault of a tenant whose data keys cannot be opened: every secret is Unreadable.
@@ -212,10 +216,34 @@ func sealed(cause error) error {
 	return fault.Wrap(fault.Unavailable, "secret.sealed", "The secret cannot be opened.", cause)
 }
 
-// Open opens a version for one destination and one kind of injection. Nothing that is destroyed, of a disabled secret,
-// or bound to elsewhere opens. Errors are *fault.Error: those of Active, secret.version, secret.host_not_bound,
-// secret.kind_not_bound, secret.backend.
-func (v *Vault) Open(ctx context.Context, ref Ref, to Destination, kind InjectKind) (*Value, error) {
+// For opens a version for one injection of an upstream: what Open checks, and for kind oauth2 both where the client
+// credentials go and where the token goes that they get. Errors are those of Open.
+func (v *Vault) For(ctx context.Context, ref Ref, u *tools.Upstream, i *tools.Injection) (*Value, error) {
+	to := []tools.Destination{u.Destination()}
+	if i.In == tools.InOAuth2 {
+		if i.OAuth2 == nil {
+			return nil, errHost()
+		}
+		to = append(to, i.OAuth2.Destination())
+	}
+	return v.openAt(ctx, ref, i.In, func(b Binding) bool {
+		return b.destination() == to[0] && (i.In != tools.InOAuth2 || b.tokens() == to[1])
+	})
+}
+
+// Open opens a version for one destination and one kind of injection; for oauth2 that is where the client credentials
+// go. Nothing that is destroyed, of a disabled secret, or bound to elsewhere opens. Errors are *fault.Error: those of
+// Active, secret.version, secret.host_not_bound, secret.kind_not_bound, secret.backend.
+func (v *Vault) Open(ctx context.Context, ref Ref, to tools.Destination, kind tools.Kind) (*Value, error) {
+	return v.openAt(ctx, ref, kind, func(b Binding) bool {
+		if kind == tools.InOAuth2 {
+			return b.tokens() == to
+		}
+		return b.destination() == to
+	})
+}
+
+func (v *Vault) openAt(ctx context.Context, ref Ref, kind tools.Kind, bound func(Binding) bool) (*Value, error) {
 	look := v.usable
 	if ref.trial {
 		look = v.readable
@@ -232,12 +260,16 @@ func (v *Vault) Open(ctx context.Context, ref Ref, to Destination, kind InjectKi
 	switch {
 	case err != nil:
 		return nil, sealed(err)
-	case !body.Terms.Binding.to(to):
-		return nil, fault.New(fault.Forbidden, "secret.host_not_bound", "The secret is not bound to this destination.")
+	case body.Terms.Binding.Host == "" || !bound(body.Terms.Binding):
+		return nil, errHost()
 	case !body.Terms.Binding.allows(kind):
 		return nil, fault.New(fault.Forbidden, "secret.kind_not_bound", "The secret may not be put on a request like this.")
 	}
 	return v.value(ctx, version, body)
+}
+
+func errHost() error {
+	return fault.New(fault.Forbidden, "secret.host_not_bound", "The secret is not bound to this destination.")
 }
 
 // DecisionMode reports whether a version may be handed to a front proxy.
