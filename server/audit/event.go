@@ -199,7 +199,7 @@ const (
 
 // LogKey is a key of the log itself, by which its events or its checkpoints are signed.
 type LogKey struct {
-	Use        string `json:"use,omitempty"`    // KeyEvent or KeyCheckpoint
+	Use        string `json:"use,omitempty"`    // KeyEvent, KeyCheckpoint or KeyShim
 	Action     string `json:"action,omitempty"` // KeyCreated, KeyRotated or KeyRevoked
 	KeyID      string `json:"kid,omitempty"`
 	Thumbprint string `json:"thumbprint,omitempty"` // of the public key (RFC 7638)
@@ -210,6 +210,7 @@ type LogKey struct {
 const (
 	KeyEvent      = "event"
 	KeyCheckpoint = "checkpoint"
+	KeyShim       = "shim" // some events, of one standalone shim
 
 	KeyCreated = "create"
 	KeyRotated = "rotate"

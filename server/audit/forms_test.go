@@ -125,7 +125,7 @@ var forms = []struct {
 	{"use.received", number("Bytes of the body, or of messages, that came.")},
 	{"use.scrubbed", number("How often a secret stood in the answer, and was masked.")},
 	{"use.duration", number("Milliseconds from the intent to the end.")},
-	{"log_key.use", enum("What the key signs.", KeyEvent, KeyCheckpoint)},
+	{"log_key.use", enum("What the key signs.", KeyEvent, KeyCheckpoint, KeyShim)},
 	{"log_key.action", enum("What became of it.", KeyCreated, KeyRotated, KeyRevoked)},
 	{"log_key.kid", text("The key's id.")},
 	{"log_key.thumbprint", hash("The public key's thumbprint (RFC 7638).")},

@@ -161,6 +161,8 @@ func changes() []kind {
 		{"tool", "create update delete"},
 		{"policy", "create update delete"},
 		{"signing-key", "create rotate revoke"},
+		{"data-key", "rewrap"},
+		{"shim-key", "create delete"},
 		{"operator", "create delete"},
 	} {
 		for verb := range strings.FieldsSeq(c.verbs) {
@@ -176,6 +178,8 @@ func changes() []kind {
 			switch verb {
 			case "backup":
 				k.when, k.exempt = "An operator copied all that there is of the tenant, or of the platform.", true
+			case "rewrap":
+				k.when = "An operator had a data key, which seals other keys or secrets, sealed by the present master key."
 			case "restore":
 				k.when = "Somebody put the tenant, or the platform, back as a backup has it, with the command on the server's " +
 					"machine; in the platform's log."

@@ -108,9 +108,10 @@ func openDEK(m Master, t ledger.Tenant, purpose string, row ledger.Row) (d dekRo
 	if err := json.Unmarshal(row.Value, &d); err != nil {
 		return d, nil, fmt.Errorf("read data key: %w", err)
 	}
-	if d.Master != m.ID() {
+	present := m.ID()
+	if m = sealedBy(m, d.Master); d.Master != m.ID() {
 		return d, nil, fmt.Errorf("open data key: it is sealed by master key %q, and the configured one is %q",
-			d.Master, m.ID())
+			d.Master, present)
 	}
 	if dek, err = m.Open(d.Sealed, dekPlace(t, purpose, d).aad()); err != nil {
 		return d, nil, fmt.Errorf("open data key: %w", err)
