@@ -44,7 +44,7 @@ var rooms = map[string]string{
 	"server/retain":  "clients/auditor server/audit server/fault server/ledger",
 	"server/identity": "scopes clients/token " +
 		"server/dial server/fault server/ledger server/memory",
-	"server/tools":   "scopes clients/token server/keys server/limit",
+	"server/tools": "scopes clients/token server/keys server/limit",
 	"server/tenant": "scopes scopes/policy clients clients/token " +
 		"server/audit server/fault server/identity server/keys server/ledger server/revoke server/tools",
 	"server/exchange": "scopes scopes/policy clients clients/token " +
@@ -77,11 +77,14 @@ var rooms = map[string]string{
 	"cmd/internal/attack":          "cmd/internal/attack/forge cmd/internal/attack/findings",
 	"cmd/internal/attack/forge":    "",
 	"cmd/internal/attack/findings": "",
-	"cmd/internal/config":          "clients/auditor scopes server/admin server/keys server/limit",
-	"cmd/internal/configdoc":       "",
+	"cmd/internal/config": "clients/auditor cmd/internal/strict scopes server/admin server/keys " +
+		"server/limit",
+	"cmd/internal/configdoc": "",
+	"cmd/internal/coredump":  "",
 	"cmd/internal/restore": "cmd/internal/config " +
 		"server/audit server/backup server/keys server/ledger server/tenant storage",
 	"cmd/internal/serve":     "*",
+	"cmd/internal/strict":    "scopes",
 	"cmd/internal/telemetry": "server server/audit server/deliver server/exchange",
 	// the house seen from the street
 	"e2e":         "clients/operator clients/token",
