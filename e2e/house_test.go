@@ -25,6 +25,7 @@ var rooms = map[string]string{
 	"server/dial":   "",
 	"server/limit":  "server/fault server/ledger",
 	"server/peer":   "",
+	"server/scrub":  "",
 	// formats and libraries, for people outside
 	"clients/token":    "scopes",
 	"clients/operator": "scopes clients/auditor",
