@@ -66,6 +66,7 @@ var rooms = map[string]string{
 	"storage/redis":           "server/fault server/ledger server/limit storage/internal/accept",
 	"storage":                 "server/ledger server/limit storage/bolt storage/redis",
 	"storage/storagetest":     "server/fault server/ledger server/limit storage",
+	"storage/openbao/baotest": "",  // for tests only
 	"server/servertest":       "*", // for tests only
 	"server/audit/audittest":  "docs/events server/audit server/ledger",
 	// programs
