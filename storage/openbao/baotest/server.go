@@ -148,6 +148,9 @@ func (s *Server) Intercept(f func(http.ResponseWriter, *http.Request) bool) {
 	s.intercept = f
 }
 
+// Store has the server do what a request asks for, without an answer.
+func (s *Server) Store(r *http.Request) { s.handle(httptest.NewRecorder(), r) }
+
 // Seal seals the server, or unseals it.
 func (s *Server) Seal(sealed bool) {
 	s.mu.Lock()
@@ -171,9 +174,14 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	s.seen = append(s.seen, Request{r.Method, r.RequestURI, space, token})
 	before := s.intercept
 	s.mu.Unlock()
-	if before != nil && before(w, r) {
-		return
+	if before == nil || !before(w, r) {
+		s.handle(w, r)
 	}
+}
+
+// handle answers a request.
+func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
+	space, token := strings.Trim(r.Header.Get("X-Vault-Namespace"), "/"), r.Header.Get("X-Vault-Token")
 	var body map[string]any
 	data, err := io.ReadAll(io.LimitReader(r.Body, 32<<20))
 	if err == nil && len(data) > 0 {
