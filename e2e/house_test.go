@@ -35,6 +35,7 @@ var rooms = map[string]string{
 	"clients":        "scopes clients/token server/fault server/ledger",
 	"server/memory":  "server/ledger",
 	"server/keys":    "clients/auditor clients/token server/ledger",
+	"server/vault":   "scopes server/fault server/keys server/ledger server/tools",
 	"server/audit":   "clients/auditor server/fault server/keys server/ledger",
 	"server/revoke":  "scopes clients/token server/ledger",
 	"server/deliver": "server/fault server/ledger",
@@ -43,10 +44,12 @@ var rooms = map[string]string{
 	"server/retain":  "clients/auditor server/audit server/fault server/ledger",
 	"server/identity": "scopes clients/token " +
 		"server/dial server/fault server/ledger server/memory",
+	"server/tools":   "scopes clients/token server/keys server/limit",
 	"server/tenant": "scopes scopes/policy clients clients/token " +
-		"server/audit server/fault server/identity server/keys server/ledger server/revoke",
+		"server/audit server/fault server/identity server/keys server/ledger server/revoke server/tools",
 	"server/exchange": "scopes scopes/policy clients clients/token " +
-		"server/audit server/fault server/identity server/ledger server/limit server/memory server/revoke server/tenant",
+		"server/audit server/fault server/identity server/ledger server/limit server/memory server/revoke server/tenant " +
+		"server/tools",
 	"server/backup": "clients/auditor server/fault server/ledger",
 	"server/admin": "scopes clients clients/token " +
 		"server/audit server/backup server/exchange server/fault server/keys server/ledger server/limit server/revoke " +
@@ -107,7 +110,7 @@ var heavy = map[string]string{
 // noHTTP are the rooms that must not know net/http: what they decide does not depend on how it is asked.
 var noHTTP = strings.Fields("scopes scopes/policy clients clients/auditor clients/token " +
 	"server/admin server/audit server/dial server/exchange server/fault server/keys server/ledger server/limit " +
-	"server/revoke server/tenant storage storage/bolt storage/redis")
+	"server/revoke server/tenant server/tools server/vault storage storage/bolt storage/redis")
 
 // TestTheHouse holds every source file against the rules. It parses the files in this process, so that the test cache
 // sees a change of any of them.

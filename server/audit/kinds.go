@@ -64,6 +64,16 @@ var kinds = append([]kind{
 		reasons: "revoke.not_owner",
 		body:    "client_id actor(chain) tool? resource token(jti exp) cutoff!(kind value)" + memRequest,
 	}, {
+		name: KeyUse,
+		when: "An agent called an upstream through the shim, or a proxy asked whether it may. An allowed call has two " +
+			"events of one decision_id: the intent before anything is sent, and the outcome after its end, which is missing " +
+			"if the shim was killed. A call with a good token that was refused has one.",
+		waits: "the call to the upstream", outcomes: "allowed denied error", of: ofAgent,
+		reasons: "path.* query.* body.* method.* scope.* details.* secret.* limit.* upstream.* answer.* revoked.* " +
+			"cut.* token.* target.* tenant.* store.* decide.* inject.* superseded internal",
+		body: "decision_id client_id actor(chain) tool actions? resource token(jti exp) lineage? " +
+			"use(phase? mode secrets? host? method? rule? status? sent? received? scrubbed? duration?)" + memRequest,
+	}, {
 		name: DenyFlood,
 		when: "Callers whom nobody knows, or who ask too often, were refused: one event for many of one reason, at most " +
 			"240 at once and 1,200 an hour of one log and server.",
@@ -151,6 +161,8 @@ func changes() []kind {
 		{"tool", "create update delete"},
 		{"policy", "create update delete"},
 		{"signing-key", "create rotate revoke"},
+		{"data-key", "rewrap"},
+		{"shim-key", "create delete"},
 		{"operator", "create delete"},
 	} {
 		for verb := range strings.FieldsSeq(c.verbs) {
@@ -166,6 +178,8 @@ func changes() []kind {
 			switch verb {
 			case "backup":
 				k.when, k.exempt = "An operator copied all that there is of the tenant, or of the platform.", true
+			case "rewrap":
+				k.when = "An operator had a data key, which seals other keys or secrets, sealed by the present master key."
 			case "restore":
 				k.when = "Somebody put the tenant, or the platform, back as a backup has it, with the command on the server's " +
 					"machine; in the platform's log."

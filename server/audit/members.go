@@ -54,6 +54,7 @@ func (w *writer) body(b *Body) {
 		w.text("value", b.Cutoff.Value)
 		w.text("cause", string(b.Cutoff.Cause))
 	})
+	w.object("use", func() { w.use(&b.Use) })
 	w.housekeeping(b)
 	w.object("operator", func() {
 		w.text("id", b.Operator.ID)
@@ -69,6 +70,20 @@ func (w *writer) body(b *Body) {
 	w.number("count", b.Count)
 	w.number("start", b.Start)
 	w.number("end", b.End)
+}
+
+func (w *writer) use(u *Use) {
+	w.text("phase", u.Phase)
+	w.text("mode", u.Mode)
+	w.list("secrets", u.Secrets)
+	w.text("host", u.Host)
+	w.text("method", u.Method)
+	w.text("rule", u.Rule)
+	w.number("status", u.Status)
+	w.number("sent", u.Sent)
+	w.number("received", u.Received)
+	w.number("scrubbed", u.Scrubbed)
+	w.number("duration", u.Duration)
 }
 
 // housekeeping writes what is recorded of the log and of its servers.

@@ -108,7 +108,7 @@ func (r *reader) mapping(n *yaml.Node, typ reflect.Type, path string) any {
 		if fields != nil {
 			field, known := fields[key.Value]
 			if !known {
-				r.mistake(key, at, unknown(key.Value))
+				r.mistake(key, at, "is not a known field")
 				continue
 			}
 			next = field
@@ -183,16 +183,6 @@ func (r *reader) mistake(n *yaml.Node, path, what string) {
 	}
 	r.problems.add(path, fmt.Sprintf("%s (line %d)", what, n.Line))
 	r.bad = append(r.bad, path)
-}
-
-// later are fields of the format that this version does not have yet; they are refused, not ignored.
-var later = map[string]bool{"upstream": true, "discoverable": true}
-
-func unknown(field string) string {
-	if later[field] {
-		return "is not available in this version"
-	}
-	return "is not a known field"
 }
 
 func join(path, field string) string {

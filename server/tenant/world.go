@@ -15,6 +15,7 @@ import (
 	"github.com/bursar-sts/bursar/server/identity"
 	"github.com/bursar-sts/bursar/server/keys"
 	"github.com/bursar-sts/bursar/server/ledger"
+	"github.com/bursar-sts/bursar/server/tools"
 )
 
 // World is everything that one tenant has configured, compiled, at one revision. It is immutable and swapped whole;
@@ -30,7 +31,7 @@ type World struct {
 	ClientKeys clients.KeySource
 
 	Clients  *clients.Registry
-	Tools    *Tools
+	Tools    *tools.Tools
 	Policies *policy.Policy
 	Ring     *keys.Ring
 
@@ -140,7 +141,7 @@ func (w *World) compile(p plan, f *File, secrets []clients.SecretSet) []string {
 		}
 	}
 	var list []string
-	w.Tools, list = newTools(f.Tools, p.base, p.slug)
+	w.Tools, list = tools.New(f.Tools, tools.Place{BaseURL: p.base, Tenant: p.slug})
 	found = append(found, list...)
 	w.Clients, list = clients.NewRegistry(clients.Config{
 		Clients: f.Clients, Secrets: secrets, Glob: policy.Glob, CheckGlob: policy.CheckGlob,
@@ -149,7 +150,7 @@ func (w *World) compile(p plan, f *File, secrets []clients.SecretSet) []string {
 	found = append(found, list...)
 	w.Policies, list = policy.Compile(f.Policies, p.before)
 	found = append(found, list...)
-	checkReferences(&found, p, f)
+	checkReferences(&found, p, f, w.Tools)
 	if len(found) == 0 && !p.draft { // nothing is fetched, or kept to be fetched, for what is not in force
 		w.ClientKeys = clientKeys{p.sources, p.id, p.ceiling}
 		w.Issuers = p.sources.Pool(p.id, p.ceiling, f.Issuers, conditions)
@@ -158,7 +159,7 @@ func (w *World) compile(p plan, f *File, secrets []clients.SecretSet) []string {
 }
 
 // checkReferences finds objects that name others wrongly: the mistakes that no object can see by itself.
-func checkReferences(found *problems, p plan, f *File) {
+func checkReferences(found *problems, p plan, f *File, known *tools.Tools) {
 	issuers := map[string]identity.Issuer{}
 	urls := map[string]string{}
 	for i, x := range f.Issuers {
@@ -170,7 +171,7 @@ func checkReferences(found *problems, p plan, f *File) {
 			found.add(path+".name", "is reserved: the subjects of its tokens would be named like clients of ours")
 		}
 		for _, at := range []struct{ field, uri string }{{"issuer", x.Issuer}, {"jwks_uri", x.JWKSURI}} {
-			if _, ours := ownPath(at.uri, p.base); ours {
+			if _, ours := tools.Under(at.uri, p.base); ours {
 				found.add(path+"."+at.field, "lies under this server's own address; the tokens of this server are not identities")
 			}
 		}
@@ -186,14 +187,10 @@ func checkReferences(found *problems, p plan, f *File) {
 				"(tenants."+p.slug+".private_cidrs in bursar.yaml)")
 		}
 	}
-	tools := map[string]Tool{}
-	for _, x := range f.Tools {
-		tools[x.Name] = x
-	}
-	known := map[string]bool{}
+	ids := map[string]bool{}
 	for i, x := range f.Clients {
 		path := fmt.Sprintf("clients[%d]", i)
-		known[x.ID] = true
+		ids[x.ID] = true
 		for j, binding := range x.Identities {
 			issuer, ok := issuers[binding.Issuer]
 			switch at := fmt.Sprintf("%s.identities[%d].issuer", path, j); {
@@ -204,7 +201,7 @@ func checkReferences(found *problems, p plan, f *File) {
 			}
 		}
 		for j, name := range x.Tools {
-			if _, ok := tools[name]; !ok {
+			if _, ok := known.Named(name); !ok {
 				found.add(fmt.Sprintf("%s.tools[%d]", path, j), "is not a tool of this tenant")
 			}
 		}
@@ -213,29 +210,29 @@ func checkReferences(found *problems, p plan, f *File) {
 		}
 	}
 	for i, x := range f.Policies {
-		checkPolicy(found, fmt.Sprintf("policies[%d]", i), x, tools, known, issuers)
+		checkPolicy(found, fmt.Sprintf("policies[%d]", i), x, known, ids, issuers)
 	}
 }
 
-func checkPolicy(found *problems, path string, x policy.Rule, tools map[string]Tool, known map[string]bool,
+func checkPolicy(found *problems, path string, x policy.Rule, known *tools.Tools, ids map[string]bool,
 	issuers map[string]identity.Issuer) {
 	for _, list := range []struct {
 		field string
 		ids   []string
 	}{{"clients", x.Clients}, {"delegates", x.Delegates}} {
 		for j, id := range list.ids {
-			if !known[id] {
+			if !ids[id] {
 				found.add(fmt.Sprintf("%s.%s[%d]", path, list.field, j), "is not a client of this tenant")
 			}
 		}
 	}
 	for j, word := range x.From {
 		scope, err := scopes.Parse(word)
-		if source, ok := tools[scope.Tool]; err == nil && (!ok || !slices.Contains(source.Actions, scope.Action)) {
+		if source, ok := known.Named(scope.Tool); err == nil && (!ok || !slices.Contains(source.Actions, scope.Action)) {
 			found.add(fmt.Sprintf("%s.from[%d]", path, j), "is not an action of a tool of this tenant")
 		}
 	}
-	tool, ok := tools[x.Tool]
+	tool, ok := known.Named(x.Tool)
 	if !ok {
 		found.add(path+".tool", "is not a tool of this tenant")
 	}
@@ -257,7 +254,7 @@ func checkPolicy(found *problems, path string, x policy.Rule, tools map[string]T
 
 // Ours reports whether a URI lies under this server's own address.
 func (w *World) Ours(uri string) bool {
-	_, ours := ownPath(uri, strings.TrimSuffix(w.Issuer, "/t/"+w.Slug))
+	_, ours := tools.Under(uri, strings.TrimSuffix(w.Issuer, "/t/"+w.Slug))
 	return ours
 }
 

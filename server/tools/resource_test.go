@@ -1,15 +1,14 @@
-package tenant_test
+package tools_test
 
 import (
 	"strings"
 	"testing"
 
-	"github.com/bursar-sts/bursar/server/servertest"
-	"github.com/bursar-sts/bursar/server/tenant"
+	"github.com/bursar-sts/bursar/server/tools"
 )
 
 func TestResources(t *testing.T) {
-	w := servertest.New(t, servertest.Options{})
+	at := tools.Place{BaseURL: "https://sts.example", Tenant: "acme"}
 	for _, row := range []struct {
 		resource string
 		mistake  string // "" if it may be registered
@@ -71,12 +70,10 @@ func TestResources(t *testing.T) {
 		{"https://sts.example:/t/globex", "port"}, {"https://sts.example./t/globex", "host name"},
 		{"https://sts.example:0443/t/globex", "port"},
 	} {
-		f := &tenant.File{APIVersion: tenant.APIVersion, Tenant: "acme",
-			Tools: []tenant.Tool{{Name: "t", Resource: row.resource, Actions: []string{"x"}}}}
-		_, _, err := w.Directory.DraftNew(f)
-		got := strings.Join(servertest.Problems(err), "; ")
-		if row.mistake == "" && err != nil || row.mistake != "" && !strings.Contains(got, row.mistake) {
-			t.Errorf("%q: %q (%v), want %q", row.resource, got, err, row.mistake)
+		_, mistakes := tools.New([]tools.Tool{{Name: "t", Resource: row.resource, Actions: []string{"x"}}}, at)
+		got := strings.Join(mistakes, "; ")
+		if row.mistake == "" && got != "" || row.mistake != "" && !strings.Contains(got, row.mistake) {
+			t.Errorf("%q: %q, want %q", row.resource, got, row.mistake)
 		}
 	}
 }
@@ -90,7 +87,7 @@ func TestResourcesAreComparedInOneForm(t *testing.T) {
 		"https://tools.example":           "https://tools.example",
 		"https://tools.example/%41":       "https://tools.example/%41",
 	} {
-		if got, err := tenant.CanonicalResource(raw); got != want || err != nil {
+		if got, err := tools.CanonicalResource(raw); got != want || err != nil {
 			t.Errorf("%q: %q, %v, want %q", raw, got, err, want)
 		}
 	}
@@ -104,11 +101,11 @@ func FuzzCanonicalResource(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
-		once, err := tenant.CanonicalResource(raw)
+		once, err := tools.CanonicalResource(raw)
 		if err != nil {
 			return
 		}
-		if twice, err := tenant.CanonicalResource(once); err != nil || twice != once {
+		if twice, err := tools.CanonicalResource(once); err != nil || twice != once {
 			t.Fatalf("%q becomes %q, and that %q (%v)", raw, once, twice, err)
 		}
 		_, path, _ := strings.Cut(raw, "://")
