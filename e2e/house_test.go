@@ -70,6 +70,8 @@ var rooms = map[string]string{
 	"storage/redis":           "server/fault server/ledger server/limit storage/internal/accept",
 	"storage":                 "server/ledger server/limit storage/bolt storage/redis",
 	"storage/storagetest":     "server/fault server/ledger server/limit storage",
+	"storage/openbao":         "scopes server/fault server/keys server/ledger",
+	"storage/openbao/baotest": "",  // for tests only
 	"server/servertest":       "*", // for tests only
 	"server/audit/audittest":  "docs/events server/audit server/ledger",
 	// programs
@@ -100,6 +102,7 @@ var heavy = map[string]string{
 	"github.com/gorilla/mux":    "server",
 	"github.com/redis/":         "storage/redis",
 	"go.etcd.io/bbolt":          "storage/bolt",
+	"github.com/openbao/":       "storage/openbao",
 	"github.com/coreos/go-oidc": "server/identity",
 	"cel.dev/":                  "scopes/policy",
 	"github.com/spf13/cobra":    "cmd/bursar",
