@@ -77,6 +77,7 @@ var rooms = map[string]string{
 	// programs
 	"cmd/bursar":                   "*",
 	"cmd/demoissuer":               "",
+	"cmd/demolegacy":               "",
 	"cmd/internal/attack":          "cmd/internal/attack/forge cmd/internal/attack/findings",
 	"cmd/internal/attack/forge":    "",
 	"cmd/internal/attack/findings": "",
