@@ -177,6 +177,6 @@ func (d *Directory) world(s *slot, rows []ledger.Row, revision int64, policies *
 }
 
 func (d *Directory) plan(id ledger.Tenant, slug string) plan {
-	return plan{id: id, slug: slug, issuer: d.IssuerURL(slug), base: d.cfg.BaseURL, ceiling: d.cfg.Ceilings[slug],
+	return plan{id: id, slug: slug, issuer: d.IssuerURL(slug), base: d.cfg.BaseURL, shim: d.cfg.ShimURL, ceiling: d.cfg.Ceilings[slug],
 		sources: d.cfg.Sources, master: d.cfg.Master}
 }
