@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync/atomic"
 
+	"github.com/bursar-sts/bursar/server/current"
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/ledger"
 	"github.com/bursar-sts/bursar/server/revoke"
@@ -28,7 +29,7 @@ type slot struct {
 	slug  string
 	view  atomic.Pointer[View]
 	used  atomic.Int64 // when somebody last asked for it, Unix seconds
-	fresh joint[*View]
+	fresh current.Joint[*View]
 }
 
 // View returns the tenant as this process last saw it. It may lack what another process changed since; a caller that
@@ -91,7 +92,7 @@ func (d *Directory) refresh(ctx context.Context, s *slot) (*View, error) {
 
 // reread returns the slot's view as it stands in the store when reread is called, or later.
 func (d *Directory) reread(ctx context.Context, s *slot) (*View, error) {
-	v, err := s.fresh.do(ctx, &d.running, func(ctx context.Context) (*View, error) { return d.renew(ctx, s) })
+	v, err := s.fresh.Do(ctx, &d.running, func(ctx context.Context) (*View, error) { return d.renew(ctx, s) })
 	if err != nil {
 		return nil, unreadable("tenant.read", err)
 	}
