@@ -49,7 +49,7 @@ var rooms = map[string]string{
 	"server/tools": "scopes clients/token server/fault server/keys server/limit",
 	"server/tenant": "scopes scopes/policy clients clients/token " +
 		"server/audit server/current server/fault server/identity server/keys server/ledger server/revoke " +
-		"server/tools",
+		"server/tools server/vault",
 	"server/exchange": "scopes scopes/policy clients clients/token " +
 		"server/audit server/fault server/identity server/ledger server/limit server/memory server/revoke server/tenant " +
 		"server/tools",
