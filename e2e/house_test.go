@@ -46,10 +46,10 @@ var rooms = map[string]string{
 	"server/retain":  "clients/auditor server/audit server/fault server/ledger",
 	"server/identity": "scopes clients/token " +
 		"server/dial server/fault server/ledger server/memory",
-	"server/tools": "scopes clients/token server/keys server/limit",
+	"server/tools": "scopes clients/token server/fault server/keys server/limit",
 	"server/tenant": "scopes scopes/policy clients clients/token " +
 		"server/audit server/current server/fault server/identity server/keys server/ledger server/revoke " +
-		"server/tools",
+		"server/tools server/vault",
 	"server/exchange": "scopes scopes/policy clients clients/token " +
 		"server/audit server/fault server/identity server/ledger server/limit server/memory server/revoke server/tenant " +
 		"server/tools",

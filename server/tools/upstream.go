@@ -1,6 +1,9 @@
 package tools
 
 import (
+	"cmp"
+	"time"
+
 	"github.com/bursar-sts/bursar/scopes"
 	"github.com/bursar-sts/bursar/server/limit"
 )
@@ -39,6 +42,8 @@ type Upstream struct {
 	// Retries is how often a call is made again after it brought no byte of an answer, 0 to 2: GET, HEAD and OPTIONS
 	// without a body alone.
 	Retries int `json:"retries,omitempty"`
+
+	routes []route // the rules, the most specific first; none before New
 }
 
 // Kind is a way of putting a secret on a call.
@@ -62,7 +67,8 @@ const (
 
 // Kinds returns every kind.
 func Kinds() []Kind {
-	return []Kind{InHeader, InBearer, InBasic, InQuery, InCookie, InPath, InJSON, InForm, InSigV4, InHMAC, InOAuth2, InMTLS}
+	return []Kind{InHeader, InBearer, InBasic, InQuery, InCookie, InPath, InJSON, InForm, InSigV4, InHMAC, InOAuth2,
+		InMTLS}
 }
 
 // Injection puts one secret in one place of each call.
@@ -187,18 +193,26 @@ type Probe struct {
 	Expect []int  `json:"expect,omitempty"` // status codes; default 200 to 299
 }
 
-// Limits bound the calls of a tool: of all agents together, and of each one. Zero is no limit.
+// Limits bound the calls of a tool. Zero is no limit.
 type Limits struct {
-	Rate            limit.Rate `json:"rate,omitzero"`
-	AgentRate       limit.Rate `json:"agent_rate,omitzero"`
-	Concurrent      int        `json:"concurrent,omitempty"`
-	AgentConcurrent int        `json:"agent_concurrent,omitempty"`
+	Rate            limit.Rate `json:"rate,omitzero"`              // of calls, such as 50/s
+	AgentRate       limit.Rate `json:"agent_rate,omitzero"`        // of calls of one agent
+	Concurrent      int        `json:"concurrent,omitempty"`       // calls that are under way
+	AgentConcurrent int        `json:"agent_concurrent,omitempty"` // calls of one agent that are under way
 }
 
-// Timeouts bound a call. Each has a default.
+// Timeouts bound a call. Zero is the default.
 type Timeouts struct {
 	Connect scopes.Duration `json:"connect,omitempty"` // until the connection stands, TLS and all; 5s
 	Header  scopes.Duration `json:"header,omitempty"`  // until the header of the answer is there; 30s
 	Idle    scopes.Duration `json:"idle,omitempty"`    // between two reads of a body; 60s
 	Total   scopes.Duration `json:"total,omitempty"`   // from beginning to end, except of streams; 5m
+}
+
+// WithDefaults returns the timeouts with none that is zero.
+func (t Timeouts) WithDefaults() Timeouts {
+	return Timeouts{
+		Connect: cmp.Or(t.Connect, scopes.Duration(5*time.Second)), Header: cmp.Or(t.Header, scopes.Duration(30*time.Second)),
+		Idle: cmp.Or(t.Idle, scopes.Duration(time.Minute)), Total: cmp.Or(t.Total, scopes.Duration(5*time.Minute)),
+	}
 }
