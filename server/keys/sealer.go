@@ -191,8 +191,12 @@ func SealedWith(sealed []byte) int {
 const PrintSize = 8
 
 // Fingerprint names a plain value without telling anything of it: the first bytes of its HMAC-SHA256 under a key of the
-// tenant's, which outlives the data keys. Two values of one tenant have the same fingerprint if they are the same.
+// tenant's, which outlives the data keys. Two values of one tenant have the same fingerprint if they are the same. It
+// is empty where that key is not at hand, as in a standalone shim.
 func (s *Sealer) Fingerprint(plain []byte) string {
+	if len(s.prints) == 0 {
+		return ""
+	}
 	mac := hmac.New(sha256.New, s.prints)
 	mac.Write(plain)
 	return hex.EncodeToString(mac.Sum(nil)[:PrintSize])
@@ -214,12 +218,10 @@ func (s *Sealer) Rotate(m Master, now time.Time) ([]ledger.Row, error) {
 	return []ledger.Row{next, row}, err
 }
 
-// Unused returns the keys of the rows of data keys that seal nothing any more: all but the newest and those in use.
-func (s *Sealer) Unused(inUse func(version int) bool) (rows []ledger.Key) {
+// Old returns the keys of the rows of the data keys that seal no more: once nothing is sealed with them they can go.
+func (s *Sealer) Old() (rows []ledger.Key) {
 	for _, k := range s.keys[:len(s.keys)-1] {
-		if !inUse(k.version) {
-			rows = append(rows, ledger.Key{Kind: KindDEK, ID: oldVaultKey(k.version)})
-		}
+		rows = append(rows, ledger.Key{Kind: KindDEK, ID: oldVaultKey(k.version)})
 	}
 	return rows
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/bursar-sts/bursar/server/identity"
 	"github.com/bursar-sts/bursar/server/keys"
 	"github.com/bursar-sts/bursar/server/ledger"
+	"github.com/bursar-sts/bursar/server/vault"
 )
 
 // Store reads tenants. Each read is consistent in itself and includes every commit that was acknowledged, by any
@@ -44,15 +45,19 @@ type Entry struct {
 // KindTenant is the kind of the platform's rows that name tenants.
 const KindTenant = "tenant"
 
-// Config is what a Directory needs; every field but Ceilings and Now is required.
+// Config is what a Directory needs; every field but ShimURL, Ceilings, Backend and Now is required.
 type Config struct {
 	Store   Store
 	Master  keys.Master
 	Sources *identity.Sources
 	BaseURL string // an origin, without a trailing slash
+	ShimURL string // where the shim is reached, without a trailing slash; "" if there is none
 	// Ceilings are the private addresses that the platform lets each tenant's issuers use, by slug.
 	Ceilings map[string][]netip.Prefix
-	Now      func() time.Time // default time.Now
+	// Backend returns what keeps the values of a tenant's secrets, by its slug, or nil for those that are kept in the
+	// store, sealed.
+	Backend func(slug string) vault.Backend
+	Now     func() time.Time // default time.Now
 }
 
 // Directory finds tenants by the slug of the request's URL. It is safe for concurrent use.

@@ -39,6 +39,14 @@ func (v *Vault) Get(name string) (Secret, error) {
 	return s.named(name).info(), nil
 }
 
+// Err returns why no secret can be read; nil if nothing is wrong with the data keys.
+func (v *Vault) Err() error {
+	if v == nil {
+		return nil
+	}
+	return v.broken
+}
+
 // Sealer returns what seals the vault's secrets, or nil if there was never a secret.
 func (v *Vault) Sealer() *keys.Sealer {
 	if v == nil {
@@ -83,10 +91,9 @@ const (
 )
 
 // Rewrap returns the next step of sealing everything with the newest data key, and how many secrets it seals anew. With
-// the last one go the older data keys that nothing uses any more; inUse tells of those that others use. A step that was
-// not committed is made again by whoever asks next: all that it needs is in the rows. An empty change: nothing is left
-// to do.
-func (v *Vault) Rewrap(now time.Time, inUse func(dataKey int) bool) (c Change, count int, err error) {
+// the last one go the older data keys. A step that was not committed is made again by whoever asks next: all that it
+// needs is in the rows. An empty change: nothing is left to do.
+func (v *Vault) Rewrap(now time.Time) (c Change, count int, err error) {
 	if v.Sealer() == nil {
 		return Change{}, 0, nil
 	}
@@ -112,7 +119,7 @@ func (v *Vault) Rewrap(now time.Time, inUse func(dataKey int) bool) (c Change, c
 		count++
 	}
 	if !left {
-		c.Delete = v.sealer.Unused(inUse)
+		c.Delete = v.sealer.Old()
 	}
 	return c, count, nil
 }
