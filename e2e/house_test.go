@@ -44,7 +44,7 @@ var rooms = map[string]string{
 	"server/retain":  "clients/auditor server/audit server/fault server/ledger",
 	"server/identity": "scopes clients/token " +
 		"server/dial server/fault server/ledger server/memory",
-	"server/tools":   "scopes clients/token server/keys server/limit",
+	"server/tools": "scopes clients/token server/keys server/limit",
 	"server/tenant": "scopes scopes/policy clients clients/token " +
 		"server/audit server/fault server/identity server/keys server/ledger server/revoke server/tools",
 	"server/exchange": "scopes scopes/policy clients clients/token " +
@@ -79,9 +79,10 @@ var rooms = map[string]string{
 	"cmd/internal/attack":          "cmd/internal/attack/forge cmd/internal/attack/findings",
 	"cmd/internal/attack/forge":    "",
 	"cmd/internal/attack/findings": "",
-	"cmd/internal/config":          "clients/auditor scopes server/admin server/keys server/limit",
+	"cmd/internal/config":          "clients/auditor scopes server/admin server/keys server/limit storage/openbao",
 	"cmd/internal/configdoc":       "",
-	"cmd/internal/restore": "cmd/internal/config " +
+	"cmd/internal/custody":         "cmd/internal/config server/keys server/ledger server/vault storage/openbao",
+	"cmd/internal/restore": "cmd/internal/config cmd/internal/custody " +
 		"server/audit server/backup server/keys server/ledger server/tenant storage",
 	"cmd/internal/serve":     "*",
 	"cmd/internal/telemetry": "server server/audit server/deliver server/exchange",

@@ -147,6 +147,9 @@ func (d *Directory) renew(ctx context.Context, s *slot) (*View, error) {
 	if changed {
 		next.World = d.world(s, rows, at.Revision, old.Policies)
 	}
+	if errors.Is(next.broken, fault.ErrUnavailable) {
+		return &next, nil // a master key that is kept elsewhere is away: that passes, and is not remembered
+	}
 	s.view.Store(&next)
 	return &next, nil
 }

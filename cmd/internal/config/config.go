@@ -49,9 +49,16 @@ type Config struct {
 	// for the primary alone.
 	ReplicateIssuance bool `yaml:"replicate_issuance"`
 	// Where the key is that seals every other key at rest. Required. `file:PATH` is a file that only its owner can read,
-	// `env:NAME` an environment variable, `credential:NAME` a credential of the service manager
-	// (`$CREDENTIALS_DIRECTORY/NAME`). Without this key the store cannot be used, nor a backup of it.
-	MasterKey Source `yaml:"master_key"`
+	// `env:NAME` an environment variable, which is unset once it is read, `credential:NAME` a credential of the service
+	// manager (`$CREDENTIALS_DIRECTORY/NAME`), and `openbao-transit:KEY` a key that stays in the transit engine of
+	// `vault.openbao` (`openbao-transit:MOUNT/KEY` if that is not mounted at `transit`). Without this key the store cannot
+	// be used, nor a backup of it.
+	MasterKey MasterKey `yaml:"master_key"`
+	// The places of master keys that `master_key` took the place of. What they sealed still opens; once
+	// `bursar keys rewrap` has sealed all of it anew they can be left out.
+	PreviousMasterKeys []MasterKey `yaml:"previous_master_keys"`
+	// Where the values of tenants' secrets are kept. Absent: in the store.
+	Vault Vault `yaml:"vault"`
 	// Who administers the server, and where.
 	Admin Admin `yaml:"admin"`
 	// Where metrics are served.
@@ -163,6 +170,9 @@ type Tenant struct {
 	PrivateCIDRs []netip.Prefix `yaml:"private_cidrs"`
 	// Limits of the tenant's own.
 	Limits TenantLimits `yaml:"limits"`
+	// Where new values of the tenant's secrets are kept. Absent: where `vault.backend` says. A value that is in OpenBao
+	// can be used only while this is `openbao`.
+	Vault VaultBackend `yaml:"vault"`
 }
 
 // later are fields of later versions. They are refused by name, so that nobody believes that they work.
@@ -242,11 +252,17 @@ func (c *Config) resolve(dir string) {
 	for _, path := range []*string{&c.TLS.Cert, &c.TLS.Key, &c.Admin.TokenFile, &c.Traces.CA} {
 		*path = under(dir, *path)
 	}
-	for _, source := range []*Source{&c.MasterKey, &c.StorePassword} {
+	for _, source := range []*Source{&c.MasterKey.Source, &c.StorePassword} {
 		if source.Kind == SourceFile {
 			source.Name = under(dir, source.Name)
 		}
 	}
+	for i := range c.PreviousMasterKeys {
+		if m := &c.PreviousMasterKeys[i]; m.Kind == SourceFile {
+			m.Name = under(dir, m.Name)
+		}
+	}
+	c.Vault.OpenBao.resolve(dir)
 	for name, source := range c.Traces.Headers {
 		if source.Kind == SourceFile {
 			source.Name = under(dir, source.Name)

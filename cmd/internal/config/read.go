@@ -143,6 +143,8 @@ func want(v reflect.Value) string {
 		return "a rate such as 200/s, 10/m or off"
 	case Source:
 		return "file:PATH, env:NAME or credential:NAME"
+	case MasterKey:
+		return "file:PATH, env:NAME, credential:NAME or openbao-transit:KEY"
 	}
 	switch v.Kind() {
 	case reflect.Pointer:

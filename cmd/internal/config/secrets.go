@@ -13,10 +13,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 
 	"github.com/bursar-sts/bursar/server/admin"
 	"github.com/bursar-sts/bursar/server/keys"
+	"github.com/bursar-sts/bursar/storage/openbao"
 )
 
 // The kinds of a Source.
@@ -47,6 +49,34 @@ func (s *Source) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// SourceTransit is the kind of a MasterKey that stays in OpenBao; its name is that of a key of a transit engine.
+const SourceTransit = "openbao-transit"
+
+// MasterKey says where a master key is.
+type MasterKey struct{ Source }
+
+// UnmarshalText reads what a Source may be, or "openbao-transit:KEY".
+func (m *MasterKey) UnmarshalText(text []byte) error {
+	key, ok := strings.CutPrefix(string(text), SourceTransit+":")
+	if !ok {
+		return m.Source.UnmarshalText(text)
+	}
+	if _, err := openbao.ParseTransitKey(key); err != nil {
+		return err
+	}
+	m.Source = Source{SourceTransit, key}
+	return nil
+}
+
+// Transit returns the key in OpenBao; false if it is elsewhere.
+func (m MasterKey) Transit() (openbao.TransitKey, bool) {
+	if m.Kind != SourceTransit {
+		return openbao.TransitKey{}, false
+	}
+	key, err := openbao.ParseTransitKey(m.Name)
+	return key, err == nil
+}
+
 // String returns "kind:name".
 func (s Source) String() string { return s.Kind + ":" + s.Name }
 
@@ -56,7 +86,7 @@ func (s Source) read() ([]byte, error) {
 	case SourceFile:
 		return readPrivate(s.Name)
 	case SourceEnv:
-		value := os.Getenv(s.Name)
+		value := take(s.Name)
 		if value == "" {
 			return nil, fmt.Errorf("the environment variable %s is not set", s.Name)
 		}
@@ -69,6 +99,22 @@ func (s Source) read() ([]byte, error) {
 		return readBounded(filepath.Join(dir, s.Name), 0)
 	}
 	return nil, errors.New("is not configured")
+}
+
+// taken are the values of the environment variables that were read, which are not there any more.
+var taken sync.Map
+
+// take returns the value of an environment variable and unsets it, so that nothing that prints the environment, and no
+// other process, gets to see it. Who asks again gets the same.
+func take(name string) string {
+	if value, there := os.LookupEnv(name); there {
+		taken.Store(name, value)
+		_ = os.Unsetenv(name) // fails for names that no variable has
+		return value
+	}
+	value, _ := taken.Load(name)
+	text, _ := value.(string)
+	return text
 }
 
 // maxSecret bounds what is read of a file with a secret.
@@ -108,7 +154,12 @@ func readBounded(path string, forbidden os.FileMode) ([]byte, error) {
 
 // Secrets are what the configuration names and does not hold. They print as "[secrets]".
 type Secrets struct {
+	// Master is the master key; nil for one that stays in OpenBao.
 	Master keys.Master `json:"-"`
+	// Previous are the master keys before it, likewise, in the order of PreviousMasterKeys.
+	Previous []keys.Master `json:"-"`
+	// OpenBao is how it is reached; nil without it.
+	OpenBao *openbao.Config `json:"-"`
 	// AdminToken is the token of the first platform operator.
 	AdminToken string `json:"-"`
 	// StoreURL is Config.Store with the store's password in it.
@@ -137,12 +188,11 @@ func (Secrets) LogValue() slog.Value { return slog.StringValue(redacted) }
 func (c *Config) Secrets() (*Secrets, []Mistake) {
 	var v validator
 	s := &Secrets{StoreURL: c.Store}
-	if data, err := c.MasterKey.read(); err != nil {
-		v.check("master_key", err)
-	} else {
-		s.Master, err = keys.FileMaster(data)
-		v.check("master_key", err)
+	s.Master = v.readMaster("master_key", c.MasterKey)
+	for i, m := range c.PreviousMasterKeys {
+		s.Previous = append(s.Previous, v.readMaster(fmt.Sprintf("previous_master_keys[%d]", i), m))
 	}
+	s.OpenBao = v.readOpenBao(c.Vault.OpenBao)
 	var err error
 	s.AdminToken, err = AdminToken(c.Admin.TokenFile)
 	v.check("admin.token_file", err)
@@ -163,6 +213,21 @@ func (c *Config) Secrets() (*Secrets, []Mistake) {
 		return nil, v
 	}
 	return s, nil
+}
+
+// readMaster reads a master key, unless it is in OpenBao.
+func (v *validator) readMaster(at string, m MasterKey) keys.Master {
+	if _, elsewhere := m.Transit(); elsewhere {
+		return nil
+	}
+	data, err := m.read()
+	if err != nil {
+		v.check(at, err)
+		return nil
+	}
+	master, err := keys.FileMaster(data)
+	v.check(at, err)
+	return master
 }
 
 // reach reads what is needed to reach somebody else's server, of what stands at a path.

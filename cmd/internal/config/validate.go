@@ -30,9 +30,7 @@ func (c *Config) Validate() []Mistake {
 	if c.ReplicateIssuance && strings.HasPrefix(c.Store, "bolt:") {
 		v.add("replicate_issuance", "means nothing to a bolt store; remove it")
 	}
-	if c.MasterKey == (Source{}) {
-		v.add("master_key", "is required; bursar init makes one")
-	}
+	v.vault(c)
 	if c.Admin.TokenFile == "" {
 		v.add("admin.token_file", "is required; bursar init makes one")
 	}

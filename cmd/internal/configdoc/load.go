@@ -177,7 +177,7 @@ func (l *loader) named(r *room, name string) (form, error) {
 		return form{text: "duration"}, nil
 	case "Rate":
 		return form{text: "rate"}, nil
-	case "Source":
+	case "Source", "MasterKey":
 		return form{text: "place of a secret"}, nil
 	}
 	if values := r.enums[name]; len(values) > 0 {
