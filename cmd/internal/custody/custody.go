@@ -32,9 +32,9 @@ type Custody struct {
 	found    []netip.AddrPort // where OpenBao was when it was last looked for
 }
 
-// Open opens what the configuration names. An OpenBao that has a master key must answer; one that only has values may be
-// away, which is logged: their tenants' secrets cannot be used until it is back. One that refuses the login is a mistake
-// of the configuration either way. Close must follow.
+// Open opens what the configuration names. An OpenBao that has a master key must answer; one that only has values may
+// be away, which is logged: their tenants' secrets cannot be used until it is back. One that refuses the login is a
+// mistake of the configuration either way. Close must follow.
 func Open(ctx context.Context, c *config.Config, s *config.Secrets, logger *slog.Logger) (_ *Custody, err error) {
 	made := &Custody{Master: s.Master, cfg: c, backends: map[ledger.Tenant]*openbao.Backend{}}
 	defer func() {
