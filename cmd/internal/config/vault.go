@@ -2,12 +2,14 @@ package config
 
 import (
 	"cmp"
-	"fmt"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/bursar-sts/bursar/cmd/internal/strict"
 	"github.com/bursar-sts/bursar/scopes"
 	"github.com/bursar-sts/bursar/storage/openbao"
 )
@@ -107,14 +109,13 @@ func (c *Config) Keeps(slug string) VaultBackend {
 	return cmp.Or(c.Tenants[slug].Vault, c.Vault.Backend, BackendStore)
 }
 
-// vault checks where secrets are kept, and who seals.
+// vault checks where secrets are kept.
 func (v *validator) vault(c *Config) {
 	o := c.Vault.OpenBao
 	v.backend("vault.backend", c.Vault.Backend, o)
 	for _, slug := range slices.Sorted(maps.Keys(c.Tenants)) {
 		v.backend("tenants."+slug+".vault", c.Tenants[slug].Vault, o)
 	}
-	v.masters(c)
 	if !o.given() {
 		return
 	}
@@ -140,27 +141,6 @@ func (v *validator) backend(at string, b VaultBackend, o OpenBao) {
 		v.add(at, "must be store or openbao")
 	case b == BackendOpenBao && !o.given():
 		v.add(at, "needs vault.openbao, which says where that is")
-	}
-}
-
-// masters checks the master keys beside each other, and beside where they are.
-func (v *validator) masters(c *Config) {
-	if c.MasterKey == (MasterKey{}) {
-		v.add("master_key", "is required; bursar init makes one")
-	}
-	seen := map[MasterKey]bool{}
-	for i, m := range append([]MasterKey{c.MasterKey}, c.PreviousMasterKeys...) {
-		at := "master_key"
-		if i > 0 {
-			at = fmt.Sprintf("previous_master_keys[%d]", i-1)
-		}
-		switch _, elsewhere := m.Transit(); {
-		case seen[m]:
-			v.add(at, "is given twice")
-		case elsewhere && !c.Vault.OpenBao.given():
-			v.add(at, "needs vault.openbao, which says where that is")
-		}
-		seen[m] = true
 	}
 }
 
@@ -210,13 +190,10 @@ func (o *OpenBao) resolve(dir string) {
 	if !o.given() {
 		return
 	}
-	o.CA = under(dir, o.CA)
-	o.Auth.JWT.TokenFile = under(dir, o.Auth.JWT.TokenFile)
-	if o.Auth.Token.Kind == SourceFile {
-		o.Auth.Token.Name = under(dir, o.Auth.Token.Name)
-	}
+	o.CA, o.Auth.JWT.TokenFile = strict.Under(dir, o.CA), strict.Under(dir, o.Auth.JWT.TokenFile)
+	o.Auth.Token = o.Auth.Token.Under(dir)
 	if k := &o.Auth.Kubernetes; *k != (OpenBaoKubernetes{}) {
-		k.TokenFile = under(dir, cmp.Or(k.TokenFile, defaultServiceAccount))
+		k.TokenFile = strict.Under(dir, cmp.Or(k.TokenFile, defaultServiceAccount))
 	}
 	if o.MaxStaleness == 0 {
 		o.MaxStaleness = defaultBaoStaleness
@@ -245,23 +222,32 @@ func (v *validator) readLogin(a OpenBaoAuth) (l openbao.Login) {
 		l = openbao.Login{Method: openbao.Kubernetes, Mount: cmp.Or(a.Kubernetes.Mount, "kubernetes"),
 			Role: a.Kubernetes.Role, Credential: tokenIn(a.Kubernetes.TokenFile)}
 	default:
-		l = openbao.Login{Method: openbao.Token, Credential: func() (string, error) {
-			data, err := a.Token.read()
-			return string(data), err
-		}}
+		l = openbao.Login{Method: openbao.Token, Credential: readAgain(a.Token)}
 	}
 	text, err := l.Credential()
 	if err == nil && strings.TrimSpace(text) == "" {
-		err = fmt.Errorf("is empty")
+		err = errors.New("is empty")
 	}
 	v.check(at, err)
 	return l
 }
 
+// readAgain reads a secret each time that it is asked for; one of the environment, which is taken out of there, once.
+func readAgain(s Source) func() (string, error) {
+	read := func() (string, error) {
+		data, err := s.Read()
+		return string(data), err
+	}
+	if s.Kind == strict.SourceEnv {
+		return sync.OnceValues(read)
+	}
+	return read
+}
+
 // tokenIn reads a token of the platform's. Who else can read the file is up to the platform, which lets groups do so.
 func tokenIn(path string) func() (string, error) {
 	return func() (string, error) {
-		data, err := readBounded(path, 0)
+		data, err := strict.ReadFile(path)
 		return string(data), err
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -49,7 +50,7 @@ func Open(ctx context.Context, c *config.Config, s *config.Secrets, logger *slog
 			return nil, err
 		}
 		switch err := made.bao.Check(ctx); {
-		case openbao.Away(err) && !inTransit(c):
+		case openbao.Away(err) && !c.InTransit():
 			logger.WarnContext(ctx, "OpenBao does not answer: no secret that it has can be used", "error", err)
 		case err != nil:
 			return nil, fmt.Errorf("vault.openbao: %w", err)
@@ -61,40 +62,26 @@ func Open(ctx context.Context, c *config.Config, s *config.Secrets, logger *slog
 	return made, nil
 }
 
-// inTransit reports whether a master key is in OpenBao.
-func inTransit(c *config.Config) bool {
-	for _, m := range append([]config.MasterKey{c.MasterKey}, c.PreviousMasterKeys...) {
-		if _, ok := m.Transit(); ok {
-			return true
-		}
-	}
-	return false
-}
-
-// masters opens those master keys that are in OpenBao, and puts them all together.
-func (c *Custody) masters(ctx context.Context, s *config.Secrets) (err error) {
-	if key, ok := c.cfg.MasterKey.Transit(); ok {
-		if c.Master, err = c.bao.Master(ctx, key); err != nil {
-			return fmt.Errorf("master_key: %w", err)
-		}
-	}
-	previous := make([]keys.Master, len(s.Previous))
-	for i, m := range c.cfg.PreviousMasterKeys {
-		previous[i] = s.Previous[i]
-		if key, ok := m.Transit(); ok {
-			if previous[i], err = c.bao.Master(ctx, key); err != nil {
-				return fmt.Errorf("previous_master_keys[%d]: %w", i, err)
-			}
-		}
-	}
-	if len(previous) == 0 {
+// masters opens those master keys that are in OpenBao, and puts all together.
+func (c *Custody) masters(ctx context.Context, s *config.Secrets) error {
+	if s.Master != nil {
 		return nil
 	}
-	all, err := keys.NewMasters(c.Master, previous...)
-	if err != nil {
+	all := slices.Clone(s.Masters)
+	for i, m := range c.cfg.Masters() {
+		key, elsewhere := m.Transit()
+		if !elsewhere {
+			continue
+		}
+		var err error
+		if all[i], err = c.bao.Master(ctx, key); err != nil {
+			return fmt.Errorf("master key %s: %w", m, err)
+		}
+	}
+	var err error
+	if c.Master, err = config.JoinMasters(all); err != nil {
 		return fmt.Errorf("previous_master_keys: %w", err)
 	}
-	c.Master = all
 	return nil
 }
 

@@ -20,8 +20,7 @@ import (
 	"github.com/bursar-sts/bursar/storage/openbao/baotest"
 )
 
-// configured returns a configuration with more text, in a folder that has a master key, its twin under another name, an
-// older one, and a token for an OpenBao. The folder may have been used before.
+// configured returns a configuration with more text, in a folder that has a master key, an older one, and a token for an OpenBao. The folder may have been used before.
 func configured(t *testing.T, dir string, s *baotest.Server, more string) (*config.Config, *config.Secrets) {
 	t.Helper()
 	write := func(name string, data []byte) {
@@ -40,7 +39,6 @@ func configured(t *testing.T, dir string, s *baotest.Server, more string) (*conf
 	}
 	if path, err := config.Init(dir, config.Initial{}); err == nil {
 		write("base.yaml", read(filepath.Base(path)))
-		write("twin.key", read("master.key"))
 		write("old.key", keys.NewMasterFile())
 		write("bao.token", []byte(s.Root+"\n"))
 	}
@@ -75,6 +73,8 @@ func transit(t *testing.T, s *baotest.Server) {
 	b := &baotest.Bao{URL: s.URL, Token: s.Root, Fake: s}
 	b.Must(t, http.MethodPost, "sys/mounts/transit", map[string]any{"type": "transit"})
 	b.Must(t, http.MethodPost, "transit/keys/bursar", nil)
+	b.Must(t, http.MethodPost, "sys/mounts/kms", map[string]any{"type": "transit"})
+	b.Must(t, http.MethodPost, "kms/keys/bursar", nil)
 }
 
 // A key moves from a file to OpenBao, and back: what the one before sealed still opens.
@@ -135,11 +135,12 @@ func TestWhatIsWrongWithOpenBaoIsSaidAtTheStart(t *testing.T) {
 		{more: "master_key: openbao-transit:bursar\nvault: {openbao: BAO}"},
 		{more: "master_key: openbao-transit:bursar\nvault: {openbao: BAO}", sealed: true, fails: "vault.openbao: "},
 		{more: "master_key: openbao-transit:bursar\nvault: {openbao: BAO}", token: weak,
-			fails: "master_key: decrypt with transit/bursar: "},
-		{more: "master_key: openbao-transit:other\nvault: {openbao: BAO}", fails: "master_key: there is no transit key"},
-		{more: "master_key: openbao-transit:kms/bursar\nvault: {openbao: BAO}", fails: "master_key: "},
-		{more: "previous_master_keys: [openbao-transit:other]\nvault: {openbao: BAO}", fails: "previous_master_keys[0]: "},
-		{more: "previous_master_keys: [file:twin.key]", fails: "previous_master_keys: master key"},
+			fails: "master key openbao-transit:bursar: decrypt with transit/bursar: "},
+		{more: "master_key: openbao-transit:other\nvault: {openbao: BAO}", fails: "master key openbao-transit:other: there is no transit key"},
+		{more: "master_key: openbao-transit:none/bursar\nvault: {openbao: BAO}", fails: "master key openbao-transit:none/bursar: "},
+		{more: "previous_master_keys: [openbao-transit:other]\nvault: {openbao: BAO}", fails: "master key openbao-transit:other: "},
+		{more: "previous_master_keys: [openbao-transit:bursar, \"openbao-transit:kms/bursar\"]\nvault: {openbao: BAO}",
+			fails: "previous_master_keys: master key"},
 	} {
 		dir := t.TempDir()
 		cfg, secrets := configured(t, dir, s, c.more)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/bursar-sts/bursar/clients/operator"
 	"github.com/bursar-sts/bursar/cmd/internal/config"
+	"github.com/bursar-sts/bursar/cmd/internal/strict"
 	"github.com/bursar-sts/bursar/storage/openbao/baotest"
 )
 
@@ -32,7 +33,7 @@ func TestAServerWithItsMasterKeyInOpenBao(t *testing.T) {
 	change := func(c *config.Config) {
 		c.MasterKey = config.MasterKey{Source: config.Source{Kind: config.SourceTransit, Name: "bursar"}}
 		c.Vault.OpenBao = config.OpenBao{Address: bao.URL,
-			Auth: config.OpenBaoAuth{Token: config.Source{Kind: config.SourceFile, Name: token}}}
+			Auth: config.OpenBaoAuth{Token: config.Source{Kind: strict.SourceFile, Name: token}}}
 		c.Store, c.Audit.Anchors = "bolt:"+filepath.Join(dir, "bursar.db"), filepath.Join(dir, "anchors")
 	}
 	s := start(t, change)

@@ -1,4 +1,4 @@
-package config
+package strict
 
 import (
 	"bytes"
@@ -13,19 +13,54 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
-
-	"github.com/bursar-sts/bursar/server/limit"
 )
 
-// reader fills a struct from YAML and gathers every mistake on the way.
-type reader struct {
+// Options say how a configuration is read.
+type Options struct {
+	// Forms describe the values of types that this room does not know, as the end of the sentence "must be".
+	Forms map[reflect.Type]string
+	// Later are fields of the whole that later versions have: they are refused by name, so that nobody believes that they
+	// work.
+	Later []string
+}
+
+// Reading is what was found out about a file while a struct was filled from it.
+type Reading struct {
+	options  Options
 	mistakes []Mistake
 	lines    map[string]int // of every path that the file has
 	bad      []string       // paths whose values could not be read
 }
 
-// document reads the only document of data.
-func (r *reader) document(data []byte, target any) {
+// Read fills the struct that target points to from the only YAML document of data, by the yaml tags of its fields, as
+// far as it can be read, and gathers every mistake on the way. An unknown field, a field given twice and a value of the
+// wrong form are mistakes. It touches nothing but its arguments.
+func Read(data []byte, target any, o Options) *Reading {
+	r := &Reading{options: o, lines: make(map[string]int)}
+	r.document(data, target)
+	return r
+}
+
+// Check adds what is wrong with what was read. A value that could not be read is as good as absent, so that nobody is
+// told twice.
+func (r *Reading) Check(found []Mistake) {
+	for _, m := range found {
+		if !r.marred(m.Path) {
+			r.add(m.Path, m.Text)
+		}
+	}
+}
+
+// Beside adds what is wrong with what the file names, of whatever nothing is said yet.
+func (r *Reading) Beside(found []Mistake) {
+	for _, m := range found {
+		if !r.mentions(m.Path) {
+			r.add(m.Path, m.Text)
+		}
+	}
+}
+
+func (r *Reading) document(data []byte, target any) {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	var doc yaml.Node
 	switch err := dec.Decode(&doc); {
@@ -44,7 +79,7 @@ func (r *reader) document(data []byte, target any) {
 
 // value reads a node into v. The types of a configuration are not recursive, so that neither is this, whatever the
 // file's aliases do.
-func (r *reader) value(n *yaml.Node, v reflect.Value, path string) {
+func (r *Reading) value(n *yaml.Node, v reflect.Value, path string) {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
@@ -64,12 +99,12 @@ func (r *reader) value(n *yaml.Node, v reflect.Value, path string) {
 	case scalar && n.Kind == yaml.ScalarNode && n.Tag != "!!null":
 		r.scalar(n, v, path)
 	default:
-		r.spoil(path, n.Line, "must be "+want(v))
+		r.spoil(path, n.Line, "must be "+r.want(v))
 	}
 }
 
 // fields reads a mapping into a struct.
-func (r *reader) fields(n *yaml.Node, v reflect.Value, path string) {
+func (r *Reading) fields(n *yaml.Node, v reflect.Value, path string) {
 	known := make(map[string]reflect.Value, v.NumField())
 	for field, value := range v.Fields() {
 		known[field.Tag.Get("yaml")] = value
@@ -78,7 +113,7 @@ func (r *reader) fields(n *yaml.Node, v reflect.Value, path string) {
 		switch field, ok := known[key.Value]; {
 		case ok:
 			r.value(item, field, at)
-		case path == "" && later[key.Value]:
+		case path == "" && slices.Contains(r.options.Later, key.Value):
 			r.spoil(at, key.Line, "is not available in this version; remove it")
 		default:
 			r.spoil(at, key.Line, "is not a known field")
@@ -87,7 +122,7 @@ func (r *reader) fields(n *yaml.Node, v reflect.Value, path string) {
 }
 
 // entries reads a mapping into a map of string keys.
-func (r *reader) entries(n *yaml.Node, v reflect.Value, path string) {
+func (r *Reading) entries(n *yaml.Node, v reflect.Value, path string) {
 	v.Set(reflect.MakeMap(v.Type()))
 	r.pairs(n, path, func(key, item *yaml.Node, at string) {
 		elem := reflect.New(v.Type().Elem()).Elem()
@@ -97,7 +132,7 @@ func (r *reader) entries(n *yaml.Node, v reflect.Value, path string) {
 }
 
 // pairs calls visit for every key of a mapping and reports those that are there twice.
-func (r *reader) pairs(n *yaml.Node, path string, visit func(key, item *yaml.Node, at string)) {
+func (r *Reading) pairs(n *yaml.Node, path string, visit func(key, item *yaml.Node, at string)) {
 	seen := make(map[string]bool)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, item := n.Content[i], n.Content[i+1]
@@ -113,15 +148,15 @@ func (r *reader) pairs(n *yaml.Node, path string, visit func(key, item *yaml.Nod
 }
 
 // scalar reads a single value.
-func (r *reader) scalar(n *yaml.Node, v reflect.Value, path string) {
+func (r *Reading) scalar(n *yaml.Node, v reflect.Value, path string) {
 	if text, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
 		if text.UnmarshalText([]byte(n.Value)) != nil {
-			r.spoil(path, n.Line, "must be "+want(v))
+			r.spoil(path, n.Line, "must be "+r.want(v))
 		}
 		return
 	}
 	if n.Decode(v.Addr().Interface()) != nil {
-		r.spoil(path, n.Line, "must be "+want(v))
+		r.spoil(path, n.Line, "must be "+r.want(v))
 	}
 }
 
@@ -131,24 +166,21 @@ func isScalar(v reflect.Value) bool {
 }
 
 // want describes what may stand in v.
-func want(v reflect.Value) string {
+func (r *Reading) want(v reflect.Value) string {
+	if form, ok := r.options.Forms[v.Type()]; ok {
+		return form
+	}
 	switch v.Interface().(type) {
 	case netip.Prefix:
 		return "an address range such as 10.2.0.0/16"
 	case time.Duration:
 		return "a duration such as 720h"
-	case Age:
-		return "a number of days such as 90d, or a duration such as 36h"
-	case limit.Rate:
-		return "a rate such as 200/s, 10/m or off"
 	case Source:
 		return "file:PATH, env:NAME or credential:NAME"
-	case MasterKey:
-		return "file:PATH, env:NAME, credential:NAME or openbao-transit:KEY"
 	}
 	switch v.Kind() {
 	case reflect.Pointer:
-		return want(reflect.Zero(v.Type().Elem()))
+		return r.want(reflect.Zero(v.Type().Elem()))
 	case reflect.Struct, reflect.Map:
 		return "a mapping"
 	case reflect.Slice:
@@ -162,7 +194,7 @@ func want(v reflect.Value) string {
 }
 
 // add reports a mistake at a path, on the line of the path or of the nearest one around it.
-func (r *reader) add(path, text string) {
+func (r *Reading) add(path, text string) {
 	line := 0
 	for p := path; p != "" && line == 0; p = parent(p) {
 		line = r.lines[p]
@@ -171,13 +203,13 @@ func (r *reader) add(path, text string) {
 }
 
 // spoil reports a value that could not be read.
-func (r *reader) spoil(path string, line int, text string) {
+func (r *Reading) spoil(path string, line int, text string) {
 	r.mistakes = append(r.mistakes, Mistake{path, line, text})
 	r.bad = append(r.bad, path)
 }
 
 // marred reports whether what the path names, or something around it, could not be read.
-func (r *reader) marred(path string) bool {
+func (r *Reading) marred(path string) bool {
 	for ; path != ""; path = parent(path) {
 		if slices.Contains(r.bad, path) {
 			return true
@@ -187,14 +219,14 @@ func (r *reader) marred(path string) bool {
 }
 
 // mentions reports whether something is said already about what the path names, or about a part of it.
-func (r *reader) mentions(path string) bool {
+func (r *Reading) mentions(path string) bool {
 	return r.marred(path) || slices.ContainsFunc(r.mistakes, func(m Mistake) bool {
 		return m.Path == path || strings.HasPrefix(m.Path, path+".")
 	})
 }
 
-// sorted returns the mistakes in the order of the file; what is missing from it comes first.
-func (r *reader) sorted() []Mistake {
+// Mistakes returns all of them in the order of the file; what is missing from it comes first.
+func (r *Reading) Mistakes() []Mistake {
 	slices.SortStableFunc(r.mistakes, func(a, b Mistake) int { return a.Line - b.Line })
 	return r.mistakes
 }

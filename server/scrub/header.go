@@ -1,0 +1,66 @@
+package scrub
+
+import (
+	"net/http"
+	"strings"
+)
+
+// Header masks the values in all fields of h, which may be a trailer, and drops those whose name has one: a name that
+// was changed would be another field. It returns how often it did either.
+func (s *Scrubber) Header(h http.Header) (hits int) {
+	if s == nil {
+		return 0
+	}
+	for name, values := range h {
+		if n := s.inName(name); n > 0 {
+			delete(h, name)
+			hits += n
+			continue
+		}
+		for i, value := range values {
+			masked, n := s.field(value)
+			values[i] = masked
+			hits += n
+		}
+	}
+	return hits
+}
+
+// inName returns how often a name has a value. Names have no case (RFC 9110 §5.1): they lose it on their way.
+func (s *Scrubber) inName(name string) (hits int) {
+	for _, short := range s.short {
+		if strings.EqualFold(name, short) {
+			hits++
+		}
+	}
+	if len(name) < Shortest {
+		return hits
+	}
+	_, n := s.folded().maskString(strings.ToLower(name))
+	return hits + n
+}
+
+// field masks the content of a field. Of a value that is too short to be searched for, whole words are.
+func (s *Scrubber) field(content string) (masked string, hits int) {
+	masked, hits = s.String(content)
+	for _, short := range s.short {
+		for from := 0; ; {
+			i := strings.Index(masked[from:], short)
+			if i < 0 {
+				break
+			}
+			start, end := from+i, from+i+len(short)
+			if from = start + 1; inWord(masked, start-1) || inWord(masked, end) {
+				continue
+			}
+			masked = masked[:start] + strings.Repeat("*", len(short)) + masked[end:]
+			from = end
+			hits++
+		}
+	}
+	return masked, hits
+}
+
+func inWord(text string, i int) bool {
+	return i >= 0 && i < len(text) && (isAlphanumeric(text[i]) || text[i] == '_' || text[i] >= 0x80)
+}
