@@ -86,22 +86,33 @@ func (c *Custody) masters(ctx context.Context, s *config.Secrets) error {
 }
 
 // Backend returns what keeps the values of a tenant's secrets; nil if the store does.
-func (c *Custody) Backend(slug string, t ledger.Tenant) (vault.Backend, error) {
+func (c *Custody) Backend(slug string, t ledger.Tenant) vault.Backend {
 	if c.cfg.Keeps(slug) != config.BackendOpenBao {
-		return nil, nil
+		return nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if b := c.backends[t]; b != nil { // it remembers what was read
-		return b, nil
+		return b
 	}
 	b, err := c.bao.Backend(slug, t, c.cfg.Vault.OpenBao.Layout(), c.cfg.Vault.OpenBao.MaxStaleness)
-	if err != nil {
-		return nil, err
+	if err != nil { // which a checked configuration and the name of a tenant rule out
+		return nowhere{err}
 	}
 	c.backends[t] = b
-	return b, nil
+	return b
 }
+
+// nowhere keeps nothing: a value that belongs elsewhere must not end in the store.
+type nowhere struct{ err error }
+
+func (nowhere) Name() string { return "nowhere" }
+
+func (n nowhere) Put(context.Context, ledger.Tenant, string, map[string]string) (string, error) { return "", n.err }
+
+func (n nowhere) Get(context.Context, ledger.Tenant, string) (map[string]string, error) { return nil, n.err }
+
+func (n nowhere) Destroy(context.Context, ledger.Tenant, string) error { return n.err }
 
 // Addresses returns where OpenBao is, which is never dialled for a tenant; where it was, if that cannot be found out.
 func (c *Custody) Addresses(ctx context.Context) ([]netip.AddrPort, error) {

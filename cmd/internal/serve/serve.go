@@ -203,7 +203,7 @@ func (s *Server) assemble() {
 		Interval: s.cfg.Limits.Share})
 	s.registry.MustRegister(limitCollector{s.limits.Stats})
 	s.directory = tenant.NewDirectory(tenant.Config{Store: s.store, Master: s.custody.Master, Sources: s.sources,
-		BaseURL: s.cfg.BaseURL, Ceilings: ceilings})
+		BaseURL: s.cfg.BaseURL, Ceilings: ceilings, Backend: s.custody.Backend})
 	s.registry.MustRegister(tenantCollector{s.directory.Held, s.cfg.Keys.RotateEvery, s.directory.Now})
 	s.unkept = newUnkept(s.registry)
 	deciding := exchange.Config{Directory: s.directory, Log: s.log, Claims: s.store, Limits: s.limits}
