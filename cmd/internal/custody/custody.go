@@ -108,9 +108,13 @@ type nowhere struct{ err error }
 
 func (nowhere) Name() string { return "nowhere" }
 
-func (n nowhere) Put(context.Context, ledger.Tenant, string, map[string]string) (string, error) { return "", n.err }
+func (n nowhere) Put(context.Context, ledger.Tenant, string, map[string]string) (string, error) {
+	return "", n.err
+}
 
-func (n nowhere) Get(context.Context, ledger.Tenant, string) (map[string]string, error) { return nil, n.err }
+func (n nowhere) Get(context.Context, ledger.Tenant, string) (map[string]string, error) {
+	return nil, n.err
+}
 
 func (n nowhere) Destroy(context.Context, ledger.Tenant, string) error { return n.err }
 
