@@ -87,10 +87,11 @@ var rooms = map[string]string{
 	"cmd/internal/attack/forge":    "",
 	"cmd/internal/attack/findings": "",
 	"cmd/internal/config": "clients/auditor cmd/internal/strict scopes server/admin server/keys " +
-		"server/limit",
+		"server/limit storage/openbao",
 	"cmd/internal/configdoc": "",
 	"cmd/internal/coredump":  "",
-	"cmd/internal/restore": "cmd/internal/config " +
+	"cmd/internal/custody":   "cmd/internal/config server/keys server/ledger server/vault storage/openbao",
+	"cmd/internal/restore": "cmd/internal/config cmd/internal/custody " +
 		"server/audit server/backup server/keys server/ledger server/tenant storage",
 	"cmd/internal/serve":     "*",
 	"cmd/internal/strict":    "scopes",
