@@ -56,6 +56,7 @@ var rooms = map[string]string{
 		"server/audit server/backup server/exchange server/fault server/keys server/ledger server/limit server/revoke " +
 		"server/tenant",
 	// surfaces
+	"server/decide": "server/fault",
 	"server/oauth": "clients server/exchange server/fault server/peer",
 	"server/front": "clients/operator server/admin server/fault server/peer",
 	"server/adminapi": "clients clients/auditor clients/operator clients/token " +
