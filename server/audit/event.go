@@ -25,6 +25,16 @@ const (
 	LogEpoch    = "log.epoch"    // a loss was accepted, and the log goes on anew: Tree is the last one known before it
 	LogKeyEvent = "log.key"      // a key of the log itself was made, rotated or revoked: LogKey
 
+	SecretPut      = "secret.put"      // a version of a secret was stored: Secret
+	SecretActivate = "secret.activate" // calls use it from now on
+	SecretRollback = "secret.rollback" // calls use again what they used before
+	SecretDisable  = "secret.disable"  // no call gets the secret
+	SecretEnable   = "secret.enable"   // calls get it again
+	SecretDestroy  = "secret.destroy"  // the value of one version, or of all, is gone
+	SecretTest     = "secret.test"     // an operator had a version tried
+	SecretRewrap   = "secret.rewrap"   // secrets were sealed with the newest data key
+	SecretShred    = "secret.shred"    // all secrets and their data keys are gone
+
 	ServerStart = "server.start" // a process begins to serve, in the platform's log
 	ServerStop  = "server.stop"  // it has ended in order, or by a failure that it could still tell of
 	WriterStart = "writer.start" // a process begins to write this log; the log adds it by itself
@@ -82,6 +92,7 @@ type Body struct {
 	Cutoff     Cutoff    `json:"cutoff,omitzero"`
 	Use        Use       `json:"use,omitzero"`
 	LogKey     LogKey    `json:"log_key,omitzero"`
+	Secret     Secret    `json:"secret,omitzero"`
 	Tree       Tree      `json:"tree,omitzero"`
 	Range      Range     `json:"range,omitzero"`
 	Archive    Archive   `json:"archive,omitzero"`
@@ -216,6 +227,16 @@ const (
 	KeyRotated = "rotate"
 	KeyRevoked = "revoke"
 )
+
+// Secret is a secret of the tenant's vault, or one version of it; never its value.
+type Secret struct {
+	Name        string   `json:"name,omitempty"`
+	Version     int64    `json:"version,omitempty"`
+	Fingerprint string   `json:"fingerprint,omitempty"` // of the value: the same in this tenant for the same value
+	State       string   `json:"state,omitempty"`       // after what happened
+	Kinds       []string `json:"kinds,omitempty"`       // how it may be put on a request
+	Host        string   `json:"host,omitempty"`        // the origin where it may go
+}
 
 // Tree is a head of the log, as a checkpoint has it.
 type Tree struct {

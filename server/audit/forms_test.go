@@ -130,6 +130,14 @@ var forms = []struct {
 	{"log_key.kid", text("The key's id.")},
 	{"log_key.thumbprint", hash("The public key's thumbprint (RFC 7638).")},
 	{"log_key.replaces", text("The id of the key that signed until then.")},
+	{"secret.name", text("The name of the secret.")},
+	{"secret.version", number("The number of its version.")},
+	{"secret.fingerprint", pattern("Names the value and tells nothing of it: the same value has the same one in this "+
+		"tenant, and another in every other.", "^[0-9a-f]{16}$", "9f86d081884c7d65")},
+	{"secret.state", enum("Where the version is in its life, or, where none is named or the whole secret is disabled, the "+
+		"secret.", "staged", "active", "retired", "disabled", "destroyed")},
+	{"secret.kinds", list(text(""), "How it may be put on a request.")},
+	{"secret.host", text("The origin that it may go to.")},
 	{"range.first", number("The index of the first event; absent for 0.")},
 	{"range.count", number("How many events.")},
 	{"tree.epoch", number("The epoch of the log, from 1.")},
@@ -142,7 +150,7 @@ var forms = []struct {
 	{"server.durability", text("What an acknowledged write to its store survives.")},
 	{"operator.id", text("The operator: the id of the token, `admin.token` for the one in the server's file, or " +
 		"`schedule` where the server acts by itself, or `restore` for the command of that name.")},
-	{"operator.role", enum("The operator's role.", "admin", "editor", "responder", "auditor")},
+	{"operator.role", enum("The operator's role.", "admin", "editor", "keeper", "responder", "auditor")},
 	{"count", number("How many alike this one event stands for.")},
 	{"start", number("When the first of them was, Unix seconds.")},
 	{"end", number("When the last of them was, Unix seconds.")},

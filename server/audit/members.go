@@ -95,6 +95,14 @@ func (w *writer) housekeeping(b *Body) {
 		w.text("thumbprint", b.LogKey.Thumbprint)
 		w.text("replaces", b.LogKey.Replaces)
 	})
+	w.object("secret", func() {
+		w.text("name", b.Secret.Name)
+		w.number("version", b.Secret.Version)
+		w.text("fingerprint", b.Secret.Fingerprint)
+		w.text("state", b.Secret.State)
+		w.list("kinds", b.Secret.Kinds)
+		w.text("host", b.Secret.Host)
+	})
 	w.object("tree", func() {
 		w.number("epoch", b.Tree.Epoch)
 		w.number("size", b.Tree.Size)

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"sync/atomic"
 
-	"github.com/bursar-sts/bursar/scopes/policy"
+	"github.com/bursar-sts/bursar/server/current"
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/ledger"
 	"github.com/bursar-sts/bursar/server/revoke"
@@ -29,7 +29,7 @@ type slot struct {
 	slug  string
 	view  atomic.Pointer[View]
 	used  atomic.Int64 // when somebody last asked for it, Unix seconds
-	fresh joint[*View]
+	fresh current.Joint[*View]
 }
 
 // View returns the tenant as this process last saw it. It may lack what another process changed since; a caller that
@@ -92,7 +92,7 @@ func (d *Directory) refresh(ctx context.Context, s *slot) (*View, error) {
 
 // reread returns the slot's view as it stands in the store when reread is called, or later.
 func (d *Directory) reread(ctx context.Context, s *slot) (*View, error) {
-	v, err := s.fresh.do(ctx, &d.running, func(ctx context.Context) (*View, error) { return d.renew(ctx, s) })
+	v, err := s.fresh.Do(ctx, &d.running, func(ctx context.Context) (*View, error) { return d.renew(ctx, s) })
 	if err != nil {
 		return nil, unreadable("tenant.read", err)
 	}
@@ -145,7 +145,7 @@ func (d *Directory) renew(ctx context.Context, s *slot) (*View, error) {
 		}
 	}
 	if changed {
-		next.World = d.world(s, rows, at.Revision, old.Policies)
+		next.World = d.world(s, rows, at.Revision, old.World)
 	}
 	s.view.Store(&next)
 	return &next, nil
@@ -165,9 +165,9 @@ func (d *Directory) cutoffs(ctx context.Context, id ledger.Tenant, known *revoke
 }
 
 // world compiles what is stored.
-func (d *Directory) world(s *slot, rows []ledger.Row, revision int64, policies *policy.Policy) *World {
+func (d *Directory) world(s *slot, rows []ledger.Row, revision int64, before *World) *World {
 	p := d.plan(s.entry.ID, s.slug)
-	p.before = policies
+	p.before, p.vault = before.Policies, before.Vault
 	w, found, err := p.build(rows, revision)
 	if err == nil && len(found) > 0 {
 		err = fmt.Errorf("stored configuration has mistakes: %s", found[0])
@@ -177,6 +177,10 @@ func (d *Directory) world(s *slot, rows []ledger.Row, revision int64, policies *
 }
 
 func (d *Directory) plan(id ledger.Tenant, slug string) plan {
-	return plan{id: id, slug: slug, issuer: d.IssuerURL(slug), base: d.cfg.BaseURL, ceiling: d.cfg.Ceilings[slug],
-		sources: d.cfg.Sources, master: d.cfg.Master}
+	p := plan{id: id, slug: slug, issuer: d.IssuerURL(slug), base: d.cfg.BaseURL, shim: d.cfg.ShimURL,
+		ceiling: d.cfg.Ceilings[slug], sources: d.cfg.Sources, master: d.cfg.Master}
+	if d.cfg.Backend != nil {
+		p.backend = d.cfg.Backend(slug)
+	}
+	return p
 }

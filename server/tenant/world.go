@@ -2,6 +2,7 @@ package tenant
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"github.com/bursar-sts/bursar/server/keys"
 	"github.com/bursar-sts/bursar/server/ledger"
 	"github.com/bursar-sts/bursar/server/tools"
+	"github.com/bursar-sts/bursar/server/vault"
 )
 
 // World is everything that one tenant has configured, compiled, at one revision. It is immutable and swapped whole;
@@ -34,6 +36,8 @@ type World struct {
 	Tools    *tools.Tools
 	Policies *policy.Policy
 	Ring     *keys.Ring
+	// Vault has the tenant's secrets. What is wrong with it is wrong with the secrets alone.
+	Vault *vault.Vault
 
 	rows   map[ledger.Key][]byte
 	broken error // why nothing but the rows may be used; nil if all is well
@@ -66,6 +70,7 @@ type plan struct {
 	slug    string
 	issuer  string
 	base    string
+	shim    string
 	ceiling []netip.Prefix
 	sources *identity.Sources
 	master  keys.Master
@@ -74,6 +79,9 @@ type plan struct {
 	draft bool
 	// before is the policy of an earlier world, whose rules need not be compiled again if they are unchanged; or nil.
 	before *policy.Policy
+	// vault is that of an earlier world, which knows what was seen of each secret; or nil.
+	vault   *vault.Vault
+	backend vault.Backend // keeps the values of secrets; or nil
 }
 
 // build compiles rows. The problems are the tenant's mistakes, all of them; the error is a row or key that cannot be
@@ -83,6 +91,7 @@ func (p plan) build(rows []ledger.Row, revision int64) (*World, []string, error)
 	for _, row := range rows {
 		w.rows[ledger.Key{Kind: row.Kind, ID: row.ID}] = row.Value
 	}
+	w.Vault = p.open(rows)
 	f, err := fromRows(rows)
 	if err != nil {
 		return w, nil, err
@@ -107,6 +116,15 @@ func (p plan) build(rows []ledger.Row, revision int64) (*World, []string, error)
 			"at most %d are allowed", size, MaxConditions)}, nil
 	}
 	return w, w.compile(p, f, secrets), nil
+}
+
+// open reads the tenant's secrets.
+func (p plan) open(rows []ledger.Row) *vault.Vault {
+	sealer, err := keys.OpenVault(p.master, p.id, rows)
+	if err != nil && !errors.Is(err, keys.ErrNoKey) {
+		return vault.Broken(err, rows).After(p.vault)
+	}
+	return vault.Open(sealer, p.backend, rows).After(p.vault)
 }
 
 // MaxConditions bounds the conditions of a tenant together, in bytes, and with them the time that compiling them takes.
@@ -141,7 +159,7 @@ func (w *World) compile(p plan, f *File, secrets []clients.SecretSet) []string {
 		}
 	}
 	var list []string
-	w.Tools, list = tools.New(f.Tools, tools.Place{BaseURL: p.base, Tenant: p.slug})
+	w.Tools, list = tools.New(f.Tools, tools.Place{BaseURL: p.base, ShimURL: p.shim, Tenant: p.slug, Stored: !p.draft})
 	found = append(found, list...)
 	w.Clients, list = clients.NewRegistry(clients.Config{
 		Clients: f.Clients, Secrets: secrets, Glob: policy.Glob, CheckGlob: policy.CheckGlob,

@@ -39,6 +39,8 @@ type Upstream struct {
 	// Retries is how often a call is made again after it brought no byte of an answer, 0 to 2: GET, HEAD and OPTIONS
 	// without a body alone.
 	Retries int `json:"retries,omitempty"`
+
+	routes []route // the rules, the most specific first; none before New
 }
 
 // Kind is a way of putting a secret on a call.
@@ -62,7 +64,8 @@ const (
 
 // Kinds returns every kind.
 func Kinds() []Kind {
-	return []Kind{InHeader, InBearer, InBasic, InQuery, InCookie, InPath, InJSON, InForm, InSigV4, InHMAC, InOAuth2, InMTLS}
+	return []Kind{InHeader, InBearer, InBasic, InQuery, InCookie, InPath, InJSON, InForm, InSigV4, InHMAC, InOAuth2,
+		InMTLS}
 }
 
 // Injection puts one secret in one place of each call.

@@ -60,6 +60,13 @@ func TestWhatIsDestroyedIsDroppedByTheBackend(t *testing.T) {
 	if err := w.open().Drop(t.Context(), c.Drop...); err != nil || len(shelf.fields) != 0 {
 		t.Errorf("all: dropped %v: %v", c.Drop, err)
 	}
+	// Whoever was told that it could not be dropped asks again.
+	if c, err := w.open().Destroy("crm", 0, w.now); err != nil || !c.Empty() || len(c.Drop) != 3 {
+		t.Errorf("all again: dropped %v: %v", c.Drop, err)
+	}
+	if c, err := w.open().Destroy("crm", 2, w.now); err != nil || !c.Empty() || len(c.Drop) != 1 {
+		t.Errorf("one again: dropped %v: %v", c.Drop, err)
+	}
 	// What was kept and then not put is dropped the same way.
 	d := draft("crm", key("two"))
 	if err := w.open().Keep(t.Context(), d); err != nil || len(d.Kept()) != 1 {

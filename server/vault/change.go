@@ -63,7 +63,8 @@ func (d *Draft) Kept() []string {
 	return []string{d.ref}
 }
 
-// Put adds a version, staged. The draft is checked, and kept. Errors are *fault.Error: secret.sealed, secret.too_many.
+// Put adds a version, staged or at once active. The draft is checked, and kept. Errors are *fault.Error: secret.sealed,
+// secret.too_many, secret.moved.
 func (v *Vault) Put(d *Draft, by string, now time.Time) (Change, error) {
 	r, err := v.edit(d.Name)
 	switch {
@@ -103,6 +104,12 @@ func (v *Vault) Put(d *Draft, by string, now time.Time) (Change, error) {
 		return Change{}, err
 	}
 	r.Versions = append(r.Versions, n)
+	if d.Activate {
+		if err := r.expect(d.Expect); err != nil {
+			return Change{}, err
+		}
+		r.activate(r.find(n.Number), now)
+	}
 	return v.changed(r, n.Number, now)
 }
 
@@ -114,9 +121,8 @@ func (v *Vault) Activate(name string, number int, expect *int, now time.Time) (C
 	if err != nil {
 		return Change{}, err
 	}
-	if expect != nil && *expect != r.Active {
-		return Change{}, fault.New(fault.Conflict, "secret.moved",
-			fmt.Sprintf("Version %d is active, which is not the one that is to be replaced.", r.Active))
+	if err := r.expect(expect); err != nil {
+		return Change{}, err
 	}
 	n := r.find(number)
 	if number == 0 {
@@ -130,8 +136,7 @@ func (v *Vault) Activate(name string, number int, expect *int, now time.Time) (C
 	case n.Number == r.Active:
 		return v.same(name, n), nil
 	}
-	n.Previous = r.Active
-	r.point(n, now)
+	r.activate(n, now)
 	return v.changed(r, n.Number, now)
 }
 
@@ -180,7 +185,7 @@ func (v *Vault) able(name string, disabled, now time.Time) (Change, error) {
 
 // Destroy makes the value of a version irretrievable, or those of all versions if number is 0. An active version is
 // destroyed with all others alone. The secret's name and numbers stay, so that no later version is taken for an earlier
-// one. Errors are *fault.Error: secret.unknown, secret.sealed, secret.version, secret.active.
+// one, and so does by what a backend finds a version: whoever destroys again has it dropped again. Errors are *fault.Error: secret.unknown, secret.sealed, secret.version, secret.active.
 func (v *Vault) Destroy(name string, number int, now time.Time) (Change, error) {
 	r, err := v.edit(name)
 	if number == 0 && isSealed(err) && v.sealer != nil {
@@ -194,21 +199,28 @@ func (v *Vault) Destroy(name string, number int, now time.Time) (Change, error) 
 	case number != 0 && n == nil:
 		return Change{}, errVersion()
 	case n != nil && n.State == Destroyed:
-		return v.same(name, n), nil
+		c := v.same(name, n)
+		c.Drop = v.kept(name, n)
+		return c, nil
 	case n != nil && number == r.Active:
 		return Change{}, fault.New(fault.Conflict, "secret.active",
 			"The version is active; activate another one first, or destroy the whole secret.")
-	case number == 0 && r.left() == 0 && v.secrets[name].broken == nil:
-		return v.same(name, nil), nil
-	case number == 0:
-		r.Active = 0
 	}
 	var drop []string
+	left := r.left()
 	for i := range r.Versions {
-		if n := &r.Versions[i]; n.State != Destroyed && (number == 0 || n.Number == number) {
+		if n := &r.Versions[i]; number == 0 || n.Number == number {
 			drop = append(drop, v.kept(name, n)...)
-			n.State, n.Since, n.Sealed = Destroyed, now.UTC(), nil
+			n.destroy(now)
 		}
+	}
+	if number == 0 && left == 0 && v.secrets[name].broken == nil {
+		c := v.same(name, nil)
+		c.Drop = drop
+		return c, nil
+	}
+	if number == 0 {
+		r.Active = 0
 	}
 	c, err := v.changed(r, number, now)
 	c.Drop = drop

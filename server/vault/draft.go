@@ -40,6 +40,9 @@ type Draft struct {
 	Binding      Binding
 	DecisionMode bool
 	Unscrubbable bool // lets a field be shorter than MinSize
+	// Activate makes calls use the version at once; Expect, if given, is the version that must be active before.
+	Activate bool
+	Expect   *int
 
 	ref string // where a backend has the fields
 }

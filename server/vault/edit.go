@@ -2,6 +2,7 @@ package vault
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -101,6 +102,31 @@ func (v *Vault) reseal(r *secretRow) error {
 		}
 	}
 	return nil
+}
+
+// expect refuses a change that was decided when another version was active.
+func (r *secretRow) expect(active *int) error {
+	if active == nil || *active == r.Active {
+		return nil
+	}
+	return fault.New(fault.Conflict, "secret.moved",
+		fmt.Sprintf("Version %d is active, which is not the one that is to be replaced.", r.Active))
+}
+
+// activate makes a version the active one, and remembers which one it replaces.
+func (r *secretRow) activate(n *versionRow, now time.Time) {
+	n.Previous = r.Active
+	r.point(n, now)
+}
+
+// destroy makes a version's value irretrievable, as far as it is here.
+func (n *versionRow) destroy(now time.Time) {
+	if n.State != Destroyed {
+		n.State, n.Since = Destroyed, now.UTC()
+	}
+	if n.Terms.Backend == "" {
+		n.Sealed = nil
+	}
 }
 
 // point makes a version the active one.

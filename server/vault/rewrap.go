@@ -39,6 +39,14 @@ func (v *Vault) Get(name string) (Secret, error) {
 	return s.named(name).info(), nil
 }
 
+// Err returns why no secret can be read; nil if nothing is wrong with the data keys.
+func (v *Vault) Err() error {
+	if v == nil {
+		return nil
+	}
+	return v.broken
+}
+
 // Sealer returns what seals the vault's secrets, or nil if there was never a secret.
 func (v *Vault) Sealer() *keys.Sealer {
 	if v == nil {

@@ -96,7 +96,7 @@ type Vault struct {
 // Open reads a tenant's secrets; rows of other kinds are passed over. A row that this vault did not write makes its
 // secret Unreadable, and no other one. The sealer is nil for a tenant that has none; the backend is nil where values
 // are kept in the rows.
-func Open(sealer *keys.Sealer, backend Backend, rows []ledger.Row) (*Vault, error) {
+func Open(sealer *keys.Sealer, backend Backend, rows []ledger.Row) *Vault {
 	v := &Vault{sealer: sealer, backend: backend, secrets: map[string]*secret{}, newest: map[string]int64{}}
 	for _, row := range rows {
 		if row.Kind != Kind {
@@ -108,7 +108,7 @@ func Open(sealer *keys.Sealer, backend Backend, rows []ledger.Row) (*Vault, erro
 			v.newest[row.ID] = s.row.Change
 		}
 	}
-	return v, nil
+	return v
 }
 
 // After returns the vault as it is to be used after an earlier one of the same tenant. A row that the store gives back

@@ -109,6 +109,28 @@ func TestWhatIsSoAlreadyIsNotChanged(t *testing.T) {
 	}
 }
 
+func TestAVersionCanBePutAndActivatedAtOnce(t *testing.T) {
+	w := newWorld(t, "t1")
+	d := draft("crm", key("one"))
+	d.Activate, d.Expect = true, new(int)
+	if c := w.make(w.open().Put(d, "op", w.now)); c.Version.State != vault.Active || w.use("crm") != key("one") {
+		t.Errorf("%+v", c.Version)
+	}
+	if _, err := w.open().Put(d, "op", w.now); reason(err) != "secret.moved" {
+		t.Errorf("when another one is active: %v", err)
+	}
+	d = draft("crm", key("two"))
+	d.Activate = true
+	w.make(w.open().Put(d, "op", w.now))
+	if got := w.states("crm"); got != "active: 1=retired 2=active" {
+		t.Error(got)
+	}
+	w.make(w.open().Rollback("crm", w.now))
+	if got := w.use("crm"); got != key("one") {
+		t.Errorf("after the rollback a call gets %s", got)
+	}
+}
+
 func TestARollbackGoesToWhatWasActiveBefore(t *testing.T) {
 	w := newWorld(t, "t1")
 	for n := range 4 {
@@ -231,10 +253,7 @@ func TestAChangeDoesNotTouchTheVaultThatItIsOf(t *testing.T) {
 
 func TestAVaultThatIsNotThereHasNothing(t *testing.T) {
 	var none *vault.Vault
-	empty, err := vault.Open(nil, nil, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	empty := vault.Open(nil, nil, nil)
 	broken := vault.Broken(keys.ErrSealed, nil)
 	for name, v := range map[string]*vault.Vault{"nil": none, "empty": empty, "broken": broken} {
 		if _, err := v.Active("crm"); reason(err) != "secret.unknown" {

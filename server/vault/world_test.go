@@ -61,11 +61,7 @@ func (w *world) open() *vault.Vault {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	v, err := vault.Open(s, w.backend, w.rows)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return v
+	return vault.Open(s, w.backend, w.rows)
 }
 
 // make stores a change.

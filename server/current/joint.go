@@ -1,4 +1,4 @@
-package tenant
+package current
 
 import (
 	"context"
@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// joint lets concurrent callers share a read without any of them getting an answer that is older than its call: a
+// Joint lets concurrent callers share a read without any of them getting an answer that is older than its call: a
 // caller joins the next read, never the one under way. A caller that has waited for 1.5 s gives up with
-// context.DeadlineExceeded.
-type joint[T any] struct {
+// context.DeadlineExceeded. The zero Joint is ready for use.
+type Joint[T any] struct {
 	mu      sync.Mutex
 	running bool
 	next    *flight[T]
@@ -26,8 +26,8 @@ type flight[T any] struct {
 // readTimeout bounds a shared read, which no single caller's context may end, and how long a caller waits for one.
 const readTimeout = 1500 * time.Millisecond
 
-// do reads, or waits for a read that begins after do was called. running counts the reads' goroutine.
-func (j *joint[T]) do(ctx context.Context, running *sync.WaitGroup, read func(context.Context) (T, error)) (T, error) {
+// Do reads, or waits for a read that begins after Do was called. running counts the reads' goroutine.
+func (j *Joint[T]) Do(ctx context.Context, running *sync.WaitGroup, read func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	j.mu.Lock()
@@ -49,7 +49,7 @@ func (j *joint[T]) do(ctx context.Context, running *sync.WaitGroup, read func(co
 	}
 }
 
-func (j *joint[T]) run(ctx context.Context, read func(context.Context) (T, error)) {
+func (j *Joint[T]) run(ctx context.Context, read func(context.Context) (T, error)) {
 	for {
 		j.mu.Lock()
 		f := j.next

@@ -1,14 +1,16 @@
-package tenant
+// Package current is what it takes to keep up with a store: its time, and reads that callers share.
+package current
 
 import (
 	"sync/atomic"
 	"time"
 )
 
-// clock estimates the store's time from below: an answer that carries the store's time T and arrived when this
+// Clock estimates the store's time from below: an answer that carries the store's time T and arrived when this
 // process's clock showed L proves that the store was at T or later at L, so at L+d it is at T+d or later, as long as
-// both clocks run at one rate. The best proof of the last minute counts, so that a drift of the rates cannot add up.
-type clock struct {
+// both clocks run at one rate. The best proof of the last minute counts, so that a drift of the rates cannot add up. It
+// is safe for concurrent use.
+type Clock struct {
 	now  func() time.Time
 	base time.Time // when the clock was made
 	best atomic.Pointer[proof]
@@ -20,9 +22,13 @@ type proof struct {
 	observed time.Time     // local time
 }
 
+// NewClock returns a clock that has observed nothing; now is this process's.
+func NewClock(now func() time.Time) *Clock { return &Clock{now: now, base: now()} }
+
 const proofLife = time.Minute
 
-func (c *clock) observe(store time.Time) {
+// Observe takes the store's time in an answer that has just arrived; a zero time is none.
+func (c *Clock) Observe(store time.Time) {
 	if store.IsZero() {
 		return
 	}
@@ -39,18 +45,18 @@ func (c *clock) observe(store time.Time) {
 	}
 }
 
-// correct takes an observation for true although it contradicts earlier ones: the store's clock was set back, or
+// Correct takes an observation for true although it contradicts earlier ones: the store's clock was set back, or
 // another machine is the store now.
-func (c *clock) correct(store time.Time) {
+func (c *Clock) Correct(store time.Time) {
 	local := c.local()
 	c.best.Store(&proof{store.Sub(local), local})
 }
 
 // local returns this process's time, free of the steps that somebody makes its wall clock take.
-func (c *clock) local() time.Time { return c.base.Add(c.now().Sub(c.base)) }
+func (c *Clock) local() time.Time { return c.base.Add(c.now().Sub(c.base)) }
 
 // Now returns the store's time, from below; before the first observation, this process's.
-func (c *clock) Now() time.Time {
+func (c *Clock) Now() time.Time {
 	local := c.local()
 	if best := c.best.Load(); best != nil {
 		return local.Add(best.offset)
