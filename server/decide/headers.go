@@ -1,4 +1,3 @@
-// Package decide lets proxies that people run already ask whether a call may be made, and hands them the key for it.
 package decide
 
 import (
@@ -85,8 +84,8 @@ func malformed(reason, public string) error { return fault.New(fault.InvalidRequ
 // credentials are headers of the agent's own credentials.
 var credentials = []string{"Authorization", "Proxy-Authorization", "Cookie", "Dpop"}
 
-// Withheld returns the headers of the agent that a proxy must take off a call, in lower case and alphabetical order: its
-// credentials and what misleads, but for those under whose names the proxy puts keys.
+// Withheld returns the headers of the agent that a proxy must take off a call, in lower case and alphabetical order:
+// its credentials and what misleads, but for those under whose names the proxy puts keys.
 func Withheld(keys http.Header) (names []string) {
 	for _, name := range slices.AppendSeq(slices.Clone(credentials), maps.Keys(misleading)) {
 		if _, replaced := keys[name]; !replaced {

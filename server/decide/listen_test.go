@@ -23,13 +23,17 @@ import (
 )
 
 func TestADoorIsASocketOrAnAddress(t *testing.T) {
-	for address, socket := range map[string]bool{"unix:/run/bursar/decide.sock": true, "127.0.0.1:9101": false, "[::1]:0": false} {
+	for address, socket := range map[string]bool{
+		"unix:/run/bursar/decide.sock": true, "127.0.0.1:9101": false, "[::1]:0": false,
+	} {
 		if is, err := decide.CheckListen(address); err != nil || is != socket {
 			t.Errorf("%s: %t, %v", address, is, err)
 		}
 	}
-	for _, address := range []string{"", "unix:", "unix:decide.sock", "unix:/run/../decide.sock", "unix:/run/bursar/", "/run/x",
-		"127.0.0.1", "unix:/" + strings.Repeat("a", 100)} {
+	for _, address := range []string{
+		"", "unix:", "unix:decide.sock", "unix:/run/../decide.sock", "unix:/run/bursar/", "/run/x",
+		"127.0.0.1", "unix:/" + strings.Repeat("a", 100),
+	} {
 		if _, err := decide.CheckListen(address); err == nil {
 			t.Errorf("%q is taken", address)
 		}
@@ -224,7 +228,7 @@ func TestOnlyAProxyWithAnAdmittedCertificateIsHeard(t *testing.T) {
 		if row.cert != nil {
 			cfg.Certificates = []tls.Certificate{*row.cert}
 		}
-		if heard := ask(t.Context(), row.to.Addr().String(), cfg); heard != row.heard {
+		if heard := isHeard(t.Context(), row.to.Addr().String(), cfg); heard != row.heard {
 			t.Errorf("%s: heard is %t", row.name, heard)
 		}
 	}
@@ -241,8 +245,8 @@ func TestOnlyAProxyWithAnAdmittedCertificateIsHeard(t *testing.T) {
 	}
 }
 
-// ask reports whether a request over TLS is answered.
-func ask(ctx context.Context, address string, cfg *tls.Config) bool {
+// isHeard reports whether a request over TLS is answered.
+func isHeard(ctx context.Context, address string, cfg *tls.Config) bool {
 	transport := &http.Transport{TLSClientConfig: cfg, DisableKeepAlives: true}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+address, nil)
 	if err != nil {
