@@ -58,8 +58,9 @@ var rooms = map[string]string{
 		"server/audit server/backup server/exchange server/fault server/keys server/ledger server/limit server/revoke " +
 		"server/tenant",
 	// surfaces
-	"server/oauth": "clients server/exchange server/fault server/peer",
-	"server/front": "clients/operator server/admin server/fault server/peer",
+	"server/decide": "scopes server/audit server/fault server/peer server/shim",
+	"server/oauth":  "clients server/exchange server/fault server/peer",
+	"server/front":  "clients/operator server/admin server/fault server/peer",
 	"server/adminapi": "clients clients/auditor clients/operator clients/token " +
 		"server/admin server/audit server/exchange server/fault server/front server/ledger server/tenant",
 	"server/logapi": "clients/auditor clients/operator " +
