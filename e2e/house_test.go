@@ -46,10 +46,10 @@ var rooms = map[string]string{
 	"server/retain":  "clients/auditor server/audit server/fault server/ledger",
 	"server/identity": "scopes clients/token " +
 		"server/dial server/fault server/ledger server/memory",
-	"server/tools": "scopes clients/token server/keys server/limit",
+	"server/tools": "scopes clients/token server/fault server/keys server/limit",
 	"server/tenant": "scopes scopes/policy clients clients/token " +
 		"server/audit server/current server/fault server/identity server/keys server/ledger server/revoke " +
-		"server/tools",
+		"server/tools server/vault",
 	"server/exchange": "scopes scopes/policy clients clients/token " +
 		"server/audit server/fault server/identity server/ledger server/limit server/memory server/revoke server/tenant " +
 		"server/tools",
@@ -64,8 +64,11 @@ var rooms = map[string]string{
 		"server/admin server/audit server/exchange server/fault server/front server/ledger server/tenant",
 	"server/logapi": "clients/auditor clients/operator " +
 		"server/admin server/audit server/fault server/front server/ledger",
+	"server/inject": "server/dial server/ledger server/tools server/vault",
+	"server/shim": "clients/token scopes server/audit server/dial server/fault server/inject server/ledger server/limit " +
+		"server/memory server/peer server/revoke server/scrub server/tools server/vault",
 	"web":    "",
-	"server": "clients server/exchange server/fault server/keys server/oauth server/tenant web",
+	"server": "clients server/exchange server/fault server/keys server/ledger server/oauth server/shim server/tenant web",
 	// adapters
 	"storage/internal/accept": "server/ledger",
 	"storage/bolt":            "server/fault server/ledger server/limit storage/internal/accept",

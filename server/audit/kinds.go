@@ -180,7 +180,7 @@ func secrets() []kind {
 		name: SecretTest, waits: "the call that tries it", body: memVersion + " tool",
 		when: "An operator had the probe of a tool made with a version of a secret; what came of it is in `key.use`.",
 	}, {
-		name: SecretRewrap, waits: "the change", body: "change(object before after) count",
+		name: SecretRewrap, waits: "the change", body: "change(object before? after?) count?",
 		when: "The server sealed secrets anew, after a rotation of the vault's data key: one event for many. The digests " +
 			"are over the lines \"<name> <digest>\\n\" of all.",
 	}, {

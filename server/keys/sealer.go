@@ -226,6 +226,9 @@ func (s *Sealer) Old() (rows []ledger.Key) {
 	return rows
 }
 
+// VaultKey is the id of the row of a vault's newest data key.
+const VaultKey = purposeVault
+
 // VaultKeys returns the keys of the rows that hold data keys of a vault: without them nothing that they sealed ever
 // opens again. None of them needs to be one that opens.
 func VaultKeys(rows []ledger.Row) (all []ledger.Key) {

@@ -45,12 +45,13 @@ type Entry struct {
 // KindTenant is the kind of the platform's rows that name tenants.
 const KindTenant = "tenant"
 
-// Config is what a Directory needs; every field but Ceilings, Backend and Now is required.
+// Config is what a Directory needs; every field but ShimURL, Ceilings, Backend and Now is required.
 type Config struct {
 	Store   Store
 	Master  keys.Master
 	Sources *identity.Sources
 	BaseURL string // an origin, without a trailing slash
+	ShimURL string // where the shim is reached, without a trailing slash; "" if there is none
 	// Ceilings are the private addresses that the platform lets each tenant's issuers use, by slug.
 	Ceilings map[string][]netip.Prefix
 	// Backend returns what keeps the values of a tenant's secrets, by its slug, or nil for those that are kept in the

@@ -177,8 +177,8 @@ func (d *Directory) world(s *slot, rows []ledger.Row, revision int64, before *Wo
 }
 
 func (d *Directory) plan(id ledger.Tenant, slug string) plan {
-	p := plan{id: id, slug: slug, issuer: d.IssuerURL(slug), base: d.cfg.BaseURL, ceiling: d.cfg.Ceilings[slug],
-		sources: d.cfg.Sources, master: d.cfg.Master}
+	p := plan{id: id, slug: slug, issuer: d.IssuerURL(slug), base: d.cfg.BaseURL, shim: d.cfg.ShimURL,
+		ceiling: d.cfg.Ceilings[slug], sources: d.cfg.Sources, master: d.cfg.Master}
 	if d.cfg.Backend != nil {
 		p.backend = d.cfg.Backend(slug)
 	}

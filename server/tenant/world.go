@@ -70,6 +70,7 @@ type plan struct {
 	slug    string
 	issuer  string
 	base    string
+	shim    string
 	ceiling []netip.Prefix
 	sources *identity.Sources
 	master  keys.Master
@@ -158,7 +159,7 @@ func (w *World) compile(p plan, f *File, secrets []clients.SecretSet) []string {
 		}
 	}
 	var list []string
-	w.Tools, list = tools.New(f.Tools, tools.Place{BaseURL: p.base, Tenant: p.slug})
+	w.Tools, list = tools.New(f.Tools, tools.Place{BaseURL: p.base, ShimURL: p.shim, Tenant: p.slug, Stored: !p.draft})
 	found = append(found, list...)
 	w.Clients, list = clients.NewRegistry(clients.Config{
 		Clients: f.Clients, Secrets: secrets, Glob: policy.Glob, CheckGlob: policy.CheckGlob,

@@ -73,21 +73,50 @@ func checkHost(host string) error {
 // Place is where a tenant stands, by which a resource is its own or somebody else's.
 type Place struct {
 	BaseURL string // the server's origin
+	ShimURL string // where the shim is reached, without a slash at the end; "" if there is none
 	Tenant  string // the tenant's slug
+	// Stored says that the tools are in force already. They are read even if they are not where the shim is now, or nobody
+	// could mend them.
+	Stored bool
 }
 
-// check reports why the tenant may not register a resource.
-func (at Place) check(resource string) error {
-	if _, err := CanonicalResource(resource); err != nil {
+// Resource returns the resource of a tool that stands behind the shim: the address at which it is called.
+func (at Place) Resource(tool string) string { return at.ShimURL + "/t/" + at.Tenant + "/" + tool }
+
+// check reports why the tenant may not register the tool's resource.
+func (at Place) check(t *Tool) error {
+	if _, err := CanonicalResource(t.Resource); err != nil {
 		return err
 	}
+	if t.Upstream != nil {
+		return at.checkBehind(t)
+	}
+	_, shims := Under(t.Resource, at.ShimURL)
+	if shims {
+		if t.Resource != at.Resource(t.Name) && !at.Stored {
+			return fmt.Errorf("lies under the shim's address; only %s is this tool's there", at.Resource(t.Name))
+		}
+		return nil
+	}
 	// Everything under the server's own origin belongs to somebody: a tenant may name its own path only.
-	if rest, ours := Under(resource, at.BaseURL); ours {
+	if rest, ours := Under(t.Resource, at.BaseURL); ours {
 		if own := "/t/" + at.Tenant; rest != own && !strings.HasPrefix(rest, own+"/") {
 			return fmt.Errorf("lies under this server's own address; only paths below %s%s/ are this tenant's", at.BaseURL, own)
 		}
 	}
 	return nil
+}
+
+// checkBehind reports why a tool with an upstream may not have its resource, which its callers call.
+func (at Place) checkBehind(t *Tool) error {
+	switch {
+	case at.Stored || t.Resource == at.Resource(t.Name) && at.ShimURL != "":
+		return nil
+	case at.ShimURL == "":
+		return errors.New("cannot be right: a tool with an upstream stands behind the shim, and the platform has none " +
+			"(shim.url in bursar.yaml)")
+	}
+	return fmt.Errorf("must be %s, where the shim has the tool", at.Resource(t.Name))
 }
 
 // Under reports whether a URI is an address or lies under it, and returns what follows that.

@@ -93,7 +93,7 @@ func (t *Tool) Scope(s scopes.Set) string {
 func (t *Tool) check(at Place) []string {
 	var p problems
 	p.err("name", scopes.CheckSlug(t.Name))
-	p.err("resource", at.check(t.Resource))
+	p.err("resource", at.check(t))
 	if len(t.Actions) == 0 {
 		p.add("actions", "lists nothing; name at least one action")
 	}
@@ -112,8 +112,11 @@ func (t *Tool) check(at Place) []string {
 	if !slices.Contains([]string{"", qualified, bare}, t.ScopeFormat) {
 		p.add("scope_format", "must be qualified or bare")
 	}
+	if t.Discoverable && t.Upstream == nil {
+		p.add("discoverable", "is for tools behind the shim, which have an upstream")
+	}
 	if t.Upstream != nil {
-		p.add("upstream", "is not available in this version")
+		p.under("upstream", t.Upstream.check(t, at))
 	}
 	return p
 }

@@ -36,9 +36,13 @@ type Upstream struct {
 	AllowEncodedSlash bool `json:"allow_encoded_slash,omitempty"`
 	// AllowDecisionMode lets the decision endpoint give the secrets to a proxy.
 	AllowDecisionMode bool `json:"allow_decision_mode,omitempty"`
+	// SingleUse lets each token be used for one call alone.
+	SingleUse bool `json:"single_use,omitempty"`
 	// Retries is how often a call is made again after it brought no byte of an answer, 0 to 2: GET, HEAD and OPTIONS
 	// without a body alone.
 	Retries int `json:"retries,omitempty"`
+
+	routes []route // the rules, the most specific first; none before New
 }
 
 // Kind is a way of putting a secret on a call.
@@ -62,7 +66,8 @@ const (
 
 // Kinds returns every kind.
 func Kinds() []Kind {
-	return []Kind{InHeader, InBearer, InBasic, InQuery, InCookie, InPath, InJSON, InForm, InSigV4, InHMAC, InOAuth2, InMTLS}
+	return []Kind{InHeader, InBearer, InBasic, InQuery, InCookie, InPath, InJSON, InForm, InSigV4, InHMAC, InOAuth2,
+		InMTLS}
 }
 
 // Injection puts one secret in one place of each call.

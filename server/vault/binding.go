@@ -69,6 +69,19 @@ func (b Binding) tokens() tools.Destination {
 	return (&tools.OAuth2{TokenURL: b.TokenURL}).Destination()
 }
 
+// Fits reports whether a secret with this binding may be put on the calls of an upstream in that way.
+func (b Binding) Fits(u *tools.Upstream, i *tools.Injection) bool {
+	return b.allows(i.In) && b.reaches(u, i)
+}
+
+// reaches reports whether the binding leads where an upstream's calls go, and for oauth2 where their tokens are got.
+func (b Binding) reaches(u *tools.Upstream, i *tools.Injection) bool {
+	if b.Host == "" || u == nil || b.destination() != u.Destination() {
+		return false
+	}
+	return i.In != tools.InOAuth2 || i.OAuth2 != nil && b.tokens() == i.OAuth2.Destination()
+}
+
 // allows reports whether the binding allows that kind of injection.
 func (b Binding) allows(k tools.Kind) bool { return k != "" && slices.Contains(b.Kinds, string(k)) }
 

@@ -219,16 +219,7 @@ func sealed(cause error) error {
 // For opens a version for one injection of an upstream: what Open checks, and for kind oauth2 both where the client
 // credentials go and where the token goes that they get. Errors are those of Open.
 func (v *Vault) For(ctx context.Context, ref Ref, u *tools.Upstream, i *tools.Injection) (*Value, error) {
-	to := []tools.Destination{u.Destination()}
-	if i.In == tools.InOAuth2 {
-		if i.OAuth2 == nil {
-			return nil, errHost()
-		}
-		to = append(to, i.OAuth2.Destination())
-	}
-	return v.openAt(ctx, ref, i.In, func(b Binding) bool {
-		return b.destination() == to[0] && (i.In != tools.InOAuth2 || b.tokens() == to[1])
-	})
+	return v.openAt(ctx, ref, i.In, func(b Binding) bool { return b.reaches(u, i) })
 }
 
 // Open opens a version for one destination and one kind of injection; for oauth2 that is where the client credentials
