@@ -277,8 +277,8 @@ func (w *shimWorld) clean(t *testing.T, what string, reply *raw.Reply) {
 	w.oracle.Check(t, "the body of the answer to "+line, reply.Body)
 }
 
-// expect fails the test unless an answer is the shim's own refusal.
-func expect(t *testing.T, what string, reply *raw.Reply, status int, code string) {
+// problem fails the test unless an answer is the shim's own refusal.
+func problem(t *testing.T, what string, reply *raw.Reply, status int, code string) {
 	t.Helper()
 	if reply.Status != status || code != "" && reply.Get("Bursar-Error") != code {
 		t.Errorf("%s: answered %d %s, want %d %s: %s", what, reply.Status, reply.Get("Bursar-Error"), status, code, reply.Body)
