@@ -102,8 +102,10 @@ var rooms = map[string]string{
 	"e2e":                  "clients/operator clients/token",
 	"e2e/harness":          "clients/auditor clients/operator server/audit/audittest storage/storagetest",
 	"e2e/harness/leak":     "",
+	"e2e/harness/names":    "",
 	"e2e/harness/raw":      "",
 	"e2e/harness/upstream": "",
+	"e2e/agent":            "",
 	"e2e/issuer":           "cmd/demoissuer",
 	"e2e/bench":            "clients/operator",
 }
