@@ -56,7 +56,7 @@ var rooms = map[string]string{
 	"server/backup": "clients/auditor server/fault server/ledger",
 	"server/admin": "scopes clients clients/token " +
 		"server/audit server/backup server/exchange server/fault server/keys server/ledger server/limit server/revoke " +
-		"server/tenant",
+		"server/tenant server/tools server/vault",
 	// surfaces
 	"server/decide": "scopes server/audit server/fault server/peer server/shim",
 	"server/oauth":  "clients server/exchange server/fault server/peer",
