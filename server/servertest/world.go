@@ -33,6 +33,9 @@ import (
 // BaseURL is the origin of every world.
 const BaseURL = "https://sts.example"
 
+// ShimURL is where every world has its shim.
+const ShimURL = BaseURL + "/shim"
+
 // Loopback are the private addresses that every tenant of a world may use.
 var Loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 
@@ -148,7 +151,7 @@ func (w *World) Start() *Process {
 		store = w.options.WrapTenant(store)
 	}
 	p.Directory = tenant.NewDirectory(tenant.Config{Store: store, Master: w.Master, Sources: sources, BaseURL: BaseURL,
-		ShimURL:  BaseURL + "/shim",
+		ShimURL:  ShimURL,
 		Ceilings: ceilings, Now: w.Clock.Now})
 	rules := w.options.Limits
 	if rules == (limit.Rules{}) {

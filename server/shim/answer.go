@@ -171,8 +171,8 @@ func (a *answer) open(r *http.Request) (s source, err error) {
 		return s, nil
 	}
 	limit := int64(a.grant.tool.Upstream.Response.MaxBody)
-	if coding := strings.Join(a.Header["Content-Encoding"], ","); coding != "" && !strings.EqualFold(coding, "identity") {
-		if s.Reader, err = scrub.Decode(coding, a.Body, limit); err != nil {
+	if coding := a.Header["Content-Encoding"]; len(coding) > 0 {
+		if s.Reader, err = scrub.Decode(coding, a.Body, scrub.Limit{Bytes: limit}); err != nil {
 			return s, fault.Wrap(fault.Unavailable, "answer.unscrubbable",
 				"The upstream's answer is compressed in a way that cannot be searched for the key.", err)
 		}

@@ -18,6 +18,8 @@ const every = 250 * time.Millisecond
 type watch struct {
 	shim *Shim
 
+	running sync.WaitGroup // calls
+
 	mu      sync.Mutex
 	tenants map[string]map[*watched]struct{} // by slug; those that somebody looks after
 }
@@ -42,7 +44,8 @@ const (
 	cutSecret  cutoff = "cut.secret" // it is disabled, or destroyed
 	cutStale   cutoff = "cut.stale"  // nobody knows what is revoked
 	cutIdle    cutoff = "cut.idle"
-	cutTotal   cutoff = "cut.total" // it took too long altogether
+	cutTotal   cutoff = "cut.total"   // it took too long altogether
+	cutStopped cutoff = "cut.stopped" // the shim ends
 	// cutUnscrubbable: a message cannot be searched.
 	cutUnscrubbable cutoff = "answer.unscrubbable"
 )
@@ -60,6 +63,8 @@ func (c cutoff) refusal() error {
 		return fault.New(fault.Unauthenticated, "target.disabled", "")
 	case cutSecret:
 		return fault.New(fault.Forbidden, "secret.disabled", "The secret is disabled.")
+	case cutStopped:
+		return fault.New(fault.Unavailable, "cut.stopped", "This shim ends; try again.")
 	case cutStale:
 		return fault.New(fault.Unavailable, "store.stale", "It cannot be known what is revoked; try again shortly.")
 	}
@@ -93,6 +98,7 @@ func (w *watch) begin(ctx context.Context, g *Grant) *watched {
 		go w.look(g.call.Slug)
 	}
 	calls[c] = struct{}{}
+	w.running.Add(1)
 	return c
 }
 
@@ -104,6 +110,20 @@ func (w *watch) done(c *watched) {
 	c.total.Stop()
 	c.end(nil)
 	c.stop()
+	w.running.Done()
+}
+
+// Stop ends the calls under way, and returns when their outcomes are recorded, or on their way. No call may come in any
+// more.
+func (s *Shim) Stop() {
+	s.watch.mu.Lock()
+	for _, calls := range s.watch.tenants {
+		for c := range calls {
+			c.end(cutStopped)
+		}
+	}
+	s.watch.mu.Unlock()
+	s.watch.running.Wait()
 }
 
 // overtime is how long a call may go on after its token has expired, unless the tool says that it ends then.

@@ -112,10 +112,10 @@ func (a *answer) exchange(agent net.Conn, buffered io.Reader, upstream io.ReadWr
 		a.sent.Add(sent)
 		a.end(nil)
 	})
-	frames := scrub.Frames(a.scrub, touched{upstream, touch}, maxMessage)
+	frames := a.scrub.Frames(touched{upstream, touch}, maxMessage)
 	received, err := io.Copy(agent, frames)
 	a.received, a.hits = received, a.hits+frames.Hits()
-	if errors.Is(err, scrub.ErrUnscrubbable) {
+	if errors.Is(err, scrub.ErrFrames) || errors.Is(err, scrub.ErrMessage) {
 		a.end(cutUnscrubbable)
 	}
 	a.end(nil)

@@ -203,8 +203,12 @@ func checkReferences(found *problems, p plan, f *File, known *tools.Tools) {
 			urls[key] = x.Name
 		}
 		if p.draft && x.Network.AllowPrivate && len(p.ceiling) == 0 {
-			found.add(path+".network.allow_private", "the platform allows this tenant no private addresses "+
-				"(tenants."+p.slug+".private_cidrs in bursar.yaml)")
+			found.add(path+".network.allow_private", noCeiling(p.slug))
+		}
+	}
+	for i, x := range f.Tools {
+		if p.draft && x.Upstream != nil && x.Upstream.Network.AllowPrivate && len(p.ceiling) == 0 {
+			found.add(fmt.Sprintf("tools[%d].upstream.network.allow_private", i), noCeiling(p.slug))
 		}
 	}
 	ids := map[string]bool{}
@@ -226,12 +230,16 @@ func checkReferences(found *problems, p plan, f *File, known *tools.Tools) {
 			}
 		}
 		if p.draft && x.Auth.Network.AllowPrivate && len(p.ceiling) == 0 {
-			found.add(path+".auth.network.allow_private", "the platform allows this tenant no private addresses")
+			found.add(path+".auth.network.allow_private", noCeiling(p.slug))
 		}
 	}
 	for i, x := range f.Policies {
 		checkPolicy(found, fmt.Sprintf("policies[%d]", i), x, known, ids, issuers)
 	}
+}
+
+func noCeiling(slug string) string {
+	return "the platform allows this tenant no private addresses (tenants." + slug + ".private_cidrs in bursar.yaml)"
 }
 
 func checkPolicy(found *problems, path string, x policy.Rule, known *tools.Tools, ids map[string]bool,

@@ -62,6 +62,8 @@ type Config struct {
 	Vault Vault `yaml:"vault"`
 	// Who administers the server, and where.
 	Admin Admin `yaml:"admin"`
+	// Where tools are called that have an upstream. Absent: no tenant can have such a tool.
+	Shim Shim `yaml:"shim"`
 	// Where metrics are served.
 	Metrics Metrics `yaml:"metrics"`
 	// Which requests are traced, and where their traces go. Absent: none are.
@@ -92,6 +94,18 @@ type Admin struct {
 	// A listener of its own for the admin API, host:port, under the same rule as `listen`. Absent: they
 	// are served on `listen`.
 	Listen string `yaml:"listen"`
+}
+
+// Shim is where agents call the tools that stand behind it.
+type Shim struct {
+	// The address, host:port, on which this server is the shim, under the same rule as `listen`. Absent: it is none, and
+	// `bursar-shim` is.
+	Listen string `yaml:"listen"`
+	// The URL at which the shim is reached from outside, with a path if it has one. Required. The tool payments of the
+	// tenant acme is called at `{shim.url}/t/acme/payments`; changing the URL makes the tokens of every such tool foreign.
+	// Plain http is accepted for loopback addresses only. On the host of `base_url` it needs a path that is not the
+	// server's own, such as `/shim`.
+	URL string `yaml:"url"`
 }
 
 // Metrics is the Prometheus listener.
@@ -172,7 +186,7 @@ type Tenant struct {
 }
 
 // options are how bursar.yaml is read.
-var options = strict.Options{Later: []string{"shim"}, Forms: map[reflect.Type]string{
+var options = strict.Options{Forms: map[reflect.Type]string{
 	reflect.TypeFor[Age]():        "a number of days such as 90d, or a duration such as 36h",
 	reflect.TypeFor[limit.Rate](): "a rate such as 200/s, 10/m or off",
 	reflect.TypeFor[MasterKey]():  "file:PATH, env:NAME, credential:NAME or openbao-transit:KEY",

@@ -25,6 +25,7 @@ volatile_store: accept
 replicate_issuance: true
 master_key: env:BURSAR_MASTER_KEY
 admin: {token_file: admin.token, listen: "127.0.0.1:8081"}
+shim: {listen: "127.0.0.1:8082", url: "https://sts.example/shim"}
 metrics: {listen: ":9090"}
 traces: {otlp: "https://otel.example/otlp", sample: 0.05, headers: {authorization: "file:otlp.auth"}, ca: ca.pem}
 audit:
@@ -62,6 +63,7 @@ func TestEveryFieldIsRead(t *testing.T) {
 		{"replicate_issuance", c.ReplicateIssuance, true},
 		{"master_key", c.MasterKey.Source, config.Source{Kind: "env", Name: "BURSAR_MASTER_KEY"}},
 		{"admin", c.Admin, config.Admin{TokenFile: "/srv/admin.token", Listen: "127.0.0.1:8081"}},
+		{"shim", c.Shim, config.Shim{Listen: "127.0.0.1:8082", URL: "https://sts.example/shim"}},
 		{"metrics", c.Metrics.Listen, ":9090"},
 		{"traces.otlp", c.Traces.OTLP, "https://otel.example/otlp"},
 		{"traces.sample", c.Traces.Sample, 0.05},
@@ -143,7 +145,7 @@ func TestAllMistakesAreToldAtOnce(t *testing.T) {
 listen: 0.0.0.0:8080
 store: redis://:canary@127.0.0.1
 colour: blue
-shim: {listen: 127.0.0.1:8081}
+shim: {listen: 127.0.0.1:8081, port: 1}
 master_key: master.key
 admin:
   token_fil: x
@@ -168,7 +170,8 @@ tenants:
 			"or listen on 127.0.0.1 behind a proxy (line 2)",
 		"store: holds a password; name its place in store_password instead (line 3)",
 		"colour: is not a known field (line 4)",
-		"shim: is not available in this version; remove it (line 5)",
+		"shim.port: is not a known field (line 5)",
+		"shim.url: is required; it is where the shim is reached, such as https://sts.example/shim (line 5)",
 		"master_key: must be file:PATH, env:NAME, credential:NAME or openbao-transit:KEY (line 6)",
 		"admin.token_file: is required; bursar init makes one (line 7)",
 		"admin.token_fil: is not a known field (line 8)",

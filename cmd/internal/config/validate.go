@@ -35,6 +35,12 @@ func (c *Config) Validate() []Mistake {
 	if c.Admin.Listen != "" {
 		v.check("admin.listen", c.listener(c.Admin.Listen))
 	}
+	if c.Shim != (Shim{}) {
+		v.check("shim.url", strict.ShimURL(c.Shim.URL, c.BaseURL))
+	}
+	if c.Shim.Listen != "" {
+		v.check("shim.listen", c.listener(c.Shim.Listen))
+	}
 	if c.Metrics.Listen != "" {
 		_, err := strict.HostPort(c.Metrics.Listen)
 		v.check("metrics.listen", err)
@@ -94,7 +100,7 @@ func isHeader(name string) bool {
 func (v *validator) distinct(c *Config) {
 	taken := map[string]string{c.Listen: "listen"}
 	for _, l := range []struct{ path, address string }{
-		{"admin.listen", c.Admin.Listen}, {"metrics.listen", c.Metrics.Listen},
+		{"admin.listen", c.Admin.Listen}, {"shim.listen", c.Shim.Listen}, {"metrics.listen", c.Metrics.Listen},
 	} {
 		if l.address == "" || strings.HasSuffix(l.address, ":0") {
 			continue
