@@ -86,7 +86,8 @@ var rooms = map[string]string{
 	"cmd/internal/attack":          "cmd/internal/attack/forge cmd/internal/attack/findings",
 	"cmd/internal/attack/forge":    "",
 	"cmd/internal/attack/findings": "",
-	"cmd/internal/config": "clients/auditor cmd/internal/strict scopes server/admin server/keys " +
+	"cmd/internal/bao":             "cmd/internal/strict scopes storage/openbao",
+	"cmd/internal/config": "clients/auditor cmd/internal/bao cmd/internal/strict scopes server/admin server/keys " +
 		"server/limit storage/openbao",
 	"cmd/internal/configdoc": "",
 	"cmd/internal/coredump":  "",
@@ -95,7 +96,7 @@ var rooms = map[string]string{
 		"server/audit server/backup server/keys server/ledger server/tenant storage",
 	"cmd/internal/serve":     "*",
 	"cmd/internal/strict":    "scopes",
-	"cmd/internal/shimstats":       "server/shim",
+	"cmd/internal/shimstats": "server/shim",
 	"cmd/internal/telemetry": "server server/audit server/deliver server/exchange",
 	// the house seen from the street
 	"e2e":                  "clients/operator clients/token",
