@@ -58,8 +58,9 @@ var rooms = map[string]string{
 		"server/audit server/backup server/exchange server/fault server/keys server/ledger server/limit server/revoke " +
 		"server/tenant",
 	// surfaces
-	"server/oauth": "clients server/exchange server/fault server/peer",
-	"server/front": "clients/operator server/admin server/fault server/peer",
+	"server/decide": "scopes server/audit server/fault server/peer server/shim",
+	"server/oauth":  "clients server/exchange server/fault server/peer",
+	"server/front":  "clients/operator server/admin server/fault server/peer",
 	"server/adminapi": "clients clients/auditor clients/operator clients/token " +
 		"server/admin server/audit server/exchange server/fault server/front server/ledger server/tenant",
 	"server/logapi": "clients/auditor clients/operator " +
@@ -102,8 +103,10 @@ var rooms = map[string]string{
 	"e2e":                  "clients/operator clients/token",
 	"e2e/harness":          "clients/auditor clients/operator server/audit/audittest storage/storagetest",
 	"e2e/harness/leak":     "",
+	"e2e/harness/names":    "",
 	"e2e/harness/raw":      "",
 	"e2e/harness/upstream": "",
+	"e2e/agent":            "",
 	"e2e/issuer":           "cmd/demoissuer",
 	"e2e/bench":            "clients/operator",
 }

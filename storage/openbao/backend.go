@@ -41,8 +41,8 @@ type Backends struct {
 	made map[ledger.Tenant]*Backend
 }
 
-// Backends returns those of all tenants, in a layout that has been checked. For as long as staleness says, what was read
-// is given again without asking; then it is read anew, or not given.
+// Backends returns those of all tenants, in a layout that has been checked. For as long as staleness says, what was
+// read is given again without asking; then it is read anew, or not given.
 func (c *Client) Backends(l Layout, staleness time.Duration) *Backends {
 	return &Backends{c: c, layout: l, staleness: staleness, made: map[ledger.Tenant]*Backend{}}
 }
