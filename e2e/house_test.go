@@ -87,7 +87,8 @@ var rooms = map[string]string{
 	"cmd/internal/attack":          "cmd/internal/attack/forge cmd/internal/attack/findings",
 	"cmd/internal/attack/forge":    "",
 	"cmd/internal/attack/findings": "",
-	"cmd/internal/config": "clients/auditor cmd/internal/strict scopes server/admin server/keys " +
+	"cmd/internal/bao":             "cmd/internal/strict scopes storage/openbao",
+	"cmd/internal/config": "clients/auditor cmd/internal/bao cmd/internal/strict scopes server/admin server/keys " +
 		"server/limit storage/openbao",
 	"cmd/internal/configdoc": "",
 	"cmd/internal/coredump":  "",

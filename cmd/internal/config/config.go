@@ -262,7 +262,7 @@ func (c *Config) resolve(dir string) {
 	for i, m := range c.PreviousMasterKeys {
 		c.PreviousMasterKeys[i].Source = m.Under(dir)
 	}
-	c.Vault.OpenBao.resolve(dir)
+	c.Vault.OpenBao.Resolve(dir)
 	for name, source := range c.Traces.Headers {
 		c.Traces.Headers[name] = source.Under(dir)
 	}

@@ -66,7 +66,7 @@ func (v *validator) masters(c *Config) {
 		switch {
 		case slices.Contains(all[:i], m):
 			v.add(masterPath(i), "is given twice")
-		case m.Kind == SourceTransit && !c.Vault.OpenBao.given():
+		case m.Kind == SourceTransit && !c.Vault.OpenBao.Given():
 			v.add(masterPath(i), "needs vault.openbao, which says where that is")
 		}
 	}

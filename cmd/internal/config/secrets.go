@@ -57,7 +57,9 @@ func (c *Config) Secrets() (*Secrets, []Mistake) {
 	var v validator
 	s := &Secrets{StoreURL: c.Store}
 	s.Masters, s.Master = v.readMasters(c)
-	s.OpenBao = v.readOpenBao(c.Vault.OpenBao)
+	var found []Mistake
+	s.OpenBao, found = c.Vault.OpenBao.Read("vault.openbao")
+	v.Checks = append(v.Checks, found...)
 	var err error
 	s.AdminToken, err = AdminToken(c.Admin.TokenFile)
 	v.check("admin.token_file", err)

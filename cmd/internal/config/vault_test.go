@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bursar-sts/bursar/cmd/internal/bao"
 	"github.com/bursar-sts/bursar/cmd/internal/config"
 	"github.com/bursar-sts/bursar/storage/openbao"
 )
@@ -138,9 +139,9 @@ func TestTheCredentialForOpenBaoIsReadAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	read := func(a config.OpenBaoAuth) (openbao.Login, []string) {
+	read := func(a bao.Auth) (openbao.Login, []string) {
 		t.Helper()
-		c.Vault.OpenBao = config.OpenBao{Address: "https://bao.example", Auth: a}
+		c.Vault.OpenBao = bao.Config{Address: "https://bao.example", Auth: a}
 		s, found := c.Secrets()
 		if len(found) > 0 {
 			var paths []string
@@ -151,10 +152,10 @@ func TestTheCredentialForOpenBaoIsReadAgain(t *testing.T) {
 		}
 		return s.OpenBao.Login, nil
 	}
-	token := config.OpenBaoAuth{Token: config.Source{Kind: "file", Name: path}}
-	jwt := config.OpenBaoAuth{JWT: config.OpenBaoJWT{Role: "r", TokenFile: path}}
-	account := config.OpenBaoAuth{Kubernetes: config.OpenBaoKubernetes{Role: "r", TokenFile: path}}
-	for _, a := range []config.OpenBaoAuth{token, jwt, account} {
+	token := bao.Auth{Token: config.Source{Kind: "file", Name: path}}
+	jwt := bao.Auth{JWT: bao.JWT{Role: "r", TokenFile: path}}
+	account := bao.Auth{Kubernetes: bao.Kubernetes{Role: "r", TokenFile: path}}
+	for _, a := range []bao.Auth{token, jwt, account} {
 		write("first", 0o600)
 		l, found := read(a)
 		if found != nil {

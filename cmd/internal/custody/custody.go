@@ -28,16 +28,17 @@ type Custody struct {
 	cfg *config.Config
 	bao *openbao.Client // nil without one
 
-	mu       sync.Mutex
-	backends map[ledger.Tenant]*openbao.Backend
-	found    []netip.AddrPort // where OpenBao was when it was last looked for
+	backends *openbao.Backends
+
+	mu    sync.Mutex
+	found []netip.AddrPort // where OpenBao was when it was last looked for
 }
 
 // Open opens what the configuration names. An OpenBao that has a master key must answer; one that only has values may
 // be away, which is logged: their tenants' secrets cannot be used until it is back. One that refuses the login is a
 // mistake of the configuration either way. Close must follow.
 func Open(ctx context.Context, c *config.Config, s *config.Secrets, logger *slog.Logger) (_ *Custody, err error) {
-	made := &Custody{Master: s.Master, cfg: c, backends: map[ledger.Tenant]*openbao.Backend{}}
+	made := &Custody{Master: s.Master, cfg: c}
 	defer func() {
 		if err != nil {
 			made.Close(ctx)
@@ -49,6 +50,7 @@ func Open(ctx context.Context, c *config.Config, s *config.Secrets, logger *slog
 		if made.bao, err = openbao.New(reach); err != nil {
 			return nil, err
 		}
+		made.backends = made.bao.Backends(c.Vault.OpenBao.Layout(), c.Vault.OpenBao.MaxStaleness)
 		switch err := made.bao.Check(ctx); {
 		case openbao.Away(err) && !c.InTransit():
 			logger.WarnContext(ctx, "OpenBao does not answer: no secret that it has can be used", "error", err)
@@ -90,33 +92,8 @@ func (c *Custody) Backend(slug string, t ledger.Tenant) vault.Backend {
 	if c.cfg.Keeps(slug) != config.BackendOpenBao {
 		return nil
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if b := c.backends[t]; b != nil { // it remembers what was read
-		return b
-	}
-	b, err := c.bao.Backend(slug, t, c.cfg.Vault.OpenBao.Layout(), c.cfg.Vault.OpenBao.MaxStaleness)
-	if err != nil { // which a checked configuration and the name of a tenant rule out
-		return nowhere{err}
-	}
-	c.backends[t] = b
-	return b
+	return c.backends.Of(slug, t)
 }
-
-// nowhere keeps nothing: a value that belongs elsewhere must not end in the store.
-type nowhere struct{ err error }
-
-func (nowhere) Name() string { return "nowhere" }
-
-func (n nowhere) Put(context.Context, ledger.Tenant, string, map[string]string) (string, error) {
-	return "", n.err
-}
-
-func (n nowhere) Get(context.Context, ledger.Tenant, string) (map[string]string, error) {
-	return nil, n.err
-}
-
-func (n nowhere) Destroy(context.Context, ledger.Tenant, string) error { return n.err }
 
 // Addresses returns where OpenBao is, which is never dialled for a tenant; where it was, if that cannot be found out.
 func (c *Custody) Addresses(ctx context.Context) ([]netip.AddrPort, error) {

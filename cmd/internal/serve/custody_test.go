@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/bursar-sts/bursar/clients/operator"
+	"github.com/bursar-sts/bursar/cmd/internal/bao"
 	"github.com/bursar-sts/bursar/cmd/internal/config"
 	"github.com/bursar-sts/bursar/cmd/internal/strict"
 	"github.com/bursar-sts/bursar/storage/openbao/baotest"
@@ -21,23 +22,23 @@ import (
 // A server whose master key is in OpenBao makes tenants, signs, goes on when the key is rotated there and while OpenBao
 // is away, and does not begin without it. OpenBao is among what is never dialled for a tenant.
 func TestAServerWithItsMasterKeyInOpenBao(t *testing.T) {
-	bao := baotest.Start(t)
-	b := &baotest.Bao{URL: bao.URL, Token: bao.Root, Fake: bao}
+	away := baotest.Start(t)
+	b := &baotest.Bao{URL: away.URL, Token: away.Root, Fake: away}
 	b.Must(t, http.MethodPost, "sys/mounts/transit", map[string]any{"type": "transit"})
 	b.Must(t, http.MethodPost, "transit/keys/bursar", nil)
 	dir := t.TempDir()
 	token := filepath.Join(dir, "bao.token")
-	if err := os.WriteFile(token, []byte(bao.Root), 0o600); err != nil {
+	if err := os.WriteFile(token, []byte(away.Root), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	change := func(c *config.Config) {
 		c.MasterKey = config.MasterKey{Source: config.Source{Kind: config.SourceTransit, Name: "bursar"}}
-		c.Vault.OpenBao = config.OpenBao{Address: bao.URL,
-			Auth: config.OpenBaoAuth{Token: config.Source{Kind: strict.SourceFile, Name: token}}}
+		c.Vault.OpenBao = bao.Config{Address: away.URL,
+			Auth: bao.Auth{Token: config.Source{Kind: strict.SourceFile, Name: token}}}
 		c.Store, c.Audit.Anchors = "bolt:"+filepath.Join(dir, "bursar.db"), filepath.Join(dir, "anchors")
 	}
 	s := start(t, change)
-	if !slices.Contains(*s.own.Load(), netip.MustParseAddrPort(strings.TrimPrefix(bao.URL, "http://"))) {
+	if !slices.Contains(*s.own.Load(), netip.MustParseAddrPort(strings.TrimPrefix(away.URL, "http://"))) {
 		t.Errorf("OpenBao is not among %v", *s.own.Load())
 	}
 	apply := func(s running) error {
@@ -70,7 +71,7 @@ func TestAServerWithItsMasterKeyInOpenBao(t *testing.T) {
 	if _, err := s.PlatformOperators(t.Context()); err != nil {
 		t.Errorf("after the key was rotated: %v", err)
 	}
-	bao.Seal(true)
+	away.Seal(true)
 	for range 2 {
 		if err := jwks(); err != nil {
 			t.Errorf("while OpenBao is away: %v", err)
@@ -84,7 +85,7 @@ func TestAServerWithItsMasterKeyInOpenBao(t *testing.T) {
 		!strings.Contains(err.Error(), "sealed") {
 		t.Errorf("it begins: %v", err)
 	}
-	bao.Seal(false)
+	away.Seal(false)
 	s = start(t, change)
 	if err := jwks(); err != nil {
 		t.Errorf("when OpenBao is back: %v", err)
