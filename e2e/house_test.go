@@ -88,10 +88,11 @@ var rooms = map[string]string{
 	"cmd/internal/attack/forge":    "",
 	"cmd/internal/attack/findings": "",
 	"cmd/internal/config": "clients/auditor cmd/internal/strict scopes server/admin server/keys " +
-		"server/limit",
+		"server/limit storage/openbao",
 	"cmd/internal/configdoc": "",
 	"cmd/internal/coredump":  "",
-	"cmd/internal/restore": "cmd/internal/config " +
+	"cmd/internal/custody":   "cmd/internal/config server/keys server/ledger server/vault storage/openbao",
+	"cmd/internal/restore": "cmd/internal/config cmd/internal/custody " +
 		"server/audit server/backup server/keys server/ledger server/tenant storage",
 	"cmd/internal/serve":     "*",
 	"cmd/internal/strict":    "scopes",
@@ -101,8 +102,10 @@ var rooms = map[string]string{
 	"e2e":                  "clients/operator clients/token",
 	"e2e/harness":          "clients/auditor clients/operator server/audit/audittest storage/storagetest",
 	"e2e/harness/leak":     "",
+	"e2e/harness/names":    "",
 	"e2e/harness/raw":      "",
 	"e2e/harness/upstream": "",
+	"e2e/agent":            "",
 	"e2e/issuer":           "cmd/demoissuer",
 	"e2e/bench":            "clients/operator",
 }
