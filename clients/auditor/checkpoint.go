@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -88,7 +89,12 @@ type EventKey struct {
 	NotBefore int64  `json:"nbf"` // Unix seconds; it signed from here on
 	Expires   int64  `json:"exp,omitempty"`
 	Revoked   int64  `json:"revoked,omitempty"` // Unix seconds; nothing that it signed later counts
+	// Names are the events that it may sign, such as key.use; absent of a key that may sign every event.
+	Names []string `json:"names,omitzero"`
 }
+
+// MaySign reports whether an event of that name, with the key's signature, is one of the log.
+func (k EventKey) MaySign(name string) bool { return k.Names == nil || slices.Contains(k.Names, name) }
 
 // NewEventKey returns the published form of a key.
 func NewEventKey(kid string, public ed25519.PublicKey) EventKey {

@@ -102,6 +102,11 @@ func (v *verifier) genuine(index int64, r *record) {
 	v.report.LastTime = set.IssuedAt
 	v.order.see(index, set)
 	v.checkKey(index, set)
+	if !v.events[set.KeyID].MaySign(set.Name) {
+		v.suspect(suspect{index: index, code: MisusedKey, kind: Misused}, "its key %q may not sign an event %s",
+			set.KeyID, set.Name)
+		return // so that it shows nothing of the log
+	}
 	switch set.Name {
 	case "audit.prune":
 		v.pruned = max(v.pruned, droppedBy(set))

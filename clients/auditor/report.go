@@ -26,6 +26,7 @@ const (
 	Forked        Kind = "forked"         // two different histories were signed
 	RolledBack    Kind = "rolled-back"    // the log was longer once
 	Forged        Kind = "forged"         // an event, by a key that may not sign
+	Misused       Kind = "misused"        // an event, by a key that may sign others only
 	WrongTenant   Kind = "wrong-tenant"   // it belongs to another log
 	Replayed      Kind = "replayed"       // an event that was recorded before
 	Secret        Kind = "secret"         // an event holds a token
@@ -53,6 +54,7 @@ const (
 	BadEvent         Code = "bad-event"
 	ForgedEvent      Code = "forged-event"
 	RevokedKey       Code = "revoked-key"
+	MisusedKey       Code = "misused-key"
 	ForeignEvent     Code = "wrong-tenant"
 	SecretInLog      Code = "secret-in-log"
 	MissingEvent     Code = "missing-event"

@@ -64,7 +64,7 @@ type proven struct {
 	Index     int64           `json:"index"`
 	SET       string          `json:"set"`
 	Claims    json.RawMessage `json:"claims"`
-	Signature string          `json:"signature"` // good, wrong, unknown-key or revoked-key
+	Signature string          `json:"signature"` // good, wrong, unknown-key, revoked-key or misused-key
 	KeyID     string          `json:"kid"`       // of the key that the event names
 	Origin    string          `json:"origin"`    // of the checkpoint that the proof leads to
 	Size      int64           `json:"size"`
@@ -174,6 +174,8 @@ func (f *proven) checkSignature(ctx context.Context, log *operator.Log, vkeys []
 			f.Signature = "wrong"
 		case key.Revoked != 0 && f.set.IssuedAt >= key.Revoked:
 			f.Signature = "revoked-key"
+		case !key.MaySign(f.set.Name):
+			f.Signature = "misused-key"
 		default:
 			f.Signature = "good"
 		}

@@ -6,7 +6,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/bursar-sts/bursar/cmd/internal/coredump"
 	"github.com/bursar-sts/bursar/cmd/internal/serve"
+	"github.com/bursar-sts/bursar/cmd/internal/strict"
 )
 
 func (p *program) serveCommand() *cobra.Command {
@@ -18,6 +20,10 @@ func (p *program) serveCommand() *cobra.Command {
 				return err
 			}
 			logger := slog.New(slog.NewJSONHandler(p.err, nil))
+			strict.Forget(c.Sources()...)
+			if err := coredump.Forbid(); err != nil {
+				logger.WarnContext(ctx, "a core file of this process would hold its keys", "error", err)
+			}
 			s, err := serve.Start(ctx, serve.Config{Config: c, Secrets: secrets, Version: version().Version, Logger: logger})
 			if err != nil {
 				return err

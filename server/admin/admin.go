@@ -64,6 +64,8 @@ type Config struct {
 	// Copies is what is backed up, the store that Directory reads; without it, nobody can.
 	Copies  backup.Source
 	Version string // of the server, for backups
+	// Prober tries secrets of the vault; without one, nobody can.
+	Prober Prober
 	// Limits bound how many wrong tokens one address can try; without any, the defaults, counted by this process alone.
 	Limits *limit.Limiter
 	// RotateEvery is the age at which Maintain replaces a signing key; default 30 days.

@@ -163,14 +163,17 @@ func algorithms(ring *keys.Ring, now time.Time) []keys.Alg {
 	return algs
 }
 
-// Maintain rotates the signing keys that have become old, in every tenant that this process serves. Call it every few
-// minutes. Of several processes that find the same key old one rotates it; the others lose to its commit and leave it
-// at that. Its error joins those of all tenants; one tenant's does not keep another's keys from being rotated.
+// Maintain rotates the signing keys that have become old, and seals anew what an older data key of a vault sealed, in
+// every tenant that this process serves. Call it every few minutes. Of several processes that find the same key old one
+// rotates it; the others lose to its commit and leave it at that. Its error joins those of all tenants; one tenant's
+// does not keep another's keys from being rotated.
 func (s *Service) Maintain(ctx context.Context) error {
 	var all []error
 	for _, slug := range s.cfg.Directory.Loaded() {
-		if err := s.rotateDue(ctx, slug); err != nil && !errors.Is(err, fault.ErrConflict) {
-			all = append(all, fmt.Errorf("maintain tenant %s: %w", slug, err))
+		for _, maintain := range []func(context.Context, string) error{s.rotateDue, s.rewrap} {
+			if err := maintain(ctx, slug); err != nil && !errors.Is(err, fault.ErrConflict) {
+				all = append(all, fmt.Errorf("maintain tenant %s: %w", slug, err))
+			}
 		}
 	}
 	return errors.Join(all...)

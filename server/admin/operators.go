@@ -122,7 +122,7 @@ func (o Operator) either(onTenant, onPlatform Action) Action {
 }
 
 func (o Operator) checkToken(role Role, ttl time.Duration) (problems []string) {
-	allowed, words := []Role{Admin, Editor, Responder, Auditor}, "admin, editor, responder or auditor"
+	allowed, words := []Role{Admin, Editor, Keeper, Responder, Auditor}, "admin, editor, keeper, responder or auditor"
 	if o.slug == "" {
 		allowed, words = []Role{Admin, Auditor}, "admin or auditor"
 	}

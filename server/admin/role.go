@@ -14,7 +14,8 @@ type Role string
 // The roles, the most powerful first. Platform operators are Admin or Auditor.
 const (
 	Admin     Role = "admin"     // everything
-	Editor    Role = "editor"    // change and read the configuration, and client secrets
+	Editor    Role = "editor"    // change and read the configuration, client secrets, and secrets of the vault
+	Keeper    Role = "keeper"    // put secrets of the vault and try them, and nothing that makes a call use them
 	Responder Role = "responder" // revoke and enable, and read the configuration
 	Auditor   Role = "auditor"   // read the configuration and the log
 )
@@ -30,6 +31,12 @@ const (
 	ApplyFile
 	CreateTenant
 	WriteSecrets
+	ListSecrets
+	PutSecret
+	TestSecret
+	ActivateSecret // roll back and enable, too
+	DisableSecret
+	DestroySecret
 	WriteKeys
 	WriteCutoffs
 	WriteOperators
@@ -57,6 +64,12 @@ var rules = [actions]rule{
 	ApplyFile:      {"apply_file", []Role{Admin, Editor}, false},
 	CreateTenant:   {"create_tenant", []Role{Admin}, true},
 	WriteSecrets:   {"write_secrets", []Role{Admin, Editor}, false},
+	ListSecrets:    {"list_secrets", []Role{Admin, Editor, Keeper, Responder, Auditor}, false},
+	PutSecret:      {"put_secret", []Role{Admin, Editor, Keeper}, false},
+	TestSecret:     {"test_secret", []Role{Admin, Editor, Keeper}, false},
+	ActivateSecret: {"activate_secret", []Role{Admin, Editor}, false},
+	DisableSecret:  {"disable_secret", []Role{Admin, Editor, Responder}, false},
+	DestroySecret:  {"destroy_secret", []Role{Admin}, false},
 	WriteKeys:      {"write_keys", []Role{Admin}, false},
 	WriteCutoffs:   {"write_cutoffs", []Role{Admin, Responder}, false},
 	WriteOperators: {"write_operators", []Role{Admin}, false},

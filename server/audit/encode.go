@@ -35,7 +35,7 @@ type limits struct {
 
 // tighter are tried in turn until an event fits. Every legitimate event fits with the first two; with the last one
 // every event does.
-var tighter = []limits{{256, 64, 64}, {256, 64, 8}, {128, 16, 8}, {36, 8, 8}}
+var tighter = []limits{{256, 64, 64}, {256, 64, 8}, {128, 16, 8}, {36, 6, 6}}
 
 // draft is an event that only lacks its number: the claims of a SET (RFC 8417 §2.2) as JSON, without the last brace
 // and with room for what seal adds. It is made in the caller's goroutine, because it is most of the work.

@@ -13,6 +13,7 @@ const (
 	TokenExchange   = "token.exchange"   // a token was asked for: allowed, denied or error
 	TokenIntrospect = "token.introspect" // an introspection that was denied or odd
 	TokenRevoke     = "token.revoke"     // RFC 7009
+	KeyUse          = "key.use"          // an upstream is called with a secret of the tenant's: Use
 	CutoffSet       = "cutoff.set"       // everything of a target issued so far is revoked
 	CutoffEnable    = "cutoff.enable"    // a disabled target may be used again
 	AuthAdmin       = "auth.admin"       // an operator signed in, or was refused
@@ -23,6 +24,16 @@ const (
 	AuditPrune  = "audit.prune"  // a part of the log was dropped: Range, the Tree at that moment, and the Archive
 	LogEpoch    = "log.epoch"    // a loss was accepted, and the log goes on anew: Tree is the last one known before it
 	LogKeyEvent = "log.key"      // a key of the log itself was made, rotated or revoked: LogKey
+
+	SecretPut      = "secret.put"      // a version of a secret was stored: Secret
+	SecretActivate = "secret.activate" // calls use it from now on
+	SecretRollback = "secret.rollback" // calls use again what they used before
+	SecretDisable  = "secret.disable"  // no call gets the secret
+	SecretEnable   = "secret.enable"   // calls get it again
+	SecretDestroy  = "secret.destroy"  // the value of one version, or of all, is gone
+	SecretTest     = "secret.test"     // an operator had a version tried
+	SecretRewrap   = "secret.rewrap"   // secrets were sealed with the newest data key
+	SecretShred    = "secret.shred"    // all secrets and their data keys are gone
 
 	ServerStart = "server.start" // a process begins to serve, in the platform's log
 	ServerStop  = "server.stop"  // it has ended in order, or by a failure that it could still tell of
@@ -79,7 +90,9 @@ type Body struct {
 	Policy     Policy    `json:"policy,omitzero"`
 	Change     Change    `json:"change,omitzero"`
 	Cutoff     Cutoff    `json:"cutoff,omitzero"`
+	Use        Use       `json:"use,omitzero"`
 	LogKey     LogKey    `json:"log_key,omitzero"`
+	Secret     Secret    `json:"secret,omitzero"`
 	Tree       Tree      `json:"tree,omitzero"`
 	Range      Range     `json:"range,omitzero"`
 	Archive    Archive   `json:"archive,omitzero"`
@@ -169,9 +182,35 @@ func Causes() []Cause {
 	return []Cause{CauseCompromised, CauseMisbehaving, CauseRisk, CauseRetired, CauseSuperseded, CauseTest}
 }
 
+// Use is a call of an upstream with the tenant's secrets. An allowed call has two events of one decision: the intent,
+// which is durable before anything is sent, and the outcome, when the call has ended.
+type Use struct {
+	Phase    string   `json:"phase,omitempty"`    // UseIntent or UseOutcome; empty of a call that was refused
+	Mode     string   `json:"mode,omitempty"`     // UseProxy, UseDecision or UseProbe
+	Secrets  []string `json:"secrets,omitempty"`  // those that the call carries, each as name:version
+	Host     string   `json:"host,omitempty"`     // of the upstream, with its port
+	Method   string   `json:"method,omitempty"`   // of the call
+	Rule     string   `json:"rule,omitempty"`     // path of the rule that allows it
+	Status   int64    `json:"status,omitempty"`   // that the upstream answered with
+	Sent     int64    `json:"sent,omitempty"`     // bytes of the body, and of messages, to the upstream
+	Received int64    `json:"received,omitempty"` // bytes of those from it
+	Scrubbed int64    `json:"scrubbed,omitempty"` // how often a secret was found in the answer, and masked
+	Duration int64    `json:"duration,omitempty"` // milliseconds from the intent to the end
+}
+
+// What Use.Phase and Use.Mode can be.
+const (
+	UseIntent  = "intent"
+	UseOutcome = "outcome"
+
+	UseProxy    = "proxy"    // through the shim
+	UseDecision = "decision" // by a proxy that asked, and was given the key
+	UseProbe    = "probe"    // an operator tests a secret
+)
+
 // LogKey is a key of the log itself, by which its events or its checkpoints are signed.
 type LogKey struct {
-	Use        string `json:"use,omitempty"`    // KeyEvent or KeyCheckpoint
+	Use        string `json:"use,omitempty"`    // KeyEvent, KeyCheckpoint or KeyShim
 	Action     string `json:"action,omitempty"` // KeyCreated, KeyRotated or KeyRevoked
 	KeyID      string `json:"kid,omitempty"`
 	Thumbprint string `json:"thumbprint,omitempty"` // of the public key (RFC 7638)
@@ -182,11 +221,22 @@ type LogKey struct {
 const (
 	KeyEvent      = "event"
 	KeyCheckpoint = "checkpoint"
+	KeyShim       = "shim" // some events, of one standalone shim
 
 	KeyCreated = "create"
 	KeyRotated = "rotate"
 	KeyRevoked = "revoke"
 )
+
+// Secret is a secret of the tenant's vault, or one version of it; never its value.
+type Secret struct {
+	Name        string   `json:"name,omitempty"`
+	Version     int64    `json:"version,omitempty"`
+	Fingerprint string   `json:"fingerprint,omitempty"` // of the value: the same in this tenant for the same value
+	State       string   `json:"state,omitempty"`       // after what happened
+	Kinds       []string `json:"kinds,omitempty"`       // how it may be put on a request
+	Host        string   `json:"host,omitempty"`        // the origin where it may go
+}
 
 // Tree is a head of the log, as a checkpoint has it.
 type Tree struct {

@@ -13,9 +13,28 @@ import (
 
 // keyring is what an appender signs with.
 type keyring struct {
-	ring     *keys.LogRing // nil before the first commit, and after one that found other rows
-	revision int64         // of the rows that ring was read from
-	fresh    []ledger.Row  // the keys themselves, if the commit to come is to store them
+	// ring is nil before the first commit, and after one that found other rows. Own is in its place where the Config has
+	// a Signer.
+	ring     *keys.LogRing
+	own      *keys.Signer
+	revision int64        // of the rows that they were read from
+	fresh    []ledger.Row // the keys themselves, if the commit to come is to store them
+}
+
+// opened reports whether there is something to sign with.
+func (k *keyring) opened() bool { return k.ring != nil || k.own != nil }
+
+// signer returns what signs a commit that puts rows: keys that it replaces itself sign no more, because one that is in
+// the wrong hands does not tell of its own end.
+func (k *keyring) signer(put []ledger.Row) (*keys.Signer, error) {
+	if k.own != nil {
+		return k.own, nil
+	}
+	ring, err := k.ring.With(put)
+	if err != nil {
+		return nil, err
+	}
+	return ring.Events(), nil
 }
 
 // moved notes where the tenant stands. Keys may be others when its rows are.
@@ -29,6 +48,9 @@ func (k *keyring) moved(p ledger.Position) {
 // empty and has none gets some, with the change if it changes rows, else before it. The keys of a log that is not empty
 // are missing, and nothing is signed with others.
 func (a *appender) open(ctx context.Context, first *request) error {
+	if a.log.cfg.Signer != nil {
+		return a.openOwn(ctx)
+	}
 	rows, at, err := a.log.cfg.Store.Rows(ctx, a.tenant, keys.KindDEK, keys.KindLogKey)
 	if err != nil {
 		return fmt.Errorf("read the keys of the log: %w", err)
@@ -44,8 +66,19 @@ func (a *appender) open(ctx context.Context, first *request) error {
 	return err
 }
 
+// openOwn opens the key of a process that has none of the log's.
+func (a *appender) openOwn(ctx context.Context) error {
+	rows, at, err := a.log.cfg.Store.Rows(ctx, a.tenant, keys.KindShim)
+	if err != nil {
+		return fmt.Errorf("read who may write the log: %w", err)
+	}
+	a.revision = at.Revision
+	a.own, err = a.log.cfg.Signer.Signer(a.tenant, rows)
+	return err
+}
+
 // forget makes open look again.
-func (k *keyring) forget() { k.ring, k.fresh = nil, nil }
+func (k *keyring) forget() { k.ring, k.own, k.fresh = nil, nil, nil }
 
 // found makes the keys of a new log.
 func (a *appender) found(ctx context.Context, first *request) (err error) {

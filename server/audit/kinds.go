@@ -1,6 +1,9 @@
 package audit
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // kind describes one kind of event. The encoder refuses an event of no kind; the JSON schemas and docs/events.md are
 // made of these, so that neither can say anything else than the code does.
@@ -36,6 +39,8 @@ const (
 	memOperator = " operator(id role?)"
 	memKey      = "iss? jti? th? alg? kid? reused?"
 	memTree     = "epoch size root"
+	memVersion  = "secret(name version fingerprint state kinds host)"
+	memRow      = "change(object id before? after) "
 )
 
 // kinds are all of them, in the order of docs/events.md.
@@ -63,6 +68,16 @@ var kinds = append([]kind{
 		waits: "the answer, and the revocation with it", outcomes: "allowed denied", of: ofAgent,
 		reasons: "revoke.not_owner",
 		body:    "client_id actor(chain) tool? resource token(jti exp) cutoff!(kind value)" + memRequest,
+	}, {
+		name: KeyUse,
+		when: "An agent called an upstream through the shim, or a proxy asked whether it may. An allowed call has two " +
+			"events of one decision_id: the intent before anything is sent, and the outcome after its end, which is missing " +
+			"if the shim was killed. A call with a good token that was refused has one.",
+		waits: "the call to the upstream", outcomes: "allowed denied error", of: ofAgent,
+		reasons: "path.* query.* body.* method.* scope.* details.* secret.* limit.* upstream.* answer.* revoked.* " +
+			"cut.* token.* target.* tenant.* store.* decide.* inject.* superseded internal",
+		body: "decision_id client_id actor(chain) tool actions? resource token(jti exp) lineage? " +
+			"use(phase? mode secrets? host? method? rule? status? sent? received? scrubbed? duration?)" + memRequest,
 	}, {
 		name: DenyFlood,
 		when: "Callers whom nobody knows, or who ask too often, were refused: one event for many of one reason, at most " +
@@ -137,7 +152,47 @@ var kinds = append([]kind{
 		outcomes: "allowed",
 		body:     "request?(node?)",
 	},
-}, changes()...)
+}, slices.Concat(secrets(), changes())...)
+
+// secrets are the kinds about a tenant's vault. Before and After are digests of the secret's row, which holds all
+// versions: so the log says which row is the current one.
+func secrets() []kind {
+	const change = "the answer, and the change with it"
+	all := []kind{{
+		name: SecretPut, waits: change, body: memRow + memVersion,
+		when: "An operator put a version of a secret; its value is sealed and nowhere else.",
+	}, {
+		name: SecretActivate, waits: change, body: memRow + memVersion,
+		when: "An operator made the calls from now on use a version of a secret.",
+	}, {
+		name: SecretRollback, waits: change, body: memRow + memVersion,
+		when: "An operator made the calls from now on use the version that was active before.",
+	}, {
+		name: SecretDisable, waits: change, body: memRow + "secret(name version? state)",
+		when: "An operator had every call refused that needs a secret; the version is the active one.",
+	}, {
+		name: SecretEnable, waits: change, body: memRow + "secret(name version? state)",
+		when: "An operator let calls use a disabled secret again; the version is the active one.",
+	}, {
+		name: SecretDestroy, waits: change, body: memRow + "secret(name version? fingerprint? state)",
+		when: "An operator destroyed the value of a version, or, where no version is named, of all.",
+	}, {
+		name: SecretTest, waits: "the call that tries it", body: memVersion + " tool",
+		when: "An operator had the probe of a tool made with a version of a secret; what came of it is in `key.use`.",
+	}, {
+		name: SecretRewrap, waits: "the change", body: "change(object before? after?) count?",
+		when: "The server sealed secrets anew, after a rotation of the vault's data key: one event for many. The digests " +
+			"are over the lines \"<name> <digest>\\n\" of all.",
+	}, {
+		name: SecretShred, waits: change, body: "change(object id) count?",
+		when: "An operator destroyed all secrets of the tenant, and the keys that seal them: no copy of a row opens again.",
+	}}
+	for i := range all {
+		all[i].outcomes = "allowed"
+		all[i].body += memOperator + memRequest
+	}
+	return all
+}
 
 // changes are the kinds of "admin.<object>.<verb>". A change that is too large for one commit has one event for all of
 // a kind, with their count and without id, whose digests are over the lines "<id> <digest>\n" of all.
@@ -151,6 +206,8 @@ func changes() []kind {
 		{"tool", "create update delete"},
 		{"policy", "create update delete"},
 		{"signing-key", "create rotate revoke"},
+		{"data-key", "rewrap rotate"},
+		{"shim-key", "create delete"},
 		{"operator", "create delete"},
 	} {
 		for verb := range strings.FieldsSeq(c.verbs) {
@@ -166,6 +223,12 @@ func changes() []kind {
 			switch verb {
 			case "backup":
 				k.when, k.exempt = "An operator copied all that there is of the tenant, or of the platform.", true
+			case "rewrap":
+				k.when = "An operator had a data key, which seals other keys or secrets, sealed by the present master key."
+			case "rotate":
+				if c.object == "data-key" {
+					k.when = "An operator let a new data key seal the tenant's secrets; what the old one sealed is sealed anew."
+				}
 			case "restore":
 				k.when = "Somebody put the tenant, or the platform, back as a backup has it, with the command on the server's " +
 					"machine; in the platform's log."

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,10 +45,18 @@ type Origin struct {
 	Issuer string // issuer URL of the tenant, for the platform's log the base URL; at most 512 bytes
 }
 
+// Signer opens the one key of a process that is no server, *keys.ShimKey. It signs no more than keys.ShimEvents.
+type Signer interface {
+	// Signer returns what signs in a tenant's log, by the tenant's rows of kind keys.KindShim.
+	Signer(t ledger.Tenant, rows []ledger.Row) (*keys.Signer, error)
+}
+
 // Config is what a Log needs.
 type Config struct {
 	Store  Store       // required
-	Master keys.Master // required; opens the keys of each log, and seals those of a new one
+	Master keys.Master // opens the keys of each log, and seals those of a new one; required unless there is a Signer
+	// Signer signs instead of the keys of a log, and instead of Master. The Log makes no changes then, and begins no log.
+	Signer Signer
 	// Appended, if set, is told of each commit, in the order of a log, before anybody is answered: the index of the first
 	// of the events that were stored, and what was stored. It must not block, nor keep the events.
 	Appended func(o Origin, index int64, events [][]byte)
@@ -155,6 +164,9 @@ func (l *Log) request(o Origin, c ledger.Change, es []Event) (*request, error) {
 	r := &request{origin: o, change: c, events: es, drafts: make([]draft, len(es))}
 	now := l.cfg.Now()
 	for i, e := range es {
+		if l.cfg.Signer != nil && (!c.Empty() || !slices.Contains(keys.ShimEvents(), e.Name)) {
+			return nil, fmt.Errorf("record %q: it is not for this process to sign", e.Name)
+		}
 		e.Body.Request.Node = l.cfg.Node
 		d, err := encode(o, &e, now)
 		if err != nil {
@@ -204,8 +216,9 @@ func (l *Log) Thaw(t ledger.Tenant) {
 	}
 }
 
-// post records an event that nobody waits for. An error means that it will not be recorded.
-func (l *Log) post(o Origin, e Event) error {
+// Post records an event that nobody waits for: what has happened already, and has been announced by an event that
+// somebody did wait for. An error means that it will not be recorded.
+func (l *Log) Post(o Origin, e Event) error {
 	r, err := l.request(o, ledger.Change{}, []Event{e})
 	if err != nil {
 		return err

@@ -20,7 +20,10 @@ func LogKeyEvents(before []keys.LogKey, put []ledger.Row) []Event {
 		i := slices.IndexFunc(before, func(k keys.LogKey) bool { return k.ID == after.ID })
 		switch {
 		case i < 0:
-			k.Action, k.Replaces = KeyCreated, newest(before, after.Use)
+			k.Action = KeyCreated
+			if after.Use != keys.OfShim { // each shim has one of its own
+				k.Replaces = newest(before, after.Use)
+			}
 			if k.Replaces != "" {
 				k.Action = KeyRotated
 			}

@@ -54,6 +54,7 @@ func (w *writer) body(b *Body) {
 		w.text("value", b.Cutoff.Value)
 		w.text("cause", string(b.Cutoff.Cause))
 	})
+	w.object("use", func() { w.use(&b.Use) })
 	w.housekeeping(b)
 	w.object("operator", func() {
 		w.text("id", b.Operator.ID)
@@ -71,6 +72,20 @@ func (w *writer) body(b *Body) {
 	w.number("end", b.End)
 }
 
+func (w *writer) use(u *Use) {
+	w.text("phase", u.Phase)
+	w.text("mode", u.Mode)
+	w.list("secrets", u.Secrets)
+	w.text("host", u.Host)
+	w.text("method", u.Method)
+	w.text("rule", u.Rule)
+	w.number("status", u.Status)
+	w.number("sent", u.Sent)
+	w.number("received", u.Received)
+	w.number("scrubbed", u.Scrubbed)
+	w.number("duration", u.Duration)
+}
+
 // housekeeping writes what is recorded of the log and of its servers.
 func (w *writer) housekeeping(b *Body) {
 	w.object("log_key", func() {
@@ -79,6 +94,14 @@ func (w *writer) housekeeping(b *Body) {
 		w.text("kid", b.LogKey.KeyID)
 		w.text("thumbprint", b.LogKey.Thumbprint)
 		w.text("replaces", b.LogKey.Replaces)
+	})
+	w.object("secret", func() {
+		w.text("name", b.Secret.Name)
+		w.number("version", b.Secret.Version)
+		w.text("fingerprint", b.Secret.Fingerprint)
+		w.text("state", b.Secret.State)
+		w.list("kinds", b.Secret.Kinds)
+		w.text("host", b.Secret.Host)
 	})
 	w.object("tree", func() {
 		w.number("epoch", b.Tree.Epoch)

@@ -23,7 +23,7 @@ func (a *appender) record(batch []*request) (c ledger.Commit, p ledger.Position,
 }
 
 func (a *appender) sign(batch []*request) (c ledger.Commit, p ledger.Position, err error) {
-	if a.ring == nil {
+	if !a.opened() {
 		err = a.insist(func(ctx context.Context) error { return a.open(ctx, batch[0]) })
 	}
 	if err == nil {
@@ -66,12 +66,11 @@ func (a *appender) number(batch []*request) (ledger.Commit, error) {
 		drafts = append(drafts, r.drafts...)
 		c.Claims = append(c.Claims, r.claims...)
 	}
-	// Keys that the commit itself replaces sign no more: one that is in the wrong hands does not tell of its own end.
-	ring, err := a.ring.With(c.Change.Put)
+	key, err := a.signer(c.Change.Put)
 	if err != nil {
 		return c, err
 	}
-	c.Entries, err = a.seal(drafts, ring.Events())
+	c.Entries, err = a.seal(drafts, key)
 	return c, err
 }
 

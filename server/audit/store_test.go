@@ -139,7 +139,7 @@ func newClockedLog(t *testing.T, s audit.Store, now func() time.Time) *audit.Log
 func configured(t *testing.T, c audit.Config) *audit.Log {
 	t.Helper()
 	c.Node, c.Logger = "r1", slog.New(slog.DiscardHandler)
-	if c.Master == nil {
+	if c.Master == nil && c.Signer == nil {
 		c.Master = master
 	}
 	l := audit.New(c)

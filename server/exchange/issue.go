@@ -11,13 +11,14 @@ import (
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/ledger"
 	"github.com/bursar-sts/bursar/server/tenant"
+	"github.com/bursar-sts/bursar/server/tools"
 )
 
 // minted is a signed token that has not been released.
 type minted struct {
 	compact string
 	claims  token.Claims
-	tool    *tenant.Tool
+	tool    *tools.Tool
 	view    *tenant.View // whose ring signed it
 }
 

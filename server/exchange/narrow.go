@@ -13,12 +13,12 @@ import (
 	"github.com/bursar-sts/bursar/server/identity"
 	"github.com/bursar-sts/bursar/server/ledger"
 	"github.com/bursar-sts/bursar/server/revoke"
-	"github.com/bursar-sts/bursar/server/tenant"
+	"github.com/bursar-sts/bursar/server/tools"
 )
 
 // grant is what is left of a request after every step.
 type grant struct {
-	tool      *tenant.Tool
+	tool      *tools.Tool
 	requested scopes.Set // empty asks for the policy's defaults
 	decision  policy.Decision
 	granted   scopes.Set
@@ -112,7 +112,7 @@ func (c *caller) agent() *identity.Principal {
 
 // tool finds the one tool that the request names. What does not exist, what is another tenant's and what is switched
 // off look alike.
-func (a *Attempt) tool() (*tenant.Tool, error) {
+func (a *Attempt) tool() (*tools.Tool, error) {
 	found, err := a.named()
 	if err != nil {
 		return nil, err
@@ -124,8 +124,8 @@ func (a *Attempt) tool() (*tenant.Tool, error) {
 }
 
 // named finds the one tool that the request names, even if it is switched off.
-func (a *Attempt) named() (*tenant.Tool, error) {
-	var found *tenant.Tool
+func (a *Attempt) named() (*tools.Tool, error) {
+	var found *tools.Tool
 	for i, name := range slices.Concat(a.req.Resources, a.req.Audiences) {
 		tool, ok := a.view.Tools.At(name)
 		if !ok && i >= len(a.req.Resources) {
@@ -148,7 +148,7 @@ func (a *Attempt) named() (*tenant.Tool, error) {
 func noTarget(reason, public string) error { return fault.New(fault.InvalidTarget, reason, public) }
 
 // requestedScope reads the scope parameter as scopes of the tool. The empty set asks for the policy's defaults.
-func requestedScope(tool *tenant.Tool, param string) (scopes.Set, error) {
+func requestedScope(tool *tools.Tool, param string) (scopes.Set, error) {
 	words, err := scopes.Words(param)
 	if err != nil {
 		return scopes.Set{}, fault.Wrap(fault.InvalidScope, "scope.malformed",

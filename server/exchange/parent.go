@@ -9,14 +9,14 @@ import (
 	"github.com/bursar-sts/bursar/scopes"
 	"github.com/bursar-sts/bursar/scopes/policy"
 	"github.com/bursar-sts/bursar/server/fault"
-	"github.com/bursar-sts/bursar/server/tenant"
+	"github.com/bursar-sts/bursar/server/tools"
 )
 
 // parent is a token of ours that is traded in for another. It is a ceiling in everything: what is issued has its
 // subject and its run, names its actors, ends no later and allows no more of its tool.
 type parent struct {
 	token.Claims
-	tool  *tenant.Tool
+	tool  *tools.Tool
 	scope scopes.Set // what it allows at its tool, of what can be done there now
 	owned bool       // the client that asks is a resource server of its tool
 	hash  string     // of its bytes, for the log

@@ -16,6 +16,7 @@ import (
 	"github.com/bursar-sts/bursar/server/ledger"
 	"github.com/bursar-sts/bursar/server/servertest"
 	"github.com/bursar-sts/bursar/server/tenant"
+	"github.com/bursar-sts/bursar/server/tools"
 )
 
 // TestNothingIsWiderThanItsInputs draws policies, tools, presented tokens and requests, and holds each issued token
@@ -26,7 +27,7 @@ func TestNothingIsWiderThanItsInputs(t *testing.T) {
 	actions := []string{"a.read", "a.write", "b", "c"}
 	issued := 0
 	rapid.Check(t, func(r *rapid.T) {
-		tool := tenant.Tool{Name: "payments", Resource: payments, Actions: subset(r, "tool", actions, 1),
+		tool := tools.Tool{Name: "payments", Resource: payments, Actions: subset(r, "tool", actions, 1),
 			MaxTTL: scopes.Duration(time.Duration(rapid.IntRange(0, 900).Draw(r, "max_ttl")) * time.Second)}
 		if rapid.Bool().Draw(r, "bare") {
 			tool.ScopeFormat = "bare"
@@ -117,7 +118,7 @@ func subset(r *rapid.T, label string, all []string, least int) []string {
 	return rapid.SliceOfNDistinct(rapid.SampledFrom(all), least, len(all), rapid.ID).Draw(r, label)
 }
 
-func words(tool tenant.Tool, actions []string) string {
+func words(tool tools.Tool, actions []string) string {
 	var all []string
 	for _, action := range actions {
 		if tool.ScopeFormat != "bare" {

@@ -41,6 +41,8 @@ const (
 const (
 	purposeSign = "sign"
 	purposeLog  = "log"
+	// purposeVault is the id of the data key that seals now; an older version has its number behind it ("vault.3").
+	purposeVault = "vault"
 )
 
 // dekRow is the stored form of a tenant's data key for one purpose.
@@ -49,6 +51,9 @@ type dekRow struct {
 	Version int       `json:"version"`
 	Created time.Time `json:"created"`
 	Sealed  []byte    `json:"sealed"` // keySize bytes under the master
+	// Prints is keySize bytes under this data key, the newest of purpose vault: what names the secrets. It goes on from
+	// one version of the data key to the next.
+	Prints []byte `json:"prints,omitempty"`
 }
 
 func dekPlace(t ledger.Tenant, purpose string, d dekRow) place {
@@ -87,24 +92,31 @@ func openVault(m Master, t ledger.Tenant, purpose string, rows []ledger.Row) (va
 	if i < 0 {
 		return vault{}, fmt.Errorf("data key: %w", ErrNoKey)
 	}
-	value := rows[i].Value
-	var d dekRow
-	if err := json.Unmarshal(value, &d); err != nil {
-		return vault{}, fmt.Errorf("read data key: %w", err)
-	}
-	if d.Master != m.ID() {
-		return vault{}, fmt.Errorf("open data key: it is sealed by master key %q, and the configured one is %q",
-			d.Master, m.ID())
-	}
-	dek, err := m.Open(d.Sealed, dekPlace(t, purpose, d).aad())
+	d, dek, err := openDEK(m, t, purpose, rows[i])
 	if err != nil {
-		return vault{}, fmt.Errorf("open data key: %w", err)
+		return vault{}, err
 	}
 	aead, err := newAEAD(dek)
 	if err != nil {
 		return vault{}, fmt.Errorf("open data key: %w", err)
 	}
 	return vault{t, purpose, d.Version, aead}, nil
+}
+
+// openDEK opens the data key that a row holds.
+func openDEK(m Master, t ledger.Tenant, purpose string, row ledger.Row) (d dekRow, dek []byte, err error) {
+	if err := json.Unmarshal(row.Value, &d); err != nil {
+		return d, nil, fmt.Errorf("read data key: %w", err)
+	}
+	present := m.ID()
+	if m = sealedBy(m, d.Master); d.Master != m.ID() {
+		return d, nil, fmt.Errorf("open data key: it is sealed by master key %q, and the configured one is %q",
+			d.Master, present)
+	}
+	if dek, err = m.Open(d.Sealed, dekPlace(t, purpose, d).aad()); err != nil {
+		return d, nil, fmt.Errorf("open data key: %w", err)
+	}
+	return d, dek, nil
 }
 
 func (v vault) place(kid, binding string) place {

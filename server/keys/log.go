@@ -22,10 +22,12 @@ const KindLogKey = "logkey"
 // LogUse is what a key of a log signs.
 type LogUse string
 
-// A log has one key of each use, and those that signed before.
+// A log has one key of each of the first two uses, and those that signed before; and one of each standalone shim, whose
+// private half only the shim has.
 const (
 	Events      LogUse = "event"
 	Checkpoints LogUse = "checkpoint"
+	OfShim      LogUse = "shim" // ShimEvents
 )
 
 // Overlap is how long a checkpoint key still signs beside the one that replaced it, so that whoever holds its public
@@ -173,6 +175,18 @@ func (v vault) openLogKey(row ledger.Row) (*logKey, error) {
 	return &k, nil
 }
 
+// ErrShimKey means that a key is the one of a shim.
+var ErrShimKey = errors.New("it is the key of a shim")
+
+// find returns the key of an id, or nil.
+func (r *LogRing) find(kid string) *logKey {
+	i := slices.IndexFunc(r.keys, func(k *logKey) bool { return k.ID == kid })
+	if i < 0 {
+		return nil
+	}
+	return r.keys[i]
+}
+
 // last returns the newest key of a use.
 func (r *LogRing) last(use LogUse) (found *logKey) {
 	for _, k := range r.keys {
@@ -222,13 +236,19 @@ func (r *LogRing) Verifiers(name string) (all []note.Verifier, revoked map[strin
 	return all, revoked, nil
 }
 
-// EventKeys returns the public keys that ever signed events, the oldest first.
+// EventKeys returns the public keys that ever signed events, the oldest first, and after them those of shims.
 func (r *LogRing) EventKeys() (public []auditor.EventKey) {
 	for _, k := range r.keys {
-		if k.Use != Events {
+		if k.Use == Checkpoints {
 			continue
 		}
 		p := auditor.NewEventKey(k.ID, k.Public)
+		if k.Use != Events {
+			p.Names = []string{}
+		}
+		if k.Use == OfShim {
+			p.Names = ShimEvents()
+		}
 		p.NotBefore = k.Created.Unix()
 		if !k.Retired.IsZero() {
 			p.Expires = k.Retired.Unix()
@@ -239,122 +259,4 @@ func (r *LogRing) EventKeys() (public []auditor.EventKey) {
 		public = append(public, p)
 	}
 	return public
-}
-
-// LogKey is a key of a log as an operator sees it.
-type LogKey struct {
-	ID                        string
-	Use                       LogUse
-	Created, Retired, Revoked time.Time // zero if that has not happened
-}
-
-// Keys returns all keys of the log, those of events first, the oldest first.
-func (r *LogRing) Keys() (all []LogKey) {
-	for _, use := range []LogUse{Events, Checkpoints} {
-		for _, k := range r.keys {
-			if k.Use == use {
-				all = append(all, LogKey{ID: k.ID, Use: k.Use, Created: k.Created, Retired: k.Retired, Revoked: k.Revoked})
-			}
-		}
-	}
-	return all
-}
-
-// ReadLogKey returns the key of a log that a row holds, as an operator sees it, without opening it; false if the row
-// holds none.
-func ReadLogKey(row ledger.Row) (LogKey, bool) {
-	var r logKeyRow
-	if row.Kind != KindLogKey || json.Unmarshal(row.Value, &r) != nil {
-		return LogKey{}, false
-	}
-	return LogKey{ID: r.ID, Use: r.Use, Created: r.Created, Retired: r.Retired, Revoked: r.Revoked}, true
-}
-
-// With returns the keys as they are after a change that puts rows.
-func (r *LogRing) With(put []ledger.Row) (*LogRing, error) {
-	if !slices.ContainsFunc(put, func(row ledger.Row) bool { return row.Kind == KindLogKey }) {
-		return r, nil
-	}
-	next := &LogRing{vault: r.vault, keys: slices.Clone(r.keys)}
-	for _, row := range put {
-		if row.Kind != KindLogKey {
-			continue
-		}
-		k, err := r.vault.openLogKey(row)
-		if err != nil {
-			return nil, err
-		}
-		next.keys = slices.DeleteFunc(next.keys, func(old *logKey) bool { return old.ID == k.ID })
-		next.keys = append(next.keys, k)
-	}
-	return next, next.settle()
-}
-
-// Rotate returns the rows after which other keys sign, events and checkpoints both. An event key that was replaced
-// signs no more, and its private half is destroyed; a checkpoint key signs on for Overlap, and its private half is
-// destroyed by the first rotation after that.
-func (r *LogRing) Rotate(now time.Time) ([]ledger.Row, error) {
-	var put []ledger.Row
-	for _, use := range []LogUse{Events, Checkpoints} {
-		rows, err := r.replace(use, now.UTC(), false)
-		if err != nil {
-			return nil, fmt.Errorf("rotate log keys: %w", err)
-		}
-		put = append(put, rows...)
-	}
-	return put, nil
-}
-
-// Revoke returns the rows after which a key that may be in wrong hands signs no more: its private half is destroyed,
-// and if it was the newest of its use another one takes its place. What it signed before stays good; what it seems to
-// have signed later is forged. Revoking a key again changes nothing; an unknown one is ErrNoKey.
-func (r *LogRing) Revoke(kid string, now time.Time) ([]ledger.Row, error) {
-	i := slices.IndexFunc(r.keys, func(k *logKey) bool { return k.ID == kid })
-	switch {
-	case i < 0:
-		return nil, fmt.Errorf("revoke log key %s: %w", kid, ErrNoKey)
-	case !r.keys[i].Revoked.IsZero():
-		return nil, nil
-	}
-	now = now.UTC()
-	if k := r.keys[i]; k == r.last(k.Use) {
-		return r.replace(k.Use, now, true)
-	}
-	row := r.keys[i].logKeyRow
-	row.Revoked = now
-	put, err := r.vault.seal(row, nil)
-	return []ledger.Row{put}, err
-}
-
-// replace makes the next key of a use, and retires or revokes the one before it.
-func (r *LogRing) replace(use LogUse, now time.Time, revoke bool) ([]ledger.Row, error) {
-	last := r.last(use)
-	if last == nil {
-		return nil, errors.New("there is no key to replace")
-	}
-	next, err := r.vault.newLogKey(use, last.Number+1, now)
-	if err != nil {
-		return nil, err
-	}
-	put := []ledger.Row{next}
-	for _, k := range r.keys {
-		row, seed := k.logKeyRow, []byte(nil)
-		switch {
-		case k == last && revoke:
-			row.Retired, row.Revoked = now, now
-		case k == last:
-			row.Retired = now
-			if use == Checkpoints {
-				seed = k.private.Seed()
-			}
-		case k.Use != use || k.private == nil || now.Before(row.Retired.Add(Overlap)):
-			continue
-		}
-		changed, err := r.vault.seal(row, seed)
-		if err != nil {
-			return nil, err
-		}
-		put = append(put, changed)
-	}
-	return put, nil
 }

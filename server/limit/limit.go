@@ -30,20 +30,21 @@ import (
 // Kind says what is limited. It names budgets in the store.
 type Kind uint8
 
-// The kinds. The last four are about secrets.
+// The kinds.
 const (
 	Address  Kind = iota // requests from an address
 	Client               // requests of a proven client
 	TenantOf             // requests of a tenant
 	Pair                 // wrong secrets for one client from one address
 	Guesser              // wrong secrets from one address
+	Part                 // what a part of a tenant is allowed by its configuration
 	repeated             // the same wrong secret; never shared
 	proven               // a right secret; never shared
 
 	kinds
 )
 
-var names = [kinds]string{"address", "client", "tenant", "pair", "guesser", "repeated", "proven"}
+var names = [kinds]string{"address", "client", "tenant", "pair", "guesser", "part", "repeated", "proven"}
 
 // Tenant is whose budgets are meant.
 type Tenant struct {
@@ -149,6 +150,19 @@ func (l *Limiter) Client(t Tenant, client string) error {
 	return l.take(l.of(t), Client, key{t.ID, named(client)}, l.now())
 }
 
+// Part counts a use of a part of a tenant whose rate stands in the tenant's configuration, such as a tool's. name tells
+// its parts apart. A rate that is off, or not given, allows everything. The error is a *fault.Error of kind TooMany.
+func (l *Limiter) Part(t Tenant, name string, r Rate) error {
+	a, on := r.allowance()
+	if !on {
+		return nil
+	}
+	var rules budgets
+	rules[Part] = &a
+	sum := sha256.Sum256([]byte(name))
+	return l.take(&rules, Part, key{t.ID, [16]byte(sum[:16])}, l.now())
+}
+
 // take takes a token of a budget, or refuses.
 func (l *Limiter) take(rules *budgets, kind Kind, k key, now int64) error {
 	a := rules[kind]
@@ -173,6 +187,7 @@ const (
 	ReasonClient  = "limit.client"
 	ReasonTenant  = "limit.tenant"
 	ReasonSecret  = "limit.secret"
+	ReasonPart    = "limit.part"
 )
 
 // refuse returns the refusal of a kind.
@@ -185,6 +200,8 @@ func (l *Limiter) refuse(kind Kind, wait time.Duration) error {
 		reason, public = ReasonAddress, "Too many requests from this address; wait as long as Retry-After says."
 	case Client:
 		reason, public = ReasonClient, "Too many requests of this client; wait as long as Retry-After says."
+	case Part:
+		reason, public = ReasonPart, "Too many requests for this tool; wait as long as Retry-After says."
 	case TenantOf:
 		reason, public = ReasonTenant, "Too many requests for this tenant; wait as long as Retry-After says."
 	}
@@ -230,7 +247,7 @@ type Stats struct {
 func (l *Limiter) Stats() Stats {
 	s := Stats{Address: l.refused[Address].Load(), Client: l.refused[Client].Load(), Tenant: l.refused[TenantOf].Load(),
 		Forgotten: l.pushed.Load(), Unshared: l.list.failed.Load()}
-	for kind := Pair; kind <= repeated; kind++ {
+	for _, kind := range []Kind{Pair, Guesser, repeated} {
 		s.Secret += l.refused[kind].Load()
 	}
 	return s

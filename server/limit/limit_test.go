@@ -334,3 +334,25 @@ func TestAStallIsNotHeldAgainstARequest(t *testing.T) {
 		t.Errorf("refused: %v", err)
 	}
 }
+
+func TestAPartHasTheRateThatIsGiven(t *testing.T) {
+	l := limit.New(limit.Config{})
+	t.Cleanup(l.Close)
+	acme, globex := limit.Tenant{ID: "a", Slug: "acme"}, limit.Tenant{ID: "g", Slug: "globex"}
+	two := limit.Rate{Count: 2, Per: time.Hour}
+	for _, row := range []struct {
+		tenant limit.Tenant
+		name   string
+		rate   limit.Rate
+		want   bool
+	}{
+		{acme, "crm", two, true}, {acme, "crm", two, true}, {acme, "crm", two, false},
+		{acme, "crm\x00ap-bot", two, true}, {globex, "crm", two, true},
+		{acme, "crm", limit.Rate{}, true}, {acme, "crm", limit.Rate{Off: true}, true},
+	} {
+		err := l.Part(row.tenant, row.name, row.rate)
+		if f := fault.As(err); (err == nil) != row.want || err != nil && (f.Kind != fault.TooMany || f.RetryAfter <= 0) {
+			t.Errorf("%s %q: %v, want %v", row.tenant.ID, row.name, err, row.want)
+		}
+	}
+}

@@ -36,6 +36,9 @@ func (r *Rate) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// MarshalText writes what UnmarshalText reads.
+func (r Rate) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
 // String returns the rate as UnmarshalText reads it.
 func (r Rate) String() string {
 	if r.Off {

@@ -33,6 +33,9 @@ import (
 // BaseURL is the origin of every world.
 const BaseURL = "https://sts.example"
 
+// ShimURL is where every world has its shim.
+const ShimURL = BaseURL + "/shim"
+
 // Loopback are the private addresses that every tenant of a world may use.
 var Loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 
@@ -59,7 +62,8 @@ type World struct {
 	Master keys.Master
 
 	options  Options
-	operator *audit.Log // what tests change by
+	operator *audit.Log        // what tests change by
+	apart    *tenant.Directory // what they look at for that
 	ids      map[string]ledger.Tenant
 }
 
@@ -120,6 +124,7 @@ func New(t testing.TB, o Options) *World {
 	}
 	w.operator = w.log(0)
 	w.Process = w.Start()
+	w.apart = w.Start().Directory
 	if o.WrapLog != nil {
 		w.Exchanger = exchange.New(exchange.Config{Directory: w.Directory, Log: o.WrapLog(w.Log), Claims: w.Store,
 			Limits: w.Limits})
@@ -146,6 +151,7 @@ func (w *World) Start() *Process {
 		store = w.options.WrapTenant(store)
 	}
 	p.Directory = tenant.NewDirectory(tenant.Config{Store: store, Master: w.Master, Sources: sources, BaseURL: BaseURL,
+		ShimURL:  ShimURL,
 		Ceilings: ceilings, Now: w.Clock.Now})
 	rules := w.options.Limits
 	if rules == (limit.Rules{}) {
@@ -322,7 +328,7 @@ func (w *World) Records(slug string) []Record {
 		}
 		for name, body := range set.Events {
 			name = strings.TrimSuffix(strings.TrimPrefix(name, "urn:bursar:event:"), ":v1")
-			if strings.HasPrefix(name, "token.") || name == audit.DenyFlood {
+			if strings.HasPrefix(name, "token.") || name == audit.DenyFlood || name == audit.KeyUse {
 				all = append(all, Record{name, set.Txn, body, string(claims)})
 			}
 		}

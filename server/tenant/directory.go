@@ -16,10 +16,12 @@ import (
 
 	"github.com/bursar-sts/bursar/scopes"
 	"github.com/bursar-sts/bursar/server/audit"
+	"github.com/bursar-sts/bursar/server/current"
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/identity"
 	"github.com/bursar-sts/bursar/server/keys"
 	"github.com/bursar-sts/bursar/server/ledger"
+	"github.com/bursar-sts/bursar/server/vault"
 )
 
 // Store reads tenants. Each read is consistent in itself and includes every commit that was acknowledged, by any
@@ -43,24 +45,28 @@ type Entry struct {
 // KindTenant is the kind of the platform's rows that name tenants.
 const KindTenant = "tenant"
 
-// Config is what a Directory needs; every field but Ceilings and Now is required.
+// Config is what a Directory needs; every field but ShimURL, Ceilings, Backend and Now is required.
 type Config struct {
 	Store   Store
 	Master  keys.Master
 	Sources *identity.Sources
 	BaseURL string // an origin, without a trailing slash
+	ShimURL string // where the shim is reached, without a trailing slash; "" if there is none
 	// Ceilings are the private addresses that the platform lets each tenant's issuers use, by slug.
 	Ceilings map[string][]netip.Prefix
-	Now      func() time.Time // default time.Now
+	// Backend returns what keeps the values of a tenant's secrets, or nil for those that are kept in the store, sealed.
+	// It is asked whenever a tenant is read, and answers at once.
+	Backend func(slug string, t ledger.Tenant) vault.Backend
+	Now     func() time.Time // default time.Now
 }
 
 // Directory finds tenants by the slug of the request's URL. It is safe for concurrent use.
 type Directory struct {
 	cfg   Config
-	clock clock
+	clock *current.Clock
 
-	platform  joint[*enrollment]
-	operators joint[[]ledger.Row]
+	platform  current.Joint[*enrollment]
+	operators current.Joint[[]ledger.Row]
 	tenants   atomic.Pointer[enrollment] // as read last
 	running   sync.WaitGroup             // shared reads
 
@@ -77,7 +83,7 @@ func NewDirectory(cfg Config) *Directory {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Directory{cfg: cfg, clock: clock{now: cfg.Now, base: cfg.Now()}, slots: map[string]*slot{}}
+	return &Directory{cfg: cfg, clock: current.NewClock(cfg.Now), slots: map[string]*slot{}}
 }
 
 // Now returns a time that is never ahead of the store's, once anything was read, and behind it by no more than the
@@ -86,11 +92,11 @@ func NewDirectory(cfg Config) *Directory {
 func (d *Directory) Now() time.Time { return d.clock.Now() }
 
 // Observe tells the directory the store's time in an answer that has just arrived.
-func (d *Directory) Observe(p ledger.Position) { d.clock.observe(p.Time) }
+func (d *Directory) Observe(p ledger.Position) { d.clock.Observe(p.Time) }
 
 // Correct tells the directory that the store was at p when it answered a call made after Now gave a later time: its
 // clock was set back, so what was known of it is void.
-func (d *Directory) Correct(p ledger.Position) { d.clock.correct(p.Time) }
+func (d *Directory) Correct(p ledger.Position) { d.clock.Correct(p.Time) }
 
 // IssuerURL returns the issuer of a tenant.
 func (d *Directory) IssuerURL(slug string) string { return d.cfg.BaseURL + "/t/" + slug }
@@ -146,7 +152,7 @@ func (d *Directory) Tenants(ctx context.Context) (map[string]Entry, error) {
 // TenantsAt returns the directory of tenants as it stands in the store, and the revision of the platform's rows that it
 // is of.
 func (d *Directory) TenantsAt(ctx context.Context) (map[string]Entry, int64, error) {
-	known, err := d.platform.do(ctx, &d.running, d.enrolled)
+	known, err := d.platform.Do(ctx, &d.running, d.enrolled)
 	if err != nil {
 		return nil, 0, unreadable("directory.read", err)
 	}
@@ -216,7 +222,7 @@ func (d *Directory) enrolled(ctx context.Context) (*enrollment, error) {
 // later. Calls that wait at the same time share one read, and what it returns. It needs nothing else of the platform to
 // be in order.
 func (d *Directory) PlatformOperators(ctx context.Context) ([]ledger.Row, error) {
-	rows, err := d.operators.do(ctx, &d.running, func(ctx context.Context) ([]ledger.Row, error) {
+	rows, err := d.operators.Do(ctx, &d.running, func(ctx context.Context) ([]ledger.Row, error) {
 		rows, at, err := d.cfg.Store.Rows(ctx, ledger.Platform, KindOperator)
 		if err == nil {
 			d.Observe(at)

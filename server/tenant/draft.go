@@ -12,6 +12,7 @@ import (
 	"github.com/bursar-sts/bursar/server/keys"
 	"github.com/bursar-sts/bursar/server/ledger"
 	"github.com/bursar-sts/bursar/server/revoke"
+	"github.com/bursar-sts/bursar/server/tools"
 )
 
 // Draft is a change of a tenant's configuration that has been found free of mistakes and is not made yet.
@@ -133,8 +134,8 @@ func (d *Draft) cut(kind revoke.Kind, value string) {
 // cutLost revokes what was issued for the resource that a tool loses. Tokens name the resource, which may be another
 // tool's from now on, so that a cutoff of the tool's name would miss them.
 func (d *Draft) cutLost(tool Edit) {
-	before, _ := read[Tool](tool.Before)
-	after, _ := read[Tool](tool.After)
+	before, _ := read[tools.Tool](tool.Before)
+	after, _ := read[tools.Tool](tool.After)
 	if before.Resource != "" && before.Resource != after.Resource {
 		d.cut(revoke.Tool, before.Resource)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/identity"
 	"github.com/bursar-sts/bursar/server/ledger"
+	"github.com/bursar-sts/bursar/server/tools"
 )
 
 // APIVersion is the version of the tenant file.
@@ -46,7 +47,7 @@ type File struct {
 	Tenant   string            `json:"tenant"`
 	Issuers  []identity.Issuer `json:"issuers,omitempty"`
 	Clients  []clients.Client  `json:"clients,omitempty"`
-	Tools    []Tool            `json:"tools,omitempty"`
+	Tools    []tools.Tool      `json:"tools,omitempty"`
 	Policies []policy.Rule     `json:"policies,omitempty"`
 
 	form form // what is wrong with it, if it was read by ReadFile

@@ -55,10 +55,6 @@ func TestParseFileTellsEveryMistakeOfForm(t *testing.T) {
 				"issuers[0].network.allow: is not a known field (line 10)"}},
 		{"fields in another case", head + "Tools: []\ntools: [{Name: a}]\n", []string{"Tools: is not a known field (line 3)",
 			"tools[0].Name: is not a known field (line 4)"}},
-		{"fields of later versions", head + "tools:\n  - {name: a, upstream: {url: x}, discoverable: true}\n" +
-			"policies:\n  - {id: a}\n",
-			[]string{"tools[0].upstream: is not available in this version (line 4)",
-				"tools[0].discoverable: is not available in this version (line 4)"}},
 		{"a field given twice", head + "tenant: globex\n", []string{"tenant: is given twice (line 3)"}},
 		{"a field given twice deep inside",
 			head + "issuers:\n  - jwks: {keys: [], keys: []}\n", []string{"issuers[0].jwks.keys: is given twice (line 4)"}},

@@ -40,7 +40,8 @@ func (f *File) explains(problem string) bool {
 	path, _, _ := strings.Cut(problem, ": ")
 	return slices.ContainsFunc(f.form.bad, func(bad string) bool {
 		object, isKind := strings.CutSuffix(bad, ".kind") // decides what else the object needs
-		return within(path, bad) || within(bad, path) || isKind && within(path, object) || f.refers(path, bad)
+		return within(path, bad) || within(bad, path) || isKind && within(path, object) || f.refers(path, bad) ||
+			follows(path, bad)
 	})
 }
 
@@ -61,6 +62,25 @@ func (f *File) refers(path, bad string) bool {
 	}
 	objects := map[string]int{"issuers": len(f.Issuers), "clients": len(f.Clients), "tools": len(f.Tools)}
 	return !strings.ContainsAny(bad, ".[") && objects[section] == 0 // the section's name may be misspelt
+}
+
+// deciding are fields of an upstream that decide what its other fields may say.
+var deciding = []string{"url", "in", "scrub", "allow_plaintext", "allow_encoded_slash", "allow_decision_mode"}
+
+// follows reports whether what is wrong at a path of a tool may be that it does not fit what could not be read of the
+// same tool.
+func follows(path, bad string) bool {
+	tool, rest, ok := strings.Cut(path, ".")
+	unread, inTool := strings.CutPrefix(bad, tool+".")
+	switch {
+	case !ok || !inTool || !strings.HasPrefix(tool, "tools["):
+		return false
+	case unread == "upstream":
+		return rest == "discoverable" || rest == "resource"
+	case within(unread, "actions"):
+		return lastField(rest) == "action"
+	}
+	return within(rest, "upstream") && within(unread, "upstream") && slices.Contains(deciding, lastField(unread))
 }
 
 // lastField returns the field that a path ends with: "actions" of "tools[0].actions[1]".

@@ -11,6 +11,7 @@ import (
 	"github.com/bursar-sts/bursar/server/identity"
 	"github.com/bursar-sts/bursar/server/ledger"
 	"github.com/bursar-sts/bursar/server/revoke"
+	"github.com/bursar-sts/bursar/server/tools"
 )
 
 // A cutoff disables a name, and a tenant file says what has the name. What is disabled is therefore held: it stays, and
@@ -27,7 +28,7 @@ type mark struct {
 func marks(kind string, value []byte) []mark {
 	switch kind {
 	case KindTool:
-		if tool, ok := read[Tool](value); ok {
+		if tool, ok := read[tools.Tool](value); ok {
 			return []mark{{"resource", tool.Resource}} // verbatim: it is the aud of its tokens
 		}
 	case KindIssuer:

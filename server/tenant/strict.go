@@ -13,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/bursar-sts/bursar/scopes"
+	"github.com/bursar-sts/bursar/server/tools"
 )
 
 // reader turns YAML into Go values strictly: an unknown field, a field given twice, a field without a value, a merge
@@ -77,6 +78,9 @@ func (r *reader) value(n *yaml.Node, typ reflect.Type, path string) any {
 	for typ != nil && typ.Kind() == reflect.Pointer {
 		typ = typ.Elem()
 	}
+	if typ != nil && typ.Kind() == reflect.Interface {
+		typ = nil
+	}
 	switch n.Kind {
 	case yaml.DocumentNode:
 		return r.value(n.Content[0], typ, path)
@@ -100,15 +104,21 @@ func (r *reader) mapping(n *yaml.Node, typ reflect.Type, path string) any {
 	object := make(map[string]any, len(n.Content)/2)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, at := n.Content[i], join(path, n.Content[i].Value)
+		if typ != nil && typ.Kind() == reflect.Map {
+			at = fmt.Sprintf("%s[%q]", path, key.Value) // anything may be a key, and look like a path
+		}
 		if _, twice := object[key.Value]; twice {
 			r.mistake(key, at, "is given twice")
 			continue
 		}
 		var next reflect.Type
+		if typ != nil && typ.Kind() == reflect.Map {
+			next = typ.Elem()
+		}
 		if fields != nil {
 			field, known := fields[key.Value]
 			if !known {
-				r.mistake(key, at, unknown(key.Value))
+				r.mistake(key, at, "is not a known field")
 				continue
 			}
 			next = field
@@ -185,16 +195,6 @@ func (r *reader) mistake(n *yaml.Node, path, what string) {
 	r.bad = append(r.bad, path)
 }
 
-// later are fields of the format that this version does not have yet; they are refused, not ignored.
-var later = map[string]bool{"upstream": true, "discoverable": true}
-
-func unknown(field string) string {
-	if later[field] {
-		return "is not available in this version"
-	}
-	return "is not a known field"
-}
-
 func join(path, field string) string {
 	if path == "" {
 		return field
@@ -208,11 +208,12 @@ var (
 
 	textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
 	duration        = reflect.TypeFor[scopes.Duration]()
+	size            = reflect.TypeFor[tools.Size]()
 )
 
 // opaque reports whether the type reads its JSON itself, so that its inside is not ours to check.
 func opaque(typ reflect.Type) bool {
-	return typ == rawMessage || typ.Kind() == reflect.Interface || reflect.PointerTo(typ).Implements(unmarshaler)
+	return typ == rawMessage || reflect.PointerTo(typ).Implements(unmarshaler)
 }
 
 // jsonFields returns the JSON names of a struct's fields; nil for other types.
@@ -235,6 +236,8 @@ func want(typ reflect.Type) string {
 	switch {
 	case typ == duration:
 		return "a duration, such as 90s or 5m"
+	case typ == size:
+		return "a size, such as 512B, 16KiB or 1MiB"
 	case typ.Kind() == reflect.String, reflect.PointerTo(typ).Implements(textUnmarshaler):
 		return "a string"
 	case typ.Kind() == reflect.Bool:

@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
-	"github.com/bursar-sts/bursar/scopes/policy"
+	"github.com/bursar-sts/bursar/server/current"
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/ledger"
 	"github.com/bursar-sts/bursar/server/revoke"
@@ -29,7 +30,7 @@ type slot struct {
 	slug  string
 	view  atomic.Pointer[View]
 	used  atomic.Int64 // when somebody last asked for it, Unix seconds
-	fresh joint[*View]
+	fresh current.Joint[*View]
 }
 
 // View returns the tenant as this process last saw it. It may lack what another process changed since; a caller that
@@ -40,7 +41,7 @@ func (d *Directory) View(ctx context.Context, slug string) (*View, error) {
 	if err != nil {
 		return nil, err
 	}
-	if v := s.view.Load(); v != nil && v.broken == nil {
+	if v := s.view.Load(); v != nil && v.broken == nil && !v.due(d.cfg.Now()) {
 		return v, nil
 	}
 	return d.refresh(ctx, s)
@@ -52,7 +53,7 @@ func (d *Directory) At(ctx context.Context, slug string, p ledger.Position) (*Vi
 	if err != nil {
 		return nil, err
 	}
-	if v := s.view.Load(); v != nil && v.Covers(p) {
+	if v := s.view.Load(); v != nil && v.Covers(p) && !v.due(d.cfg.Now()) {
 		return v.usable()
 	}
 	v, err := d.refresh(ctx, s)
@@ -92,7 +93,7 @@ func (d *Directory) refresh(ctx context.Context, s *slot) (*View, error) {
 
 // reread returns the slot's view as it stands in the store when reread is called, or later.
 func (d *Directory) reread(ctx context.Context, s *slot) (*View, error) {
-	v, err := s.fresh.do(ctx, &d.running, func(ctx context.Context) (*View, error) { return d.renew(ctx, s) })
+	v, err := s.fresh.Do(ctx, &d.running, func(ctx context.Context) (*View, error) { return d.renew(ctx, s) })
 	if err != nil {
 		return nil, unreadable("tenant.read", err)
 	}
@@ -122,7 +123,7 @@ func (d *Directory) renew(ctx context.Context, s *slot) (*View, error) {
 			return nil, err
 		}
 		d.Observe(p)
-		if old.Covers(p) {
+		if old.Covers(p) && !old.due(d.cfg.Now()) {
 			return old, nil
 		}
 	} else {
@@ -132,7 +133,7 @@ func (d *Directory) renew(ctx context.Context, s *slot) (*View, error) {
 	var rows []ledger.Row
 	var at ledger.Position
 	var err error
-	changed := old.ID == "" || old.Revision < p.Revision
+	changed := old.ID == "" || old.Revision < p.Revision || old.due(d.cfg.Now())
 	if changed {
 		if rows, at, err = d.cfg.Store.Rows(ctx, s.entry.ID); err != nil {
 			return nil, err
@@ -145,7 +146,7 @@ func (d *Directory) renew(ctx context.Context, s *slot) (*View, error) {
 		}
 	}
 	if changed {
-		next.World = d.world(s, rows, at.Revision, old.Policies)
+		next.World = d.world(s, rows, at.Revision, old.World)
 	}
 	s.view.Store(&next)
 	return &next, nil
@@ -165,18 +166,31 @@ func (d *Directory) cutoffs(ctx context.Context, id ledger.Tenant, known *revoke
 }
 
 // world compiles what is stored.
-func (d *Directory) world(s *slot, rows []ledger.Row, revision int64, policies *policy.Policy) *World {
+func (d *Directory) world(s *slot, rows []ledger.Row, revision int64, before *World) *World {
 	p := d.plan(s.entry.ID, s.slug)
-	p.before = policies
+	p.before, p.vault = before.Policies, before.Vault
 	w, found, err := p.build(rows, revision)
 	if err == nil && len(found) > 0 {
 		err = fmt.Errorf("stored configuration has mistakes: %s", found[0])
 	}
 	w.broken = err
+	if errors.Is(err, fault.ErrUnavailable) || errors.Is(w.Vault.Err(), fault.ErrUnavailable) {
+		w.again = d.cfg.Now().Add(awayPause)
+	}
 	return w
 }
 
+// awayPause is how long it is believed that a master key which is kept elsewhere is away.
+const awayPause = time.Second
+
+// due reports whether the world is to be compiled again though nothing of it has changed: what opens its keys was away.
+func (w *World) due(now time.Time) bool { return !w.again.IsZero() && !now.Before(w.again) }
+
 func (d *Directory) plan(id ledger.Tenant, slug string) plan {
-	return plan{id: id, slug: slug, issuer: d.IssuerURL(slug), base: d.cfg.BaseURL, ceiling: d.cfg.Ceilings[slug],
-		sources: d.cfg.Sources, master: d.cfg.Master}
+	p := plan{id: id, slug: slug, issuer: d.IssuerURL(slug), base: d.cfg.BaseURL, shim: d.cfg.ShimURL,
+		ceiling: d.cfg.Ceilings[slug], sources: d.cfg.Sources, master: d.cfg.Master}
+	if d.cfg.Backend != nil {
+		p.backend = d.cfg.Backend(slug, id)
+	}
+	return p
 }

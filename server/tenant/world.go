@@ -2,10 +2,12 @@ package tenant
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/bursar-sts/bursar/clients"
 	"github.com/bursar-sts/bursar/clients/token"
@@ -15,6 +17,8 @@ import (
 	"github.com/bursar-sts/bursar/server/identity"
 	"github.com/bursar-sts/bursar/server/keys"
 	"github.com/bursar-sts/bursar/server/ledger"
+	"github.com/bursar-sts/bursar/server/tools"
+	"github.com/bursar-sts/bursar/server/vault"
 )
 
 // World is everything that one tenant has configured, compiled, at one revision. It is immutable and swapped whole;
@@ -30,12 +34,15 @@ type World struct {
 	ClientKeys clients.KeySource
 
 	Clients  *clients.Registry
-	Tools    *Tools
+	Tools    *tools.Tools
 	Policies *policy.Policy
 	Ring     *keys.Ring
+	// Vault has the tenant's secrets. What is wrong with it is wrong with the secrets alone.
+	Vault *vault.Vault
 
 	rows   map[ledger.Key][]byte
-	broken error // why nothing but the rows may be used; nil if all is well
+	broken error     // why nothing but the rows may be used; nil if all is well
+	again  time.Time // when it is to be compiled again all the same; zero is never
 }
 
 // Origin names the tenant's log.
@@ -65,6 +72,7 @@ type plan struct {
 	slug    string
 	issuer  string
 	base    string
+	shim    string
 	ceiling []netip.Prefix
 	sources *identity.Sources
 	master  keys.Master
@@ -73,6 +81,9 @@ type plan struct {
 	draft bool
 	// before is the policy of an earlier world, whose rules need not be compiled again if they are unchanged; or nil.
 	before *policy.Policy
+	// vault is that of an earlier world, which knows what was seen of each secret; or nil.
+	vault   *vault.Vault
+	backend vault.Backend // keeps the values of secrets; or nil
 }
 
 // build compiles rows. The problems are the tenant's mistakes, all of them; the error is a row or key that cannot be
@@ -82,6 +93,7 @@ func (p plan) build(rows []ledger.Row, revision int64) (*World, []string, error)
 	for _, row := range rows {
 		w.rows[ledger.Key{Kind: row.Kind, ID: row.ID}] = row.Value
 	}
+	w.Vault = p.open(rows)
 	f, err := fromRows(rows)
 	if err != nil {
 		return w, nil, err
@@ -106,6 +118,15 @@ func (p plan) build(rows []ledger.Row, revision int64) (*World, []string, error)
 			"at most %d are allowed", size, MaxConditions)}, nil
 	}
 	return w, w.compile(p, f, secrets), nil
+}
+
+// open reads the tenant's secrets.
+func (p plan) open(rows []ledger.Row) *vault.Vault {
+	sealer, err := keys.OpenVault(p.master, p.id, rows)
+	if err != nil && !errors.Is(err, keys.ErrNoKey) {
+		return vault.Broken(err, rows).After(p.vault)
+	}
+	return vault.Open(sealer, p.backend, rows).After(p.vault)
 }
 
 // MaxConditions bounds the conditions of a tenant together, in bytes, and with them the time that compiling them takes.
@@ -140,7 +161,7 @@ func (w *World) compile(p plan, f *File, secrets []clients.SecretSet) []string {
 		}
 	}
 	var list []string
-	w.Tools, list = newTools(f.Tools, p.base, p.slug)
+	w.Tools, list = tools.New(f.Tools, tools.Place{BaseURL: p.base, ShimURL: p.shim, Tenant: p.slug, Stored: !p.draft})
 	found = append(found, list...)
 	w.Clients, list = clients.NewRegistry(clients.Config{
 		Clients: f.Clients, Secrets: secrets, Glob: policy.Glob, CheckGlob: policy.CheckGlob,
@@ -149,7 +170,7 @@ func (w *World) compile(p plan, f *File, secrets []clients.SecretSet) []string {
 	found = append(found, list...)
 	w.Policies, list = policy.Compile(f.Policies, p.before)
 	found = append(found, list...)
-	checkReferences(&found, p, f)
+	checkReferences(&found, p, f, w.Tools)
 	if len(found) == 0 && !p.draft { // nothing is fetched, or kept to be fetched, for what is not in force
 		w.ClientKeys = clientKeys{p.sources, p.id, p.ceiling}
 		w.Issuers = p.sources.Pool(p.id, p.ceiling, f.Issuers, conditions)
@@ -158,7 +179,7 @@ func (w *World) compile(p plan, f *File, secrets []clients.SecretSet) []string {
 }
 
 // checkReferences finds objects that name others wrongly: the mistakes that no object can see by itself.
-func checkReferences(found *problems, p plan, f *File) {
+func checkReferences(found *problems, p plan, f *File, known *tools.Tools) {
 	issuers := map[string]identity.Issuer{}
 	urls := map[string]string{}
 	for i, x := range f.Issuers {
@@ -170,7 +191,7 @@ func checkReferences(found *problems, p plan, f *File) {
 			found.add(path+".name", "is reserved: the subjects of its tokens would be named like clients of ours")
 		}
 		for _, at := range []struct{ field, uri string }{{"issuer", x.Issuer}, {"jwks_uri", x.JWKSURI}} {
-			if _, ours := ownPath(at.uri, p.base); ours {
+			if _, ours := tools.Under(at.uri, p.base); ours {
 				found.add(path+"."+at.field, "lies under this server's own address; the tokens of this server are not identities")
 			}
 		}
@@ -182,18 +203,18 @@ func checkReferences(found *problems, p plan, f *File) {
 			urls[key] = x.Name
 		}
 		if p.draft && x.Network.AllowPrivate && len(p.ceiling) == 0 {
-			found.add(path+".network.allow_private", "the platform allows this tenant no private addresses "+
-				"(tenants."+p.slug+".private_cidrs in bursar.yaml)")
+			found.add(path+".network.allow_private", noCeiling(p.slug))
 		}
 	}
-	tools := map[string]Tool{}
-	for _, x := range f.Tools {
-		tools[x.Name] = x
+	for i, x := range f.Tools {
+		if p.draft && x.Upstream != nil && x.Upstream.Network.AllowPrivate && len(p.ceiling) == 0 {
+			found.add(fmt.Sprintf("tools[%d].upstream.network.allow_private", i), noCeiling(p.slug))
+		}
 	}
-	known := map[string]bool{}
+	ids := map[string]bool{}
 	for i, x := range f.Clients {
 		path := fmt.Sprintf("clients[%d]", i)
-		known[x.ID] = true
+		ids[x.ID] = true
 		for j, binding := range x.Identities {
 			issuer, ok := issuers[binding.Issuer]
 			switch at := fmt.Sprintf("%s.identities[%d].issuer", path, j); {
@@ -204,38 +225,42 @@ func checkReferences(found *problems, p plan, f *File) {
 			}
 		}
 		for j, name := range x.Tools {
-			if _, ok := tools[name]; !ok {
+			if _, ok := known.Named(name); !ok {
 				found.add(fmt.Sprintf("%s.tools[%d]", path, j), "is not a tool of this tenant")
 			}
 		}
 		if p.draft && x.Auth.Network.AllowPrivate && len(p.ceiling) == 0 {
-			found.add(path+".auth.network.allow_private", "the platform allows this tenant no private addresses")
+			found.add(path+".auth.network.allow_private", noCeiling(p.slug))
 		}
 	}
 	for i, x := range f.Policies {
-		checkPolicy(found, fmt.Sprintf("policies[%d]", i), x, tools, known, issuers)
+		checkPolicy(found, fmt.Sprintf("policies[%d]", i), x, known, ids, issuers)
 	}
 }
 
-func checkPolicy(found *problems, path string, x policy.Rule, tools map[string]Tool, known map[string]bool,
+func noCeiling(slug string) string {
+	return "the platform allows this tenant no private addresses (tenants." + slug + ".private_cidrs in bursar.yaml)"
+}
+
+func checkPolicy(found *problems, path string, x policy.Rule, known *tools.Tools, ids map[string]bool,
 	issuers map[string]identity.Issuer) {
 	for _, list := range []struct {
 		field string
 		ids   []string
 	}{{"clients", x.Clients}, {"delegates", x.Delegates}} {
 		for j, id := range list.ids {
-			if !known[id] {
+			if !ids[id] {
 				found.add(fmt.Sprintf("%s.%s[%d]", path, list.field, j), "is not a client of this tenant")
 			}
 		}
 	}
 	for j, word := range x.From {
 		scope, err := scopes.Parse(word)
-		if source, ok := tools[scope.Tool]; err == nil && (!ok || !slices.Contains(source.Actions, scope.Action)) {
+		if source, ok := known.Named(scope.Tool); err == nil && (!ok || !slices.Contains(source.Actions, scope.Action)) {
 			found.add(fmt.Sprintf("%s.from[%d]", path, j), "is not an action of a tool of this tenant")
 		}
 	}
-	tool, ok := tools[x.Tool]
+	tool, ok := known.Named(x.Tool)
 	if !ok {
 		found.add(path+".tool", "is not a tool of this tenant")
 	}
@@ -257,7 +282,7 @@ func checkPolicy(found *problems, path string, x policy.Rule, tools map[string]T
 
 // Ours reports whether a URI lies under this server's own address.
 func (w *World) Ours(uri string) bool {
-	_, ours := ownPath(uri, strings.TrimSuffix(w.Issuer, "/t/"+w.Slug))
+	_, ours := tools.Under(uri, strings.TrimSuffix(w.Issuer, "/t/"+w.Slug))
 	return ours
 }
 

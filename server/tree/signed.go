@@ -60,7 +60,9 @@ func (t *Trees) revokes(ctx context.Context, id ledger.Tenant, r *keys.LogRing, 
 		if err != nil {
 			return false, fmt.Errorf("read the keys of the log: %w", err)
 		}
-		events[k.KeyID] = public
+		if k.MaySign(audit.LogKeyEvent) {
+			events[k.KeyID] = public
+		}
 	}
 	for from < to {
 		entries, err := t.cfg.Store.Events(ctx, id, from, ledger.MaxEntries)

@@ -8,13 +8,14 @@ package config
 
 import (
 	"cmp"
-	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"time"
 
+	"github.com/bursar-sts/bursar/cmd/internal/strict"
 	"github.com/bursar-sts/bursar/server/limit"
 )
 
@@ -50,10 +51,19 @@ type Config struct {
 	ReplicateIssuance bool `yaml:"replicate_issuance"`
 	// Where the key is that seals every other key at rest. Required. `file:PATH` is a file that only its owner can read,
 	// `env:NAME` an environment variable, `credential:NAME` a credential of the service manager
-	// (`$CREDENTIALS_DIRECTORY/NAME`). Without this key the store cannot be used, nor a backup of it.
-	MasterKey Source `yaml:"master_key"`
+	// (`$CREDENTIALS_DIRECTORY/NAME`), and `openbao-transit:KEY` a key that stays in the transit engine of `vault.openbao`
+	// (`openbao-transit:MOUNT/KEY` if that is not mounted at `transit`). Without this key the store cannot be used, nor a
+	// backup of it.
+	MasterKey MasterKey `yaml:"master_key"`
+	// Where the keys are that `master_key` took the place of, each as there. What they sealed opens still, and new things
+	// are sealed by `master_key`. After `bursar keys rewrap` nothing in the store needs them any more.
+	PreviousMasterKeys []MasterKey `yaml:"previous_master_keys"`
+	// Where the values of tenants' secrets are kept. Absent: in the store.
+	Vault Vault `yaml:"vault"`
 	// Who administers the server, and where.
 	Admin Admin `yaml:"admin"`
+	// Where tools are called that have an upstream. Absent: no tenant can have such a tool.
+	Shim Shim `yaml:"shim"`
 	// Where metrics are served.
 	Metrics Metrics `yaml:"metrics"`
 	// Which requests are traced, and where their traces go. Absent: none are.
@@ -74,12 +84,7 @@ type Config struct {
 }
 
 // TLS names a certificate.
-type TLS struct {
-	// The file of the certificate and its chain, PEM.
-	Cert string `yaml:"cert"`
-	// The file of its private key, PEM; only its owner may be able to read it.
-	Key string `yaml:"key"`
-}
+type TLS = strict.TLS
 
 // Admin is the administration of the server.
 type Admin struct {
@@ -89,6 +94,18 @@ type Admin struct {
 	// A listener of its own for the admin API, host:port, under the same rule as `listen`. Absent: they
 	// are served on `listen`.
 	Listen string `yaml:"listen"`
+}
+
+// Shim is where agents call the tools that stand behind it.
+type Shim struct {
+	// The address, host:port, on which this server is the shim, under the same rule as `listen`. Absent: it is none, and
+	// `bursar-shim` is.
+	Listen string `yaml:"listen"`
+	// The URL at which the shim is reached from outside, with a path if it has one. Required. The tool payments of the
+	// tenant acme is called at `{shim.url}/t/acme/payments`; changing the URL makes the tokens of every such tool foreign.
+	// Plain http is accepted for loopback addresses only. On the host of `base_url` it needs a path that is not the
+	// server's own, such as `/shim`.
+	URL string `yaml:"url"`
 }
 
 // Metrics is the Prometheus listener.
@@ -163,10 +180,17 @@ type Tenant struct {
 	PrivateCIDRs []netip.Prefix `yaml:"private_cidrs"`
 	// Limits of the tenant's own.
 	Limits TenantLimits `yaml:"limits"`
+	// Where new values of the tenant's secrets are kept. Absent: where `vault.backend` says. A value that is in OpenBao
+	// can be used only while this is `openbao`.
+	Vault VaultBackend `yaml:"vault"`
 }
 
-// later are fields of later versions. They are refused by name, so that nobody believes that they work.
-var later = map[string]bool{"shim": true}
+// options are how bursar.yaml is read.
+var options = strict.Options{Forms: map[reflect.Type]string{
+	reflect.TypeFor[Age]():        "a number of days such as 90d, or a duration such as 36h",
+	reflect.TypeFor[limit.Rate](): "a rate such as 200/s, 10/m or off",
+	reflect.TypeFor[MasterKey]():  "file:PATH, env:NAME, credential:NAME or openbao-transit:KEY",
+}}
 
 // Load reads and checks a configuration file, and nothing that it names. Its mistakes are a *Mistakes.
 func Load(path string) (*Config, error) {
@@ -174,8 +198,8 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(r.mistakes) > 0 {
-		return nil, &Mistakes{File: path, List: r.sorted()}
+	if found := r.Mistakes(); len(found) > 0 {
+		return nil, &Mistakes{File: path, List: found}
 	}
 	return c, nil
 }
@@ -188,19 +212,15 @@ func Open(path string) (*Config, *Secrets, error) {
 		return nil, nil, err
 	}
 	s, found := c.Secrets()
-	for _, m := range found {
-		if !r.mentions(m.Path) {
-			r.add(m.Path, m.Text)
-		}
-	}
-	if len(r.mistakes) > 0 {
-		return nil, nil, &Mistakes{File: path, List: r.sorted()}
+	r.Beside(found)
+	if found := r.Mistakes(); len(found) > 0 {
+		return nil, nil, &Mistakes{File: path, List: found}
 	}
 	return c, s, nil
 }
 
 // load reads a configuration file as far as it can be read, and what is wrong with it.
-func load(path string) (*Config, *reader, error) {
+func load(path string) (*Config, *strict.Reading, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, nil, err
@@ -217,22 +237,16 @@ func load(path string) (*Config, *reader, error) {
 // its arguments. The configuration is nil if there are mistakes.
 func Parse(data []byte, dir string) (*Config, []Mistake) {
 	c, r := parse(data, dir)
-	if len(r.mistakes) > 0 {
-		return nil, r.sorted()
+	if found := r.Mistakes(); len(found) > 0 {
+		return nil, found
 	}
 	return c, nil
 }
 
-func parse(data []byte, dir string) (*Config, *reader) {
+func parse(data []byte, dir string) (*Config, *strict.Reading) {
 	c := new(Config)
-	r := &reader{lines: make(map[string]int)}
-	r.document(data, c)
-	// A value that could not be read is as good as absent: only what was read is checked, so that nobody is told twice.
-	for _, m := range c.Validate() {
-		if !r.marred(m.Path) {
-			r.add(m.Path, m.Text)
-		}
-	}
+	r := strict.Read(data, c, options)
+	r.Check(c.Validate())
 	c.resolve(dir)
 	return c, r
 }
@@ -240,32 +254,31 @@ func parse(data []byte, dir string) (*Config, *reader) {
 // resolve makes paths absolute and fills defaults.
 func (c *Config) resolve(dir string) {
 	for _, path := range []*string{&c.TLS.Cert, &c.TLS.Key, &c.Admin.TokenFile, &c.Traces.CA} {
-		*path = under(dir, *path)
+		*path = strict.Under(dir, *path)
 	}
-	for _, source := range []*Source{&c.MasterKey, &c.StorePassword} {
-		if source.Kind == SourceFile {
-			source.Name = under(dir, source.Name)
-		}
+	for _, source := range []*Source{&c.MasterKey.Source, &c.StorePassword} {
+		*source = source.Under(dir)
 	}
+	for i, m := range c.PreviousMasterKeys {
+		c.PreviousMasterKeys[i].Source = m.Under(dir)
+	}
+	c.Vault.OpenBao.resolve(dir)
 	for name, source := range c.Traces.Headers {
-		if source.Kind == SourceFile {
-			source.Name = under(dir, source.Name)
-			c.Traces.Headers[name] = source
-		}
+		c.Traces.Headers[name] = source.Under(dir)
 	}
-	c.Audit.Anchors = under(dir, cmp.Or(c.Audit.Anchors, defaultAnchors))
+	c.Audit.Anchors = strict.Under(dir, cmp.Or(c.Audit.Anchors, defaultAnchors))
 	if c.Audit.Retention.Archive != NoArchive {
-		c.Audit.Retention.Archive = under(dir, c.Audit.Retention.Archive)
+		c.Audit.Retention.Archive = strict.Under(dir, c.Audit.Retention.Archive)
 	}
 	for i := range c.Audit.Witnesses {
-		c.Audit.Witnesses[i].CA = under(dir, c.Audit.Witnesses[i].CA)
+		c.Audit.Witnesses[i].CA = strict.Under(dir, c.Audit.Witnesses[i].CA)
 		c.Audit.Witnesses[i].URL = strings.TrimSuffix(c.Audit.Witnesses[i].URL, "/")
 	}
 	for i := range c.Audit.Sinks {
 		c.Audit.Sinks[i].resolve(dir)
 	}
 	if path, ok := strings.CutPrefix(c.Store, "bolt:"); ok {
-		c.Store = "bolt:" + under(dir, path)
+		c.Store = "bolt:" + strict.Under(dir, path)
 	}
 	if c.Limits.Share == 0 {
 		c.Limits.Share = limit.DefaultInterval
@@ -275,42 +288,8 @@ func (c *Config) resolve(dir string) {
 	}
 }
 
-func under(dir, path string) string {
-	if path == "" || filepath.IsAbs(path) {
-		return path
-	}
-	return filepath.Join(dir, path)
-}
-
 // Mistake is one thing to mend.
-type Mistake struct {
-	Path string // of the field, such as "admin.token_file"; empty for the whole file
-	Line int    // in the file, from 1; 0 if unknown
-	Text string // what is wrong and what to do
-}
-
-// String returns the mistake as "path: text (line N)".
-func (m Mistake) String() string {
-	s := m.Text
-	if m.Path != "" {
-		s = m.Path + ": " + s
-	}
-	if m.Line > 0 {
-		s += fmt.Sprintf(" (line %d)", m.Line)
-	}
-	return s
-}
+type Mistake = strict.Mistake
 
 // Mistakes is the error of a file with mistakes.
-type Mistakes struct {
-	File string
-	List []Mistake // in the order of lines
-}
-
-// Error counts the mistakes; List has them.
-func (m *Mistakes) Error() string {
-	if len(m.List) == 1 {
-		return m.File + " has a mistake"
-	}
-	return fmt.Sprintf("%s has %d mistakes", m.File, len(m.List))
-}
+type Mistakes = strict.Mistakes

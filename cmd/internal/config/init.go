@@ -10,6 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/bursar-sts/bursar/cmd/internal/strict"
 	"github.com/bursar-sts/bursar/scopes"
 	"github.com/bursar-sts/bursar/server/admin"
 	"github.com/bursar-sts/bursar/server/keys"
@@ -86,7 +87,7 @@ func (in Initial) filled() Initial {
 	if in.Listen == "" {
 		in.Listen = "127.0.0.1:8080"
 	}
-	if host, err := hostPort(in.Listen); in.BaseURL == "" && err == nil && scopes.IsLoopback(host) {
+	if host, err := strict.HostPort(in.Listen); in.BaseURL == "" && err == nil && scopes.IsLoopback(host) {
 		in.BaseURL = strings.TrimSuffix("http://"+in.Listen, ":80")
 	}
 	if in.Store == "" {
@@ -97,7 +98,7 @@ func (in Initial) filled() Initial {
 
 // TLS reports whether the listener needs a certificate.
 func (in Initial) TLS() bool {
-	host, err := hostPort(in.Listen)
+	host, err := strict.HostPort(in.Listen)
 	return err == nil && !scopes.IsLoopback(host)
 }
 

@@ -5,110 +5,29 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
-	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"unicode"
 
+	"github.com/bursar-sts/bursar/cmd/internal/strict"
 	"github.com/bursar-sts/bursar/server/admin"
 	"github.com/bursar-sts/bursar/server/keys"
-)
-
-// The kinds of a Source.
-const (
-	SourceFile       = "file"
-	SourceEnv        = "env"
-	SourceCredential = "credential"
+	"github.com/bursar-sts/bursar/storage/openbao"
 )
 
 // Source says where a secret is. The zero Source is nowhere.
-type Source struct {
-	Kind string // SourceFile, SourceEnv or SourceCredential
-	Name string // a path; the name of a variable; the name of a credential
-}
-
-// UnmarshalText reads "kind:name".
-func (s *Source) UnmarshalText(text []byte) error {
-	kind, name, ok := strings.Cut(string(text), ":")
-	switch {
-	case !ok || name == "":
-		return errors.New("has no name")
-	case kind == SourceCredential && (strings.ContainsRune(name, '/') || name == "." || name == ".."):
-		return errors.New("a credential is named without a path")
-	case kind != SourceFile && kind != SourceEnv && kind != SourceCredential:
-		return errors.New("is of an unknown kind")
-	}
-	*s = Source{kind, name}
-	return nil
-}
-
-// String returns "kind:name".
-func (s Source) String() string { return s.Kind + ":" + s.Name }
-
-// read returns the secret.
-func (s Source) read() ([]byte, error) {
-	switch s.Kind {
-	case SourceFile:
-		return readPrivate(s.Name)
-	case SourceEnv:
-		value := os.Getenv(s.Name)
-		if value == "" {
-			return nil, fmt.Errorf("the environment variable %s is not set", s.Name)
-		}
-		return []byte(value), nil
-	case SourceCredential:
-		dir := os.Getenv("CREDENTIALS_DIRECTORY")
-		if dir == "" {
-			return nil, errors.New("CREDENTIALS_DIRECTORY is not set; the service manager sets it for credentials")
-		}
-		return readBounded(filepath.Join(dir, s.Name), 0)
-	}
-	return nil, errors.New("is not configured")
-}
-
-// maxSecret bounds what is read of a file with a secret.
-const maxSecret = 64 << 10
-
-// readPrivate reads a file that nobody but its owner can read.
-func readPrivate(path string) ([]byte, error) { return readBounded(path, 0o077) }
-
-// readBounded reads a regular file none of whose permission bits are among the forbidden ones. Permissions are those of
-// the file that was opened, so that it cannot be exchanged between the check and the reading.
-func readBounded(path string, forbidden os.FileMode) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if info, err = f.Stat(); err != nil {
-		return nil, err
-	}
-	if mode := info.Mode().Perm(); mode&forbidden != 0 {
-		return nil, fmt.Errorf("%s can be read or written by others than its owner (mode %04o); run chmod 600 on it",
-			path, mode)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
-	if err == nil && len(data) > maxSecret {
-		err = fmt.Errorf("%s is larger than %d bytes", path, maxSecret)
-	}
-	return data, err
-}
+type Source = strict.Source
 
 // Secrets are what the configuration names and does not hold. They print as "[secrets]".
 type Secrets struct {
+	// Master is the master key, together with those that it took the place of; nil if one of them stays in OpenBao.
 	Master keys.Master `json:"-"`
+	// Masters are they each, in the order of Config.Masters; nil is one that stays in OpenBao.
+	Masters []keys.Master `json:"-"`
+	// OpenBao is how it is reached; nil without it.
+	OpenBao *openbao.Config `json:"-"`
 	// AdminToken is the token of the first platform operator.
 	AdminToken string `json:"-"`
 	// StoreURL is Config.Store with the store's password in it.
@@ -137,19 +56,15 @@ func (Secrets) LogValue() slog.Value { return slog.StringValue(redacted) }
 func (c *Config) Secrets() (*Secrets, []Mistake) {
 	var v validator
 	s := &Secrets{StoreURL: c.Store}
-	if data, err := c.MasterKey.read(); err != nil {
-		v.check("master_key", err)
-	} else {
-		s.Master, err = keys.FileMaster(data)
-		v.check("master_key", err)
-	}
+	s.Masters, s.Master = v.readMasters(c)
+	s.OpenBao = v.readOpenBao(c.Vault.OpenBao)
 	var err error
 	s.AdminToken, err = AdminToken(c.Admin.TokenFile)
 	v.check("admin.token_file", err)
 	if c.StorePassword != (Source{}) {
-		password, err := c.StorePassword.read()
+		password, err := c.StorePassword.Read()
 		v.check("store_password", err)
-		s.StoreURL = withPassword(c.Store, strings.TrimRight(string(password), "\r\n"))
+		s.StoreURL = strict.WithPassword(c.Store, strings.TrimRight(string(password), "\r\n"))
 	}
 	if c.TLS.Cert != "" {
 		s.Certificate, err = c.TLS.Load()
@@ -159,17 +74,30 @@ func (c *Config) Secrets() (*Secrets, []Mistake) {
 	s.TraceHeaders, s.TraceRoots = traces.Headers, traces.Roots
 	s.Sinks = v.readSinks(c.Audit.Sinks)
 	s.Witnesses = v.readWitnesses(c.Audit.Witnesses)
-	if len(v) > 0 {
-		return nil, v
+	if len(v.Checks) > 0 {
+		return nil, v.Checks
 	}
 	return s, nil
+}
+
+// Sources are the places of all secrets that the configuration names.
+func (c *Config) Sources() []Source {
+	all := []Source{c.StorePassword, c.Vault.OpenBao.Auth.Token}
+	for _, m := range c.Masters() {
+		all = append(all, m.Source)
+	}
+	all = slices.AppendSeq(all, maps.Values(c.Traces.Headers))
+	for _, s := range c.Audit.Sinks {
+		all = slices.AppendSeq(all, maps.Values(s.Headers))
+	}
+	return all
 }
 
 // reach reads what is needed to reach somebody else's server, of what stands at a path.
 func (v *validator) reach(at string, headers map[string]Source, ca string) Reach {
 	r := Reach{Headers: make(map[string]string, len(headers))}
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
-		data, err := headers[name].read()
+		data, err := headers[name].Read()
 		value := strings.TrimRight(string(data), "\r\n")
 		if err == nil && (value == "" || strings.ContainsFunc(value, unicode.IsControl)) {
 			err = errors.New("does not hold the value of a header: one line of text")
@@ -178,45 +106,16 @@ func (v *validator) reach(at string, headers map[string]Source, ca string) Reach
 		r.Headers[name] = value
 	}
 	if ca != "" {
-		data, err := os.ReadFile(ca)
-		r.Roots = x509.NewCertPool()
-		if err == nil && !r.Roots.AppendCertsFromPEM(data) {
-			err = fmt.Errorf("%s holds no certificate in PEM", ca)
-		}
+		var err error
+		r.Roots, err = strict.Roots(ca)
 		v.check(at+".ca", err)
 	}
 	return r
 }
 
-// Load reads the certificate and its key.
-func (t TLS) Load() (*tls.Certificate, error) {
-	cert, err := os.ReadFile(t.Cert)
-	if err != nil {
-		return nil, err
-	}
-	key, err := readPrivate(t.Key)
-	if err != nil {
-		return nil, err
-	}
-	pair, err := tls.X509KeyPair(cert, key)
-	if err != nil {
-		return nil, fmt.Errorf("the certificate and its key cannot be used: %w", err)
-	}
-	return &pair, nil
-}
-
-func withPassword(store, password string) string {
-	u, err := url.Parse(store)
-	if err != nil { // Validate has parsed it
-		return store
-	}
-	u.User = url.UserPassword(u.User.Username(), password)
-	return u.String()
-}
-
 // AdminToken reads the file of the first platform operator's token.
 func AdminToken(path string) (string, error) {
-	data, err := readPrivate(path)
+	data, err := strict.ReadPrivate(path)
 	if err != nil {
 		return "", err
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/bursar-sts/bursar/clients/auditor"
+	"github.com/bursar-sts/bursar/cmd/internal/strict"
 	"github.com/bursar-sts/bursar/scopes"
 )
 
@@ -212,12 +213,9 @@ func (v *validator) wanted(at string, s Sink) {
 
 // resolve makes the paths of a sink absolute and fills its defaults.
 func (s *Sink) resolve(dir string) {
-	s.Path, s.CA = under(dir, s.Path), under(dir, s.CA)
+	s.Path, s.CA = strict.Under(dir, s.Path), strict.Under(dir, s.CA)
 	for name, source := range s.Headers {
-		if source.Kind == SourceFile {
-			source.Name = under(dir, source.Name)
-			s.Headers[name] = source
-		}
+		s.Headers[name] = source.Under(dir)
 	}
 	if s.Format == "" && (s.Kind == SinkFile || s.Kind == SinkStdout) {
 		s.Format = FormatJSON
