@@ -31,14 +31,14 @@ func secretDraft(name, value string) *vault.Draft {
 func behind(slug, secret, upstream string) string {
 	return file(slug, "bot") + fmt.Sprintf(`tools:
   - name: crm
-    resource: https://crm.example
+    resource: %s/shim/t/%s/crm
     actions: [read]
     upstream:
       url: %s
       inject: [{in: header, name: X-Api-Key, secret: %s}]
       allow: [{action: read, methods: [GET], path: /v1/customers}]
       probe: {method: GET, path: /v1/customers, expect: [200, 204]}
-`, upstream, secret)
+`, baseURL, slug, upstream, secret)
 }
 
 func (w *world) put(slug, name, value string) admin.VaultChange {

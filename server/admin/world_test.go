@@ -102,7 +102,8 @@ func (w *world) startAs(edit func(*tenant.Config, *admin.Config)) *process {
 		_ = log.Close(ctx)
 		sources.Close()
 	})
-	inDir := tenant.Config{Store: w.store, Master: w.master, Sources: sources, BaseURL: baseURL, Now: w.time}
+	inDir := tenant.Config{Store: w.store, Master: w.master, Sources: sources, BaseURL: baseURL,
+		ShimURL: baseURL + "/shim", Now: w.time}
 	in := admin.Config{Store: w.store, Log: log, PlatformTokenHash: admin.HashToken(w.platform),
 		Sleep: w.sleep, Limits: limit.New(limit.Config{Rules: w.limits, Now: w.time})}
 	edit(&inDir, &in)
