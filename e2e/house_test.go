@@ -54,7 +54,7 @@ var rooms = map[string]string{
 		"server/audit server/fault server/identity server/ledger server/limit server/memory server/revoke server/tenant " +
 		"server/tools",
 	"server/backup": "clients/auditor server/fault server/ledger",
-	"server/admin": "scopes clients clients/token " +
+	"server/admin": "scopes scopes/policy clients clients/token " +
 		"server/audit server/backup server/exchange server/fault server/keys server/ledger server/limit server/revoke " +
 		"server/tenant server/tools server/vault",
 	// surfaces
