@@ -57,6 +57,8 @@ var rooms = map[string]string{
 	"server/admin": "scopes clients clients/token " +
 		"server/audit server/backup server/exchange server/fault server/keys server/ledger server/limit server/revoke " +
 		"server/tenant",
+	"server/outpost": "clients/token server/audit server/current server/fault server/keys server/ledger " +
+		"server/revoke server/shim server/tools server/vault",
 	// surfaces
 	"server/oauth": "clients server/exchange server/fault server/peer",
 	"server/front": "clients/operator server/admin server/fault server/peer",
@@ -94,7 +96,7 @@ var rooms = map[string]string{
 		"server/audit server/backup server/keys server/ledger server/tenant storage",
 	"cmd/internal/serve":     "*",
 	"cmd/internal/strict":    "scopes",
-	"cmd/internal/shimstats":       "server/shim",
+	"cmd/internal/shimstats": "server/shim",
 	"cmd/internal/telemetry": "server server/audit server/deliver server/exchange",
 	// the house seen from the street
 	"e2e":                  "clients/operator clients/token",
