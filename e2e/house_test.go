@@ -56,11 +56,12 @@ var rooms = map[string]string{
 	"server/backup": "clients/auditor server/fault server/ledger",
 	"server/admin": "scopes clients clients/token " +
 		"server/audit server/backup server/exchange server/fault server/keys server/ledger server/limit server/revoke " +
-		"server/tenant",
+		"server/tenant server/tools server/vault",
 	// surfaces
-	"server/decide": "scopes server/audit server/fault server/peer server/shim",
-	"server/oauth":  "clients server/exchange server/fault server/peer",
-	"server/front":  "clients/operator server/admin server/fault server/peer",
+	"server/decide":   "scopes server/audit server/fault server/peer server/shim",
+	"server/extauthz": "server/decide server/fault server/shim",
+	"server/oauth":    "clients server/exchange server/fault server/peer",
+	"server/front":    "clients/operator server/admin server/fault server/peer",
 	"server/adminapi": "clients clients/auditor clients/operator clients/token " +
 		"server/admin server/audit server/exchange server/fault server/front server/ledger server/tenant",
 	"server/logapi": "clients/auditor clients/operator " +
@@ -124,6 +125,8 @@ var heavy = map[string]string{
 	"cel.dev/":                  "scopes/policy",
 	"github.com/spf13/cobra":    "cmd/bursar",
 	"go.opentelemetry.io/":      "cmd/internal/telemetry",
+	"google.golang.org/grpc":    "server/extauthz",
+	"github.com/envoyproxy/":    "server/extauthz",
 	// of the tests
 	"github.com/santhosh-tekuri/": "server/audit/audittest",
 }

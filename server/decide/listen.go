@@ -106,8 +106,8 @@ type socket struct {
 // openSocket makes a socket that its owner and its group can use: the group of its directory if that has the setgid
 // bit, else that of the process. One that nobody listens on any more is replaced.
 //
-// The socket is made in a directory that nobody else can enter, given its mode, and moved to its place, so that there is
-// no moment in which more people can connect than should.
+// The socket is made in a directory that nobody else can enter, given its mode, and moved to its place, so that at no
+// moment more people can connect than should.
 func openSocket(path string) (net.Listener, error) {
 	dir := filepath.Dir(path)
 	if err := checkDir(dir); err != nil {

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"io"
+	"log"
 	"math/big"
 	"net"
 	"net/http"
@@ -198,9 +199,8 @@ func TestOnlyAProxyWithAnAdmittedCertificateIsHeard(t *testing.T) {
 	open := func(names ...string) net.Listener {
 		l := mustOpen(t, decide.Door{Listen: "127.0.0.1:0", Clients: ours.pool(), Names: names,
 			Certificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return own, nil }})
-		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = io.WriteString(w, "heard")
-		})}
+		answer := func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "heard") }
+		server := &http.Server{ErrorLog: log.New(io.Discard, "", 0), Handler: http.HandlerFunc(answer)}
 		go func() { _ = server.Serve(l) }()
 		t.Cleanup(func() { _ = server.Close() })
 		return l
