@@ -96,7 +96,8 @@ var rooms = map[string]string{
 	"cmd/internal/configdoc": "",
 	"cmd/internal/coredump":  "",
 	"cmd/internal/custody":   "cmd/internal/config server/keys server/ledger server/vault storage/openbao",
-	"cmd/internal/restore": "cmd/internal/config cmd/internal/custody " +
+	"cmd/internal/envelope":  "cmd/internal/strict",
+	"cmd/internal/restore": "cmd/internal/config cmd/internal/custody cmd/internal/envelope " +
 		"server/audit server/backup server/keys server/ledger server/tenant storage",
 	"cmd/internal/serve":     "*",
 	"cmd/internal/strict":    "scopes",
@@ -121,6 +122,7 @@ var heavy = map[string]string{
 	"github.com/redis/":         "storage/redis",
 	"go.etcd.io/bbolt":          "storage/bolt",
 	"github.com/openbao/":       "storage/openbao",
+	"filippo.io/age":            "cmd/internal/envelope",
 	"github.com/coreos/go-oidc": "server/identity",
 	"cel.dev/":                  "scopes/policy",
 	"github.com/spf13/cobra":    "cmd/bursar",
