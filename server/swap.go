@@ -12,7 +12,9 @@ import (
 
 // Tenants shows the shim what it needs of a directory. private are the addresses that the platform lets each tenant's
 // upstreams be at, by slug.
-func Tenants(d *tenant.Directory, private map[string][]netip.Prefix) shim.Tenants { return shimTenants{d, private} }
+func Tenants(d *tenant.Directory, private map[string][]netip.Prefix) shim.Tenants {
+	return shimTenants{d, private}
+}
 
 type shimTenants struct {
 	directory *tenant.Directory

@@ -305,6 +305,7 @@ func TestAStoreThatFailsChangesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.put("acme", "crm", "one")
 	secrets, _ := w.svc.Secrets(t.Context(), w.root("acme"), "bot")
 	w.token("acme", admin.Auditor)
 	list, _ := w.svc.Operators(t.Context(), w.root("acme"))
@@ -339,6 +340,30 @@ func TestAStoreThatFailsChangesNothing(t *testing.T) {
 		},
 		"operator": func(p *process, o admin.Operator) error {
 			_, _, err := p.svc.CreateOperator(t.Context(), o, admin.Admin, admin.MinTTL)
+			return err
+		},
+		"put secret": func(p *process, o admin.Operator) error {
+			_, err := p.svc.PutSecret(t.Context(), o, secretDraft("crm", "two"))
+			return err
+		},
+		"activate secret": func(p *process, o admin.Operator) error {
+			_, err := p.svc.ActivateSecret(t.Context(), o, "crm", 0, nil)
+			return err
+		},
+		"disable secret": func(p *process, o admin.Operator) error {
+			_, err := p.svc.DisableSecret(t.Context(), o, "crm")
+			return err
+		},
+		"destroy secret": func(p *process, o admin.Operator) error {
+			_, err := p.svc.DestroySecret(t.Context(), o, "crm", 0, false)
+			return err
+		},
+		"shred secrets": func(p *process, o admin.Operator) error {
+			_, err := p.svc.ShredSecrets(t.Context(), o, "acme")
+			return err
+		},
+		"rotate vault": func(p *process, o admin.Operator) error {
+			_, err := p.svc.RotateVaultKey(t.Context(), o)
 			return err
 		},
 		"delete operator": func(p *process, o admin.Operator) error {

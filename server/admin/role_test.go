@@ -80,7 +80,57 @@ func calls(s *admin.Service) map[string]map[string]func(context.Context, admin.O
 			},
 			"delete": func(ctx context.Context, o admin.Operator) error { return s.DeleteSecret(ctx, o, "bot", "none") },
 		},
+		"list_secrets": {
+			"list": func(ctx context.Context, o admin.Operator) error { _, _, err := s.VaultSecrets(ctx, o); return err },
+			"get":  func(ctx context.Context, o admin.Operator) error { _, err := s.VaultSecret(ctx, o, "crm"); return err },
+		},
+		"put_secret": {"put": func(ctx context.Context, o admin.Operator) error {
+			_, err := s.PutSecret(ctx, o, secretDraft("crm", "SK-role"))
+			return err
+		}},
+		"test_secret": {"test": func(ctx context.Context, o admin.Operator) error {
+			_, err := s.TestSecret(ctx, o, "crm", 0, "")
+			return err
+		}},
+		"activate_secret": {
+			"activate": func(ctx context.Context, o admin.Operator) error {
+				_, err := s.ActivateSecret(ctx, o, "crm", 0, nil)
+				return err
+			},
+			"roll back": func(ctx context.Context, o admin.Operator) error {
+				_, err := s.RollbackSecret(ctx, o, "crm")
+				return err
+			},
+			"enable": func(ctx context.Context, o admin.Operator) error {
+				_, err := s.EnableSecret(ctx, o, "crm")
+				return err
+			},
+			"put": func(ctx context.Context, o admin.Operator) error {
+				d := secretDraft("crm", "SK-role")
+				d.Activate = true
+				_, err := s.PutSecret(ctx, o, d)
+				return err
+			},
+		},
+		"disable_secret": {"disable": func(ctx context.Context, o admin.Operator) error {
+			_, err := s.DisableSecret(ctx, o, "crm")
+			return err
+		}},
+		"destroy_secret": {
+			"destroy": func(ctx context.Context, o admin.Operator) error {
+				_, err := s.DestroySecret(ctx, o, "crm", 0, false)
+				return err
+			},
+			"shred": func(ctx context.Context, o admin.Operator) error {
+				_, err := s.ShredSecrets(ctx, o, "acme")
+				return err
+			},
+		},
 		"write_keys": {
+			"rotate vault": func(ctx context.Context, o admin.Operator) error {
+				_, err := s.RotateVaultKey(ctx, o)
+				return err
+			},
 			"rotate": func(ctx context.Context, o admin.Operator) error { _, err := s.RotateKeys(ctx, o, ""); return err },
 			"revoke": func(ctx context.Context, o admin.Operator) error {
 				_, err := s.RevokeKey(ctx, o, "none")
@@ -120,16 +170,19 @@ func TestRoles(t *testing.T) {
 	w.apply("acme", file("acme", "bot"))
 	inTenant := map[admin.Role][]string{
 		admin.Admin: {"read_config", "read_log", "apply_file", "write_secrets", "write_keys", "write_cutoffs",
-			"write_operators", "write_log"},
-		admin.Editor:    {"read_config", "apply_file", "write_secrets"},
-		admin.Responder: {"read_config", "write_cutoffs"},
-		admin.Auditor:   {"read_config", "read_log"},
+			"write_operators", "write_log", "list_secrets", "put_secret", "test_secret", "activate_secret",
+			"disable_secret", "destroy_secret"},
+		admin.Editor: {"read_config", "apply_file", "write_secrets", "list_secrets", "put_secret", "test_secret",
+			"activate_secret", "disable_secret"},
+		admin.Keeper:    {"list_secrets", "put_secret", "test_secret"},
+		admin.Responder: {"read_config", "write_cutoffs", "list_secrets", "disable_secret"},
+		admin.Auditor:   {"read_config", "read_log", "list_secrets"},
 	}
 	ofPlatform := map[admin.Role][]string{
 		admin.Admin: append([]string{
 			"list_tenants", "read_platform", "write_platform", "create_tenant", "prune_log", "copy_tenant"},
 			inTenant[admin.Admin]...),
-		admin.Auditor: {"read_config", "read_log", "list_tenants", "read_platform"},
+		admin.Auditor: {"read_config", "read_log", "list_tenants", "read_platform", "list_secrets"},
 	}
 	onPlatform := []string{"list_tenants", "read_platform", "write_platform"}
 	check := func(t *testing.T, token string, may []string, action string) {

@@ -29,7 +29,10 @@ import (
 	"github.com/bursar-sts/bursar/storage/storagetest"
 )
 
-const baseURL = "https://sts.example"
+const (
+	baseURL = "https://sts.example"
+	shimURL = "https://shim.example"
+)
 
 // world is a store with the processes that work on it, in one time that only the test moves.
 type world struct {
@@ -88,7 +91,10 @@ func (w *world) checkLogs() {
 }
 
 // start starts another process.
-func (w *world) start() *process {
+func (w *world) start() *process { return w.startAs(func(*tenant.Config, *admin.Config) {}) }
+
+// startAs starts another process, with a configuration of its own.
+func (w *world) startAs(edit func(*tenant.Config, *admin.Config)) *process {
 	w.t.Helper()
 	sources := identity.NewSources(identity.Config{Now: w.time})
 	log := audit.New(audit.Config{Store: w.store, Master: w.master, Now: w.time, Deadline: w.deadline,
@@ -99,15 +105,17 @@ func (w *world) start() *process {
 		_ = log.Close(ctx)
 		sources.Close()
 	})
-	dir := tenant.NewDirectory(tenant.Config{Store: w.store, Master: w.master, Sources: sources, BaseURL: baseURL,
-		Now: w.time})
-	trees := tree.New(tree.Config{Store: w.store, Master: w.master, Anchors: tree.NoAnchors{}, Now: w.time,
+	inDir := tenant.Config{Store: w.store, Master: w.master, Sources: sources, BaseURL: baseURL,
+		ShimURL: shimURL, Now: w.time}
+	in := admin.Config{Store: w.store, Log: log, PlatformTokenHash: admin.HashToken(w.platform),
+		Sleep: w.sleep, Limits: limit.New(limit.Config{Rules: w.limits, Now: w.time})}
+	edit(&inDir, &in)
+	dir := tenant.NewDirectory(inDir)
+	in.Directory = dir
+	in.Trees = tree.New(tree.Config{Store: w.store, Master: w.master, Anchors: tree.NoAnchors{}, Now: w.time,
 		Logger: slog.New(slog.DiscardHandler)})
-	judge := exchange.New(exchange.Config{Directory: dir, Log: log, Claims: w.store})
-	return &process{log: log, dir: dir, svc: admin.New(admin.Config{
-		Directory: dir, Store: w.store, Log: log, Judge: judge, Trees: trees, PlatformTokenHash: admin.HashToken(w.platform),
-		Sleep: w.sleep, Limits: limit.New(limit.Config{Rules: w.limits, Now: w.time}),
-	})}
+	in.Judge = exchange.New(exchange.Config{Directory: dir, Log: log, Claims: w.store})
+	return &process{log: log, dir: dir, svc: admin.New(in)}
 }
 
 func (w *world) time() time.Time {

@@ -54,9 +54,9 @@ type Config struct {
 	ShimURL string // where the shim is reached, without a trailing slash; "" if there is none
 	// Ceilings are the private addresses that the platform lets each tenant's issuers use, by slug.
 	Ceilings map[string][]netip.Prefix
-	// Backend returns what keeps the values of a tenant's secrets, by its slug, or nil for those that are kept in the
-	// store, sealed.
-	Backend func(slug string) vault.Backend
+	// Backend returns what keeps the values of a tenant's secrets, or nil for those that are kept in the store, sealed.
+	// It is asked whenever a tenant is read, and answers at once.
+	Backend func(slug string, t ledger.Tenant) vault.Backend
 	Now     func() time.Time // default time.Now
 }
 

@@ -33,7 +33,7 @@ type Tool struct {
 	Disabled bool `json:"disabled,omitempty"`
 	// Discoverable lets anybody read the tool's metadata (RFC 9728) at the shim.
 	Discoverable bool `json:"discoverable,omitempty"`
-	// Upstream is the legacy API behind the tool; nil if the tool checks tokens itself.
+	// Upstream is the legacy API behind the tool; without one the tool checks tokens itself.
 	Upstream *Upstream `json:"upstream,omitempty"`
 }
 

@@ -1,6 +1,9 @@
 package tools
 
 import (
+	"cmp"
+	"time"
+
 	"github.com/bursar-sts/bursar/scopes"
 	"github.com/bursar-sts/bursar/server/limit"
 )
@@ -192,18 +195,26 @@ type Probe struct {
 	Expect []int  `json:"expect,omitempty"` // status codes; default 200 to 299
 }
 
-// Limits bound the calls of a tool: of all agents together, and of each one. Zero is no limit.
+// Limits bound the calls of a tool. Zero is no limit.
 type Limits struct {
-	Rate            limit.Rate `json:"rate,omitzero"`
-	AgentRate       limit.Rate `json:"agent_rate,omitzero"`
-	Concurrent      int        `json:"concurrent,omitempty"`
-	AgentConcurrent int        `json:"agent_concurrent,omitempty"`
+	Rate            limit.Rate `json:"rate,omitzero"`              // of calls, such as 50/s
+	AgentRate       limit.Rate `json:"agent_rate,omitzero"`        // of calls of one agent
+	Concurrent      int        `json:"concurrent,omitempty"`       // calls that are under way
+	AgentConcurrent int        `json:"agent_concurrent,omitempty"` // calls of one agent that are under way
 }
 
-// Timeouts bound a call. Each has a default.
+// Timeouts bound a call. Zero is the default.
 type Timeouts struct {
 	Connect scopes.Duration `json:"connect,omitempty"` // until the connection stands, TLS and all; 5s
 	Header  scopes.Duration `json:"header,omitempty"`  // until the header of the answer is there; 30s
 	Idle    scopes.Duration `json:"idle,omitempty"`    // between two reads of a body; 60s
 	Total   scopes.Duration `json:"total,omitempty"`   // from beginning to end, except of streams; 5m
+}
+
+// WithDefaults returns the timeouts with none that is zero.
+func (t Timeouts) WithDefaults() Timeouts {
+	return Timeouts{
+		Connect: cmp.Or(t.Connect, scopes.Duration(5*time.Second)), Header: cmp.Or(t.Header, scopes.Duration(30*time.Second)),
+		Idle: cmp.Or(t.Idle, scopes.Duration(time.Minute)), Total: cmp.Or(t.Total, scopes.Duration(5*time.Minute)),
+	}
 }

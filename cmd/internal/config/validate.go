@@ -27,19 +27,19 @@ func (c *Config) Validate() []Mistake {
 	if c.ReplicateIssuance && strings.HasPrefix(c.Store, "bolt:") {
 		v.add("replicate_issuance", "means nothing to a bolt store; remove it")
 	}
-	if c.MasterKey == (Source{}) {
-		v.add("master_key", "is required; bursar init makes one")
-	}
-	for i, source := range c.PreviousMasterKeys {
-		if source == c.MasterKey || slices.Contains(c.PreviousMasterKeys[:i], source) {
-			v.add(fmt.Sprintf("previous_master_keys[%d]", i), "is given twice")
-		}
-	}
+	v.masters(c)
+	v.vault(c)
 	if c.Admin.TokenFile == "" {
 		v.add("admin.token_file", "is required; bursar init makes one")
 	}
 	if c.Admin.Listen != "" {
 		v.check("admin.listen", c.listener(c.Admin.Listen))
+	}
+	if c.Shim != (Shim{}) {
+		v.check("shim.url", strict.ShimURL(c.Shim.URL, c.BaseURL))
+	}
+	if c.Shim.Listen != "" {
+		v.check("shim.listen", c.listener(c.Shim.Listen))
 	}
 	if c.Metrics.Listen != "" {
 		_, err := strict.HostPort(c.Metrics.Listen)
@@ -100,7 +100,7 @@ func isHeader(name string) bool {
 func (v *validator) distinct(c *Config) {
 	taken := map[string]string{c.Listen: "listen"}
 	for _, l := range []struct{ path, address string }{
-		{"admin.listen", c.Admin.Listen}, {"metrics.listen", c.Metrics.Listen},
+		{"admin.listen", c.Admin.Listen}, {"shim.listen", c.Shim.Listen}, {"metrics.listen", c.Metrics.Listen},
 	} {
 		if l.address == "" || strings.HasSuffix(l.address, ":0") {
 			continue

@@ -161,6 +161,8 @@ func plural(form string) string {
 		return "these"
 	case "true or false", "any":
 		return form
+	case "place of a secret":
+		return "places of secrets"
 	}
 	return form + "s"
 }
@@ -177,7 +179,11 @@ func (l *loader) named(r *room, name string) (form, error) {
 		return form{text: "duration"}, nil
 	case "Rate":
 		return form{text: "rate"}, nil
-	case "Source":
+	case "Size":
+		return form{text: "size"}, nil
+	case "any":
+		return form{text: "value"}, nil
+	case "Source", "MasterKey":
 		return form{text: "place of a secret"}, nil
 	}
 	if values := r.enums[name]; len(values) > 0 {

@@ -54,6 +54,37 @@ func BaseURL(s string) error {
 	return nil
 }
 
+// ShimURL checks the URL at which a shim is reached. Tools are told apart by the path behind it, so that it is an origin
+// and plain segments, which nobody writes in two ways; base is the origin of the authorization server, whose own paths
+// are no shim's.
+func ShimURL(s, base string) error {
+	if s == "" {
+		return fmt.Errorf("is required; it is where the shim is reached, such as https://sts.example/shim")
+	}
+	if err := scopes.CheckURL(s, scopes.WithPath); err != nil {
+		return err
+	}
+	scheme, rest, _ := strings.Cut(s, "://")
+	host, path, _ := strings.Cut(rest, "/")
+	if err := BaseURL(scheme + "://" + host); err != nil {
+		return err
+	}
+	segments := strings.Split(path, "/")
+	odd := func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '_' }
+	if strings.Contains(rest, "/") && slices.ContainsFunc(segments, func(x string) bool {
+		return x == "" || strings.ContainsFunc(x, odd)
+	}) {
+		return fmt.Errorf("must have a path of a-z, 0-9, hyphens and underscores without a slash at its end, or none")
+	}
+	if scheme+"://"+host == base && slices.Contains(own, segments[0]) {
+		return fmt.Errorf("is among the server's own paths; give it one of its own, such as %s/shim", base)
+	}
+	return nil
+}
+
+// own begin the paths of an authorization server.
+var own = []string{"", "t", "admin", "console", "log", "healthz", "readyz", "metrics", "v1"}
+
 // Listener checks an address that tokens pass through; secure is whether there is a certificate.
 func Listener(address string, secure bool) error {
 	if address == "" {

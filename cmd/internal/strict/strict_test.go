@@ -1,10 +1,12 @@
 package strict_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/bursar-sts/bursar/cmd/internal/strict"
@@ -128,5 +130,34 @@ func TestThePasswordIsPutIntoTheURLOnlyAtTheEnd(t *testing.T) {
 	}
 	if got := strict.WithPassword("redis://shim@h:1/0", "a@/b"); got != "redis://shim:a%40%2Fb@h:1/0" {
 		t.Error(got)
+	}
+}
+
+func TestAShimHasAnAddressOfItsOwn(t *testing.T) {
+	const base = "https://sts.example"
+	for s, want := range map[string]string{
+		"https://sts.example/shim": "", "https://sts.example/a/b_c-1": "", "https://shim.example": "",
+		"https://sts.example:8443": "", "http://127.0.0.1:8081": "", "https://shim.example/t": "",
+		"":                             "is required",
+		"https://sts.example":          "is among the server's own paths",
+		"https://sts.example/t":        "is among the server's own paths",
+		"https://sts.example/t/acme":   "is among the server's own paths",
+		"https://sts.example/admin/x":  "is among the server's own paths",
+		"https://sts.example/":         "must have a path of a-z",
+		"https://sts.example/shim/":    "must have a path of a-z",
+		"https://sts.example/a//b":     "must have a path of a-z",
+		"https://sts.example/%73him":   "must have a path of a-z",
+		"https://sts.example/../shim":  "must have a path of a-z",
+		"https://sts.example/Shim":     "must have a path of a-z",
+		"https://sts.example/shim?x":   "must not hold a query",
+		"https://sts.example:443/shim": "must not name the port",
+		"http://shim.example":          "must be https",
+		"https://SHIM.example":         "must have its scheme and host in lower case",
+		"shim.example":                 "must be an absolute URL",
+	} {
+		err := strict.ShimURL(s, base)
+		if got := fmt.Sprint(err); want == "" && err != nil || want != "" && !strings.HasPrefix(got, want) {
+			t.Errorf("%q: %v, want %q", s, err, want)
+		}
 	}
 }
