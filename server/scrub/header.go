@@ -8,9 +8,13 @@ import (
 // Header masks the values in all fields of h, which may be a trailer, and drops those whose name has one: a name that
 // was changed would be another field. It returns how often it did either.
 func (s *Scrubber) Header(h http.Header) (hits int) {
-	if s == nil {
-		return 0
+	for ; s != nil; s = s.also {
+		hits += s.header(h)
 	}
+	return hits
+}
+
+func (s *Scrubber) header(h http.Header) (hits int) {
 	for name, values := range h {
 		if n := s.inName(name); n > 0 {
 			delete(h, name)
@@ -42,7 +46,7 @@ func (s *Scrubber) inName(name string) (hits int) {
 
 // field masks the content of a field. Of a value that is too short to be searched for, whole words are.
 func (s *Scrubber) field(content string) (masked string, hits int) {
-	masked, hits = s.String(content)
+	masked, hits = s.machine.maskString(content)
 	for _, short := range s.short {
 		for from := 0; ; {
 			i := strings.Index(masked[from:], short)
