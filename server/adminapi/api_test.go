@@ -58,14 +58,14 @@ func newWorld(t *testing.T) *world {
 	sources := identity.NewSources(identity.Config{})
 	log := audit.New(audit.Config{Store: store, Master: master, Logger: quiet, Deadline: time.Minute})
 	dir := tenant.NewDirectory(tenant.Config{Store: store, Master: master, Sources: sources,
-		BaseURL: "https://sts.example"})
+		BaseURL: "https://sts.example", ShimURL: "https://shim.example"})
 	token := admin.NewToken("")
 	w := &world{store: store, directory: dir, anchors: tree.Folder(t.TempDir()),
 		exchanger: exchange.New(exchange.Config{Directory: dir, Log: log, Claims: store})}
 	trees := tree.New(tree.Config{Store: store, Master: master, Anchors: w.anchors, Logger: quiet})
 	w.trees = trees
 	svc := admin.New(admin.Config{Directory: dir, Store: store, Log: log, Judge: w.exchanger,
-		Copies: lossy{store, &w.lost}, Trees: trees,
+		Copies: lossy{store, &w.lost}, Trees: trees, Prober: prober{},
 		Pruner: retain.New(retain.Config{Store: store, Trees: trees, Keys: trees, Recorder: log,
 			Archive: t.TempDir(), Logger: quiet, Logs: func(ctx context.Context) ([]retain.Log, error) {
 				acme, err := dir.Origin(ctx, "acme")
@@ -171,6 +171,7 @@ func TestTheClientAndTheServerAgree(t *testing.T) {
 		}
 	}
 	w.explanations(t)
+	w.vaults(t)
 	w.credentials(t)
 	w.revocations(t)
 	w.logs(t)
