@@ -58,15 +58,20 @@ var rooms = map[string]string{
 		"server/audit server/backup server/exchange server/fault server/keys server/ledger server/limit server/revoke " +
 		"server/tenant server/tools server/vault",
 	// surfaces
-	"server/oauth": "clients server/exchange server/fault server/peer",
-	"server/front": "clients/operator server/admin server/fault server/peer",
+	"server/decide":   "scopes server/audit server/fault server/peer server/shim",
+	"server/extauthz": "server/decide server/fault server/shim",
+	"server/oauth":    "clients server/exchange server/fault server/peer",
+	"server/front":    "clients/operator server/admin server/fault server/peer",
 	"server/adminapi": "clients clients/auditor clients/operator clients/token " +
 		"server/admin server/audit server/exchange server/fault server/front server/ledger server/tenant " +
 		"server/vault",
 	"server/logapi": "clients/auditor clients/operator " +
 		"server/admin server/audit server/fault server/front server/ledger",
+	"server/inject": "server/dial server/ledger server/tools server/vault",
+	"server/shim": "clients/token scopes server/audit server/dial server/fault server/inject server/ledger server/limit " +
+		"server/memory server/peer server/revoke server/scrub server/tools server/vault",
 	"web":    "",
-	"server": "clients server/exchange server/fault server/keys server/oauth server/tenant web",
+	"server": "clients server/exchange server/fault server/keys server/ledger server/oauth server/shim server/tenant web",
 	// adapters
 	"storage/internal/accept": "server/ledger",
 	"storage/bolt":            "server/fault server/ledger server/limit storage/internal/accept",
@@ -84,21 +89,26 @@ var rooms = map[string]string{
 	"cmd/internal/attack":          "cmd/internal/attack/forge cmd/internal/attack/findings",
 	"cmd/internal/attack/forge":    "",
 	"cmd/internal/attack/findings": "",
-	"cmd/internal/config": "clients/auditor cmd/internal/strict scopes server/admin server/keys " +
-		"server/limit",
+	"cmd/internal/bao":             "cmd/internal/strict scopes storage/openbao",
+	"cmd/internal/config": "clients/auditor cmd/internal/bao cmd/internal/strict scopes server/admin server/keys " +
+		"server/limit storage/openbao",
 	"cmd/internal/configdoc": "",
 	"cmd/internal/coredump":  "",
-	"cmd/internal/restore": "cmd/internal/config " +
+	"cmd/internal/custody":   "cmd/internal/config server/keys server/ledger server/vault storage/openbao",
+	"cmd/internal/restore": "cmd/internal/config cmd/internal/custody " +
 		"server/audit server/backup server/keys server/ledger server/tenant storage",
 	"cmd/internal/serve":     "*",
 	"cmd/internal/strict":    "scopes",
+	"cmd/internal/shimstats": "server/shim",
 	"cmd/internal/telemetry": "server server/audit server/deliver server/exchange",
 	// the house seen from the street
 	"e2e":                  "clients/operator clients/token",
 	"e2e/harness":          "clients/auditor clients/operator server/audit/audittest storage/storagetest",
 	"e2e/harness/leak":     "",
+	"e2e/harness/names":    "",
 	"e2e/harness/raw":      "",
 	"e2e/harness/upstream": "",
+	"e2e/agent":            "",
 	"e2e/issuer":           "cmd/demoissuer",
 	"e2e/bench":            "clients/operator",
 }
@@ -114,6 +124,8 @@ var heavy = map[string]string{
 	"cel.dev/":                  "scopes/policy",
 	"github.com/spf13/cobra":    "cmd/bursar",
 	"go.opentelemetry.io/":      "cmd/internal/telemetry",
+	"google.golang.org/grpc":    "server/extauthz",
+	"github.com/envoyproxy/":    "server/extauthz",
 	// of the tests
 	"github.com/santhosh-tekuri/": "server/audit/audittest",
 }

@@ -15,10 +15,8 @@ func (s *Server) wrap(route route) http.Handler {
 		rec := &recorder{ResponseWriter: w}
 		r, span := s.start(r, &route, began)
 		defer func() {
-			if p := recover(); p != nil {
-				if p == http.ErrAbortHandler {
-					panic(p)
-				}
+			p := recover()
+			if p != nil && p != http.ErrAbortHandler {
 				// The value of a panic can be anything, a token too; its place is enough to find it.
 				s.cfg.Logger.ErrorContext(r.Context(), "panic", "route", route.name, "stack", string(debug.Stack()))
 				if rec.status == 0 {
@@ -28,6 +26,9 @@ func (s *Server) wrap(route route) http.Handler {
 			status, now := cmp.Or(rec.status, http.StatusOK), s.cfg.Now()
 			s.metrics.served(route.name, status, now.Sub(began), span)
 			s.ended(r, span, status, now)
+			if p == http.ErrAbortHandler { // the handler wants the connection to be cut
+				panic(p)
+			}
 		}()
 		h := rec.Header()
 		h.Set("X-Content-Type-Options", "nosniff")

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -179,6 +180,14 @@ func TestJWKS(t *testing.T) {
 	if first.Code != 200 || first.Header().Get("Cache-Control") != "public, max-age=300" || len(tag) < 10 ||
 		first.Header().Get("Access-Control-Allow-Origin") != "*" {
 		t.Errorf("answered %d %v", first.Code, first.Header())
+	}
+	entry, err := w.Directory.Entry(t.Context(), "acme")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, err := w.Store.Position(t.Context(), entry.ID)
+	if got := first.Header().Get(server.RevisionHeader); err != nil || got != strconv.FormatInt(at.Revision, 10) {
+		t.Errorf("it is of revision %s, and the store at %d: %v", got, at.Revision, err)
 	}
 	var set struct{ Keys []map[string]any }
 	if err := json.Unmarshal(first.Body.Bytes(), &set); err != nil || len(set.Keys) != 2 {

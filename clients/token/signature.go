@@ -14,6 +14,30 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
+// Signed returns the payload of an access token (RFC 9068 §2.1) that a key of its kid signed, for Parse. It says nothing
+// of the claims, of time or of revocation. key returns the issuer's key of a kid, or ErrUnknownKey. Errors are *Error.
+func Signed(compact string, key func(kid string) (jose.JSONWebKey, error)) (payload []byte, err error) {
+	header, payload, err := Split(compact)
+	if err != nil {
+		return nil, err
+	}
+	h, err := ParseHeader(header)
+	if err != nil {
+		return nil, err
+	}
+	if !h.IsAccessToken() {
+		return nil, refuse(ReasonType, nil)
+	}
+	public, err := key(h.KeyID)
+	if err != nil {
+		return nil, refuse(ReasonKey, err)
+	}
+	if err := CheckSignature(compact, h, public); err != nil {
+		return nil, err
+	}
+	return payload, nil
+}
+
 // CheckSignature reports why key did not sign compact, whose header is h. The key must be for h.Algorithm alone
 // (RFC 8725 §3.1), one of those that bursar signs with. compact must be canonical. Errors are *Error with
 // ReasonAlgorithm or ReasonSignature.

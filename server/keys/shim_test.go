@@ -381,7 +381,7 @@ func TestGrantsFollowTheVault(t *testing.T) {
 	if !bytes.Contains(rowOf(t, g, key.ID).Value, grantOf(t, first)) {
 		t.Error("what was given is given anew")
 	}
-	if err := g.change(nil, g.sealer().Old()[:1]); err != nil {
+	if err := g.change(nil, []ledger.Key{{Kind: keys.KindDEK, ID: "vault.1"}}); err != nil {
 		t.Fatal(err)
 	}
 	if got := versions(); !slices.Equal(got, []int{2, 3}) {

@@ -1,6 +1,7 @@
 package scrub
 
 import (
+	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -30,6 +31,12 @@ type units struct {
 // before it.
 func (us *units) read(b []byte, i, deep int) {
 	us.n, us.short = 0, false
+	if n := 1 << deep; len(b)-i >= n && string(b[i:i+n]) == backslashes[:n] {
+		for ; us.n < deep; us.n++ { // as below, and much faster: each escape doubles them
+			us.all[us.n] = unit{text: [utf8.UTFMax]byte{'\\'}, size: 1, end: i + 2<<us.n}
+		}
+		return
+	}
 	head, end := b[i], i+1
 	for us.n < deep && escapes(head) {
 		r := reader{b: b, at: end, deep: deep - 1, level: us.n}
@@ -46,6 +53,8 @@ func (us *units) read(b []byte, i, deep int) {
 		head, end = u.text[0], u.end
 	}
 }
+
+var backslashes = strings.Repeat(`\`, 1<<nested)
 
 // reader reads what follows the first character of an escape; that can itself be escaped.
 type reader struct {

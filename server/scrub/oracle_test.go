@@ -12,7 +12,10 @@ import (
 
 // leak looks for the key by undoing encodings, as somebody would who has the output and wants the key. It knows nothing
 // of how the scrubber works. It returns eight or more characters in a row that only the key can have put there, or "".
-func leak(output, key string) string {
+func leak(output, key string) string { return leakOf(output, key, 8) }
+
+// leakOf looks for n characters in a row.
+func leakOf(output, key string, n int) string {
 	seen := map[string]bool{}
 	texts := []string{output}
 	for level := 0; level <= 3; level++ {
@@ -22,7 +25,7 @@ func leak(output, key string) string {
 				continue
 			}
 			seen[text] = true
-			if found := leakAsIs(text, key); found != "" {
+			if found := leakAsIs(text, key, n); found != "" {
 				return found
 			}
 			decoded = append(decoded, unpercent(text), unbackslash(text), html.UnescapeString(text), unfold(text))
@@ -32,8 +35,8 @@ func leak(output, key string) string {
 	return ""
 }
 
-func leakAsIs(text, key string) string {
-	if found := common(text, key, 8); found != "" {
+func leakAsIs(text, key string, n int) string {
+	if found := common(text, key, n); found != "" {
 		return found
 	}
 	if found := common(strings.ToLower(text), hex.EncodeToString([]byte(key)), 16); found != "" {
@@ -53,7 +56,7 @@ func leakAsIs(text, key string) string {
 				to = i + 1
 			}
 		}
-		if found := common(standard, one[from:to], 8); found != "" {
+		if found := common(standard, one[from:to], n); found != "" {
 			return found
 		}
 	}

@@ -130,14 +130,13 @@ func (e *search) step(b []byte, last bool) bool {
 			end = len(b)
 		}
 	}
-	first := reading{state: e.state, at: i, turn: -1}
-	e.branch(b, first, &us, end)
 	for k := range len(e.others) {
 		if r := e.others[k]; r.at == i {
 			e.branch(b, r, &us, end)
 			e.others[k] = reading{e.m.next(r.state, c), i + 1, r.since + 1, r.turn}
 		}
 	}
+	e.branch(b, reading{state: e.state, at: i, turn: -1}, &us, end) // the last: others may know as much already
 	e.state, e.pos = e.m.next(e.state, c), i+1
 	if found := int(e.m.states[e.state].found); found > 0 {
 		e.mask(b, e.pos-found, e.pos)
@@ -188,8 +187,22 @@ func (e *search) turn(r reading, state uint32, end, size int) {
 	if st.hold == 0 && st.found == 0 {
 		return
 	}
+	if int(st.depth) == size && e.known(r.at, end, st.char) {
+		return
+	}
 	e.turns = append(e.turns, turn{r.at, end, size, r.turn})
 	e.add(reading{state: state, at: end, turn: int32(len(e.turns) - 1)})
+}
+
+// known reports whether a reading took the same bytes for the same character, and so knows as much as one that knows
+// nothing of what was before.
+func (e *search) known(from, end int, char byte) bool {
+	for _, r := range e.others {
+		if r.at == end && r.since == 0 && r.turn >= 0 && e.turns[r.turn].from == from && e.m.states[r.state].char == char {
+			return true
+		}
+	}
+	return false
 }
 
 // add follows r as well. Of two readings that know the same one is followed, with the earlier start.

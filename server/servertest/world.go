@@ -62,7 +62,8 @@ type World struct {
 	Master keys.Master
 
 	options  Options
-	operator *audit.Log // what tests change by
+	operator *audit.Log        // what tests change by
+	apart    *tenant.Directory // what they look at for that
 	ids      map[string]ledger.Tenant
 }
 
@@ -123,6 +124,7 @@ func New(t testing.TB, o Options) *World {
 	}
 	w.operator = w.log(0)
 	w.Process = w.Start()
+	w.apart = w.Start().Directory
 	if o.WrapLog != nil {
 		w.Exchanger = exchange.New(exchange.Config{Directory: w.Directory, Log: o.WrapLog(w.Log), Claims: w.Store,
 			Limits: w.Limits})
@@ -149,7 +151,8 @@ func (w *World) Start() *Process {
 		store = w.options.WrapTenant(store)
 	}
 	p.Directory = tenant.NewDirectory(tenant.Config{Store: store, Master: w.Master, Sources: sources, BaseURL: BaseURL,
-		ShimURL: ShimURL, Ceilings: ceilings, Now: w.Clock.Now})
+		ShimURL:  ShimURL,
+		Ceilings: ceilings, Now: w.Clock.Now})
 	rules := w.options.Limits
 	if rules == (limit.Rules{}) {
 		rules = limit.Unlimited()
@@ -325,7 +328,7 @@ func (w *World) Records(slug string) []Record {
 		}
 		for name, body := range set.Events {
 			name = strings.TrimSuffix(strings.TrimPrefix(name, "urn:bursar:event:"), ":v1")
-			if strings.HasPrefix(name, "token.") || name == audit.DenyFlood {
+			if strings.HasPrefix(name, "token.") || name == audit.DenyFlood || name == audit.KeyUse {
 				all = append(all, Record{name, set.Txn, body, string(claims)})
 			}
 		}

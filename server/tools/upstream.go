@@ -39,6 +39,8 @@ type Upstream struct {
 	AllowEncodedSlash bool `json:"allow_encoded_slash,omitempty"`
 	// AllowDecisionMode lets the decision endpoint give the secrets to a proxy.
 	AllowDecisionMode bool `json:"allow_decision_mode,omitempty"`
+	// SingleUse lets each token be used for one call alone.
+	SingleUse bool `json:"single_use,omitempty"`
 	// Retries is how often a call is made again after it brought no byte of an answer, 0 to 2: GET, HEAD and OPTIONS
 	// without a body alone.
 	Retries int `json:"retries,omitempty"`

@@ -47,6 +47,9 @@ func (db *DB) check(ctx context.Context, acceptVolatile bool) error {
 		return fmt.Errorf("this Redis cannot be the store: %s", strings.Join(slices.Compact(problems), "; "))
 	}
 	db.durability = db.describe(primaries)
+	if db.guest {
+		return db.welcome(ctx)
+	}
 	return db.mark(ctx)
 }
 
@@ -122,10 +125,17 @@ func (p primary) volatile() (problems []string) {
 func (db *DB) mark(ctx context.Context) error {
 	found, err := db.client.SetArgs(ctx, formatKey, format, goredis.SetArgs{Mode: "NX", Get: true}).Result()
 	switch {
-	case errors.Is(err, goredis.Nil) || err == nil && found == format:
+	case errors.Is(err, goredis.Nil):
 		return nil
 	case err != nil:
 		return unavailable("read the format number", err)
+	}
+	return sameFormat(found)
+}
+
+func sameFormat(found string) error {
+	if found == format {
+		return nil
 	}
 	return fmt.Errorf("the store has another format than the %s that this bursar reads; use the version that wrote it",
 		format)

@@ -27,6 +27,8 @@ var commitScript = goredis.NewScript(commitSource)
 // claims), all with nothing written; fault.ErrUnavailable with the outcome unknown, settled by repeating the commit.
 // A repeated commit is answered with its own index and with the revision, cutoff sequence and time of now.
 //
+// A guest's commits have no change and no claims.
+//
 // Where Redis has replicas, a commit with a change is also waited for at one of them, and with ReplicateAppends every
 // commit is. If none confirms, the answer is fault.ErrUnavailable although the primary has the commit.
 func (db *DB) Commit(ctx context.Context, t ledger.Tenant, c ledger.Commit) (ledger.Position, error) {
@@ -35,11 +37,14 @@ func (db *DB) Commit(ctx context.Context, t ledger.Tenant, c ledger.Commit) (led
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	if db.guest {
+		return db.append(ctx, t, c)
+	}
 	names, args := arguments(keys(t), c, db.seen.Load(), db.now())
 	if c.Change.Empty() && !db.replicates() {
 		return db.position(commitScript.Run(ctx, db.client, names, args...).Slice())
 	}
-	return db.commitReplicated(ctx, names, args)
+	return db.runReplicated(ctx, commitScript, names, args)
 }
 
 // replicates reports whether commits without a change wait for a replica too. One may have come since the last look, so
@@ -52,15 +57,17 @@ func (db *DB) replicates() bool {
 	return time.Duration(now-looked) >= lookAgain && db.looked.CompareAndSwap(looked, now)
 }
 
-// commitReplicated commits and waits for a replica on one connection, because WAIT waits for the writes of its own.
-func (db *DB) commitReplicated(ctx context.Context, names []string, args []any) (ledger.Position, error) {
+// runReplicated commits and waits for a replica on one connection, because WAIT waits for the writes of its own.
+func (db *DB) runReplicated(ctx context.Context, script *goredis.Script, names []string, args []any) (
+	ledger.Position, error,
+) {
 	node, err := db.node(ctx, names[0])
 	if err != nil {
 		return ledger.Position{}, unavailable("find the primary", err)
 	}
 	conn := node.Conn()
 	defer func() { _ = conn.Close() }()
-	reply, err := commitScript.Run(ctx, conn, names, args...).Slice()
+	reply, err := script.Run(ctx, conn, names, args...).Slice()
 	if moved(err) {
 		// The slot went to another primary, and nothing was written here; the next call finds it.
 		db.client.(*goredis.ClusterClient).ReloadState(ctx)

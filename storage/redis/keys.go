@@ -25,8 +25,8 @@ func (k keys) kinds() string { return k.name("kinds") }
 // rows is the hash id → value of one kind.
 func (k keys) rows(kind string) string { return k.name("row:" + kind) }
 
-// log is a hash: n (number of entries), and the head of the log's Merkle tree: epoch, size, root (32 bytes), note,
-// witnessed, first.
+// log is a hash: n (number of entries), time (of the last commit by a guest), and the head of the log's Merkle tree:
+// epoch, size, root (32 bytes), note, witnessed, first.
 func (k keys) log() string { return k.name("aud:log") }
 
 // tiles is the hash level/index → hashes of 32 bytes.

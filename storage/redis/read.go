@@ -140,7 +140,7 @@ func (db *DB) read(ctx context.Context, t ledger.Tenant, kinds []string, what st
 	for _, kind := range kinds {
 		names = append(names, k.rows(kind))
 	}
-	reply, err := readScript.Run(ctx, db.client, names, what, after).Slice()
+	reply, err := readScript.RunRO(ctx, db.client, names, what, after).Slice()
 	if err != nil {
 		return ledger.Position{}, nil, unavailable("read "+what, err)
 	}

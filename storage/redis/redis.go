@@ -36,6 +36,9 @@ type Config struct {
 	AcceptVolatile bool
 	// ReplicateAppends makes commits without a change wait for a replica too, within a minute after the first one joined.
 	ReplicateAppends bool
+	// Guest is for a process that is no server: it reads, and appends to logs, as a user who has GuestRights. It does not
+	// mark an empty Redis as a store.
+	Guest bool
 	// Now is the clock by which callers judge what they claim; nil means time.Now. The store's time is Redis's own.
 	Now func() time.Time
 }
@@ -46,6 +49,7 @@ type DB struct {
 	client           goredis.UniversalClient
 	now              func() time.Time
 	replicateAppends bool
+	guest            bool
 	durability       string
 
 	seeds []string // host:port of the URL
@@ -84,13 +88,13 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	db := &DB{now: cfg.Now, replicateAppends: cfg.ReplicateAppends, seeds: options.Addrs}
+	db := &DB{now: cfg.Now, replicateAppends: cfg.ReplicateAppends, guest: cfg.Guest, seeds: options.Addrs}
 	db.client = connect(options, &db.nodes)
 	ctx, cancel := context.WithTimeout(ctx, 2*callTimeout)
 	defer cancel()
 	db.looked.Store(cfg.Now().UnixNano())
 	if err := db.check(ctx, cfg.AcceptVolatile); err != nil {
-		return nil, errors.Join(fmt.Errorf("open redis: %w", err), db.client.Close())
+		return nil, errors.Join(fmt.Errorf("open redis: %w", explain(err, cfg.Guest)), db.client.Close())
 	}
 	return db, nil
 }

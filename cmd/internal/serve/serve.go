@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/bursar-sts/bursar/cmd/internal/config"
+	"github.com/bursar-sts/bursar/cmd/internal/custody"
 	"github.com/bursar-sts/bursar/cmd/internal/telemetry"
 	"github.com/bursar-sts/bursar/server"
 	"github.com/bursar-sts/bursar/server/admin"
@@ -28,6 +29,7 @@ import (
 	"github.com/bursar-sts/bursar/server/logapi"
 	"github.com/bursar-sts/bursar/server/peer"
 	"github.com/bursar-sts/bursar/server/retain"
+	"github.com/bursar-sts/bursar/server/shim"
 	"github.com/bursar-sts/bursar/server/tenant"
 	"github.com/bursar-sts/bursar/server/tree"
 	"github.com/bursar-sts/bursar/server/witness"
@@ -46,27 +48,30 @@ type Config struct {
 
 // Server is a running server.
 type Server struct {
-	cfg       Config
-	store     storage.Store
-	log       *audit.Log
-	trees     *tree.Trees
-	witnesses atomic.Pointer[witness.Witnesses] // nil without one
-	sources   *identity.Sources
-	directory *tenant.Directory
-	limits    *limit.Limiter
-	admin     *admin.Service
-	logs      *logapi.API
-	registry  *prometheus.Registry
-	sinks     atomic.Pointer[deliver.Deliverer] // nil copies nothing
-	tracer    *telemetry.Tracer                 // nil traces nothing
-	unkept    prometheus.Counter                // rounds of maintenance in which a key could not be looked after
-	retainer  *retain.Retainer                  // nil prunes nothing
-	swept     sync.WaitGroup                    // while the logs are looked at for what is old
-	sweeping  context.CancelFunc                // ends that; nil before it has begun
-	ports     []*port
-	started   bool // the start is recorded
-	failed    chan error
-	own       atomic.Pointer[[]netip.AddrPort] // what is never dialled for a tenant
+	cfg        Config
+	custody    *custody.Custody
+	store      storage.Store
+	log        *audit.Log
+	trees      *tree.Trees
+	witnesses  atomic.Pointer[witness.Witnesses] // nil without one
+	sources    *identity.Sources
+	directory  *tenant.Directory
+	limits     *limit.Limiter
+	admin      *admin.Service
+	logs       *logapi.API
+	registry   *prometheus.Registry
+	sinks      atomic.Pointer[deliver.Deliverer] // nil copies nothing
+	tracer     *telemetry.Tracer                 // nil traces nothing
+	unkept     prometheus.Counter                // rounds of maintenance in which a key could not be looked after
+	retainer   *retain.Retainer                  // nil prunes nothing
+	swept      sync.WaitGroup                    // while the logs are looked at for what is old
+	sweeping   context.CancelFunc                // ends that; nil before it has begun
+	shim       *shim.Shim                        // nil: none in this process
+	shimLimits *limit.Limiter
+	ports      []*port
+	started    bool // the start is recorded
+	failed     chan error
+	own        atomic.Pointer[[]netip.AddrPort] // what is never dialled for a tenant
 }
 
 const (
@@ -80,13 +85,16 @@ const (
 
 // Start opens the store and begins to serve. Run must follow.
 func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
-	s := &Server{cfg: cfg, registry: newRegistry(cfg.Version), failed: make(chan error, 3)}
+	s := &Server{cfg: cfg, registry: newRegistry(cfg.Version), failed: make(chan error, 4)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close(context.WithoutCancel(ctx), audit.Failed))
 		}
 	}()
 	if err := s.trace(); err != nil {
+		return nil, err
+	}
+	if s.custody, err = custody.Open(ctx, cfg.Config, cfg.Secrets, cfg.Logger); err != nil {
 		return nil, err
 	}
 	store, err := storage.Open(ctx, storage.Config{URL: cfg.Secrets.StoreURL,
@@ -105,7 +113,9 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if err := tree.Folder(cfg.Audit.Anchors).Check(); err != nil {
 		return nil, fmt.Errorf("audit.anchors must be a folder that this server can write to: %w", err)
 	}
-	s.assemble()
+	if err := s.assemble(); err != nil {
+		return nil, err
+	}
 	if err := s.directory.Check(ctx); err != nil {
 		return nil, err
 	}
@@ -159,7 +169,8 @@ func (s *Server) listen() error {
 	for _, l := range []struct {
 		name, address string
 		plain         bool
-	}{{"public", s.cfg.Listen, false}, {"admin", s.cfg.Admin.Listen, false}, {"metrics", s.cfg.Metrics.Listen, true}} {
+	}{{"public", s.cfg.Listen, false}, {"admin", s.cfg.Admin.Listen, false}, {"shim", s.cfg.Shim.Listen, false},
+		{"metrics", s.cfg.Metrics.Listen, true}} {
 		if l.address == "" {
 			continue
 		}
@@ -179,12 +190,12 @@ func (s *Server) listen() error {
 }
 
 // assemble builds the handlers of the open ports.
-func (s *Server) assemble() {
-	s.trees = tree.New(tree.Config{Store: s.store, Master: s.cfg.Secrets.Master,
+func (s *Server) assemble() error {
+	s.trees = tree.New(tree.Config{Store: s.store, Master: s.custody.Master,
 		Anchors: tree.Folder(s.cfg.Audit.Anchors), Moved: s.moved, Logger: s.cfg.Logger,
 		Accepted: func(t ledger.Tenant) { s.log.Thaw(t) }})
 	s.registry.MustRegister(treeCollector{s.trees.Stats})
-	s.log = audit.New(audit.Config{Store: s.store, Master: s.cfg.Secrets.Master, Appended: s.trees.Appended,
+	s.log = audit.New(audit.Config{Store: s.store, Master: s.custody.Master, Appended: s.trees.Appended,
 		Gate: s.trees.Gate, Lost: s.trees.Doubt, Node: node(), Logger: s.cfg.Logger})
 	s.registry.MustRegister(logCollector{s.log.Stats})
 	s.sources = identity.NewSources(identity.Config{Deny: func() []netip.AddrPort { return *s.own.Load() },
@@ -197,8 +208,8 @@ func (s *Server) assemble() {
 	s.limits = limit.New(limit.Config{Rules: s.cfg.Limits.Rules(), Tenants: limits, Store: s.store,
 		Interval: s.cfg.Limits.Share})
 	s.registry.MustRegister(limitCollector{s.limits.Stats})
-	s.directory = tenant.NewDirectory(tenant.Config{Store: s.store, Master: s.cfg.Secrets.Master, Sources: s.sources,
-		BaseURL: s.cfg.BaseURL, ShimURL: s.cfg.Shim.URL, Ceilings: ceilings})
+	s.directory = tenant.NewDirectory(tenant.Config{Store: s.store, Master: s.custody.Master, Sources: s.sources,
+		BaseURL: s.cfg.BaseURL, ShimURL: s.cfg.Shim.URL, Ceilings: ceilings, Backend: s.custody.Backend})
 	s.registry.MustRegister(tenantCollector{s.directory.Held, s.cfg.Keys.RotateEvery, s.directory.Now})
 	s.unkept = newUnkept(s.registry)
 	deciding := exchange.Config{Directory: s.directory, Log: s.log, Claims: s.store, Limits: s.limits}
@@ -207,10 +218,17 @@ func (s *Server) assemble() {
 		tracer, deciding.Watch, deciding.Watches = s.tracer, s.tracer.Decided, s.tracer.Watches
 	}
 	exchanger := exchange.New(deciding)
+	if err := s.newShim(ceilings, limits); err != nil {
+		return err
+	}
 	if s.retainer = s.newRetainer(); s.retainer != nil {
 		s.registry.MustRegister(retainCollector{s.retainer.Stats})
 	}
-	s.admin = admin.New(admin.Config{Directory: s.directory, Store: s.store, Log: s.log, Judge: exchanger,
+	var prober admin.Prober // without a shim; a nil *shim.Shim in it would be one
+	if s.shim != nil {
+		prober = s.shim
+	}
+	s.admin = admin.New(admin.Config{Prober: prober, Directory: s.directory, Store: s.store, Log: s.log, Judge: exchanger,
 		Trees: s.trees, Pruner: s.pruner(), Copies: s.store, Version: s.cfg.Version,
 		PlatformTokenHash: admin.HashToken(s.cfg.Secrets.AdminToken),
 		RotateEvery:       s.cfg.Keys.RotateEvery, Limits: s.limits})
@@ -235,20 +253,27 @@ func (s *Server) assemble() {
 			p.handler = proxies.Believe(surfaces)
 		case "admin":
 			p.handler = proxies.Believe(surfaces.Apart("admin", api))
+		case "shim":
+			p.server = s.shim.Server(proxies.Believe(surfaces.Apart("shim", s.shim)))
 		case "metrics":
 			p.handler = promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
 		}
 	}
+	return nil
 }
 
-// lookAround finds out anew what is never dialled for a tenant: the server's listeners, and its store wherever that is
-// by now. What is known goes into effect even if there is more that cannot be found out.
+// lookAround finds out anew what is never dialled for a tenant: the server's listeners, and its store and OpenBao
+// wherever those are by now. What is known goes into effect even if there is more that cannot be found out.
 func (s *Server) lookAround(ctx context.Context) error {
 	own, err := s.store.Addresses(ctx)
 	for _, p := range s.ports {
 		if tcp, ok := p.listener.Addr().(*net.TCPAddr); ok {
 			own = append(own, tcp.AddrPort())
 		}
+	}
+	bao, away := s.custody.Addresses(ctx)
+	if own = append(own, bao...); away != nil {
+		s.cfg.Logger.WarnContext(ctx, "find OpenBao", "error", away)
 	}
 	s.own.Store(&own)
 	return err
@@ -286,6 +311,9 @@ func (s *Server) Run(ctx context.Context) error {
 			}
 			s.directory.Forget(time.Now().Add(-idle))
 			s.trees.Forget(time.Now().Add(-idle))
+			if s.shim != nil {
+				s.shim.Forget(time.Now().Add(-idle))
+			}
 		}
 	}
 }
@@ -325,6 +353,10 @@ func (s *Server) close(ctx context.Context, outcome audit.Outcome) error {
 	if s.limits != nil {
 		s.limits.Close()
 	}
+	if s.shim != nil {
+		s.shim.Close()
+		s.shimLimits.Close()
+	}
 	s.endSinks(ctx)
 	s.endTraces(ctx)
 	if s.directory != nil {
@@ -333,6 +365,9 @@ func (s *Server) close(ctx context.Context, outcome audit.Outcome) error {
 	}
 	if s.store != nil {
 		errs = append(errs, s.store.Close())
+	}
+	if s.custody != nil {
+		s.custody.Close(ctx)
 	}
 	return errors.Join(errs...)
 }
@@ -367,6 +402,11 @@ func (s *Server) drain(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, drain)
 	defer cancel()
 	errs := make([]error, len(s.ports))
+	if s.shim != nil { // its calls end before the log does, which records how they ended
+		ending := time.AfterFunc(grace, s.shim.Stop)
+		defer s.shim.Stop()
+		defer ending.Stop()
+	}
 	var closing sync.WaitGroup
 	for i, p := range s.ports {
 		closing.Go(func() { errs[i] = p.close(ctx) })

@@ -25,7 +25,8 @@ local function stored(key, field) return tonumber(redis.call('HGET', key, field)
 
 local next_index, revision, sequence = stored(log, 'n'), stored(meta, 'rev'), stored(meta, 'cut')
 local clock = redis.call('TIME')
-local now = math.max(clock[1] * 1000 + math.floor(clock[2] / 1000), stored(meta, 'time'), floor)
+local now = math.max(clock[1] * 1000 + math.floor(clock[2] / 1000), stored(meta, 'time'), stored(log, 'time'),
+  floor)
 
 local function ok(index) return {'ok', index, revision, sequence, now} end
 

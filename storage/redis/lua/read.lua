@@ -11,11 +11,12 @@ local what, after = ARGV[1], ARGV[2]
 
 local head = redis.call('HMGET', meta, 'rev', 'cut', 'time')
 local clock = redis.call('TIME')
+local entries = redis.call('HMGET', log, 'n', 'time')
 local reply = {
-  tonumber(redis.call('HGET', log, 'n') or '0'),
+  tonumber(entries[1] or '0'),
   tonumber(head[1] or '0'),
   tonumber(head[2] or '0'),
-  math.max(clock[1] * 1000 + math.floor(clock[2] / 1000), tonumber(head[3] or '0')),
+  math.max(clock[1] * 1000 + math.floor(clock[2] / 1000), tonumber(head[3] or '0'), tonumber(entries[2] or '0')),
 }
 if what == 'rows' then
   reply[5] = redis.call('SCARD', kinds)

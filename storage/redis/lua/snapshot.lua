@@ -5,11 +5,12 @@
 --       six empty if there is none), cutoffs, flat, writers, flat, number of kinds there are, each row hash, flat}
 local meta, log = KEYS[1], KEYS[2]
 local head = redis.call('HMGET', meta, 'rev', 'cut', 'time')
+local entries = redis.call('HMGET', log, 'n', 'time')
 local reply = {
-  tonumber(redis.call('HGET', log, 'n') or '0'),
+  tonumber(entries[1] or '0'),
   tonumber(head[1] or '0'),
   tonumber(head[2] or '0'),
-  tonumber(head[3] or '0'),
+  math.max(tonumber(head[3] or '0'), tonumber(entries[2] or '0')),
 }
 for _, value in ipairs(redis.call('HMGET', log, 'epoch', 'size', 'root', 'note', 'witnessed', 'first')) do
   reply[#reply + 1] = value or ''

@@ -1,0 +1,190 @@
+package shim
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/bursar-sts/bursar/server/fault"
+	"github.com/bursar-sts/bursar/server/tools"
+)
+
+// every is how often it is looked whether a call under way was revoked.
+const every = 250 * time.Millisecond
+
+// watch ends calls that were revoked after they had begun. What was judged before a call holds for its first moment
+// only; a stream can last longer than the token that opened it.
+type watch struct {
+	shim *Shim
+
+	running sync.WaitGroup // calls
+
+	mu      sync.Mutex
+	tenants map[string]map[*watched]struct{} // by slug; those that somebody looks after
+}
+
+// watched is a call under way.
+type watched struct {
+	grant *Grant
+	ctx   context.Context
+	end   context.CancelCauseFunc
+	stop  context.CancelFunc
+	total *time.Timer // of the time that it may take altogether; streams stop it
+}
+
+// cutoff is why a call was ended before its end: a code.
+type cutoff string
+
+// The cutoffs.
+const (
+	cutExpired cutoff = "cut.expired" // the token, and the time that streams have after it
+	cutRevoked cutoff = "cut.revoked"
+	cutTarget  cutoff = "cut.target" // the tool is gone, or switched off
+	cutSecret  cutoff = "cut.secret" // it is disabled, or destroyed
+	cutStale   cutoff = "cut.stale"  // nobody knows what is revoked
+	cutIdle    cutoff = "cut.idle"
+	cutTotal   cutoff = "cut.total"   // it took too long altogether
+	cutStopped cutoff = "cut.stopped" // the shim ends
+	// cutUnscrubbable: a message cannot be searched.
+	cutUnscrubbable cutoff = "answer.unscrubbable"
+)
+
+func (c cutoff) Error() string { return "the call was ended: " + string(c) }
+
+// refusal is what an agent is told of a call that was ended before any answer had come.
+func (c cutoff) refusal() error {
+	switch c {
+	case cutExpired:
+		return badToken("expired")
+	case cutRevoked:
+		return fault.New(fault.Unauthenticated, "revoked.token", "")
+	case cutTarget:
+		return fault.New(fault.Unauthenticated, "target.disabled", "")
+	case cutSecret:
+		return fault.New(fault.Forbidden, "secret.disabled", "The secret is disabled.")
+	case cutStopped:
+		return fault.New(fault.Unavailable, "cut.stopped", "This shim ends; try again.")
+	case cutStale:
+		return fault.New(fault.Unavailable, "store.stale", "It cannot be known what is revoked; try again shortly.")
+	}
+	return fault.New(fault.Unavailable, "upstream.timeout", "The upstream did not answer in time.")
+}
+
+// causeOf returns why ctx ended the call, if it was we who ended it.
+func causeOf(ctx context.Context) (c cutoff, cut bool) {
+	return errors.AsType[cutoff](context.Cause(ctx))
+}
+
+// begin watches over a call until done. Its context ends when the call is revoked, or its time is over.
+func (w *watch) begin(ctx context.Context, g *Grant) *watched {
+	left := time.Unix(g.claims.Expiry, 0).Sub(w.shim.cfg.Tenants.Now())
+	if g.tool.Upstream.Stream.OnExpiry != tools.ExpiryCut {
+		left += overtime
+	}
+	c := &watched{grant: g}
+	ctx, c.stop = context.WithTimeoutCause(ctx, left, cutExpired)
+	c.ctx, c.end = context.WithCancelCause(ctx)
+	c.total = time.AfterFunc(g.timeouts().total, func() { c.end(cutTotal) })
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.tenants == nil {
+		w.tenants = map[string]map[*watched]struct{}{}
+	}
+	calls, looked := w.tenants[g.call.Slug]
+	if !looked {
+		calls = map[*watched]struct{}{}
+		w.tenants[g.call.Slug] = calls
+		go w.look(g.call.Slug)
+	}
+	calls[c] = struct{}{}
+	w.running.Add(1)
+	return c
+}
+
+// done ends the watching.
+func (w *watch) done(c *watched) {
+	w.mu.Lock()
+	delete(w.tenants[c.grant.call.Slug], c)
+	w.mu.Unlock()
+	c.total.Stop()
+	c.end(nil)
+	c.stop()
+	w.running.Done()
+}
+
+// Stop ends the calls under way, and returns when their outcomes are recorded, or on their way. No call may come in any
+// more.
+func (s *Shim) Stop() {
+	s.watch.mu.Lock()
+	for _, calls := range s.watch.tenants {
+		for c := range calls {
+			c.end(cutStopped)
+		}
+	}
+	s.watch.mu.Unlock()
+	s.watch.running.Wait()
+}
+
+// overtime is how long a call may go on after its token has expired, unless the tool says that it ends then.
+const overtime = 15 * time.Minute
+
+// look looks after the calls of a tenant, as long as there are any.
+func (w *watch) look(slug string) {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	known := time.Now() // when it was last known what is revoked
+	for range ticker.C {
+		if w.idle(slug) {
+			return
+		}
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(context.Background(), w.shim.cfg.MaxStaleness)
+		v, err := w.shim.cfg.Tenants.Fresh(ctx, slug)
+		cancel()
+		switch {
+		case err == nil:
+			known = began
+			w.each(slug, func(c *watched) (cutoff, bool) { return c.grant.revoked(v) })
+		case fault.As(err).Kind != fault.Unavailable, time.Since(known) > w.shim.cfg.MaxStaleness:
+			w.each(slug, func(*watched) (cutoff, bool) { return cutStale, true })
+		}
+	}
+}
+
+// idle reports whether there is nothing to look after, and forgets the tenant then.
+func (w *watch) idle(slug string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.tenants[slug]) > 0 {
+		return false
+	}
+	delete(w.tenants, slug)
+	return true
+}
+
+func (w *watch) each(slug string, over func(*watched) (why cutoff, over bool)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for c := range w.tenants[slug] {
+		if why, is := over(c); is {
+			c.end(why)
+		}
+	}
+}
+
+// revoked reports whether the call would be refused by now, and why.
+func (g *Grant) revoked(v *View) (why cutoff, is bool) {
+	if _, hit := v.Cutoffs.Hits(*g.claims, g.tool.Name); hit {
+		return cutRevoked, true
+	}
+	if tool, ok := v.Tools.Named(g.tool.Name); !ok || tool.Disabled || tool.Resource != g.claims.Audience {
+		return cutTarget, true
+	}
+	for _, ref := range g.refs {
+		if _, err := v.Secrets.Version(ref.Name, ref.Version); err != nil {
+			return cutSecret, true
+		}
+	}
+	return "", false
+}
