@@ -50,11 +50,11 @@ func New(shimURL string, j decide.Judge, l *slog.Logger) *Server {
 	return s
 }
 
-// Serve answers until Close; then it returns nil.
+// Serve answers until Shutdown; then it returns nil.
 func (s *Server) Serve(l net.Listener) error { return s.grpc.Serve(l) }
 
-// Close lets the questions under way be answered until ctx ends, and closes the listener.
-func (s *Server) Close(ctx context.Context) error {
+// Shutdown lets the questions under way be answered until ctx ends, and closes the listener.
+func (s *Server) Shutdown(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		s.grpc.GracefulStop()
