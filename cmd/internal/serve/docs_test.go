@@ -174,7 +174,8 @@ func TestTheDashboardShowsWhatIsShown(t *testing.T) {
 			}
 		}
 	}
-	if want := strings.Fields("Now Traffic Refusals Latency Log Store Keys Limits Process Sinks Shim"); len(rows) != len(want) {
+	want := strings.Fields("Now Traffic Refusals Latency Log Store Keys Limits Process Sinks Shim")
+	if len(rows) != len(want) {
 		t.Errorf("rows %q", rows)
 	}
 	if d.SchemaVersion < 39 || exemplars == 0 || len(d.Templating.List) == 0 ||

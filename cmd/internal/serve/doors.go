@@ -21,8 +21,10 @@ func (s *Server) openDoors() error {
 		if !d.door.Given() {
 			continue
 		}
-		path, _ := d.door.Socket()
-		door := decide.Door{Socket: path, Address: d.door.Listen, Clients: d.lock.Clients, Names: d.door.Clients}
+		door := decide.Door{Address: d.door.Listen, Clients: d.lock.Clients, Names: d.door.Clients}
+		if path, is := d.door.Socket(); is {
+			door = decide.Door{Socket: path}
+		}
 		if first := d.lock.Certificate; first != nil {
 			door.Certificate = newCertificate(d.door.TLS, first, s.cfg.Logger, time.Now).get
 		}

@@ -48,7 +48,8 @@ func TestADoorIsForProxiesAlone(t *testing.T) {
 }
 
 func TestTheFilesOfADoorAreBesideItsConfiguration(t *testing.T) {
-	d := strict.Door{Listen: "unix:decide.sock", TLS: strict.TLS{Cert: "a.pem", Key: "/a.key"}, ClientCA: "ca.pem"}.Under("/srv")
+	d := strict.Door{Listen: "unix:decide.sock", TLS: strict.TLS{Cert: "a.pem", Key: "/a.key"}, ClientCA: "ca.pem"}
+	d = d.Under("/srv")
 	got := []string{d.Listen, d.TLS.Cert, d.TLS.Key, d.ClientCA}
 	if want := []string{"unix:/srv/decide.sock", "/srv/a.pem", "/a.key", "/srv/ca.pem"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
