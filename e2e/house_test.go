@@ -68,7 +68,7 @@ var rooms = map[string]string{
 		"server/admin server/audit server/exchange server/fault server/front server/ledger server/tenant",
 	"server/logapi": "clients/auditor clients/operator " +
 		"server/admin server/audit server/fault server/front server/ledger",
-	"server/inject": "server/dial server/ledger server/tools server/vault",
+	"server/inject": "server/dial server/fault server/ledger server/tools server/vault",
 	"server/shim": "clients/token scopes server/audit server/dial server/fault server/inject server/ledger server/limit " +
 		"server/memory server/peer server/revoke server/scrub server/tools server/vault",
 	"web":    "",
@@ -127,6 +127,7 @@ var heavy = map[string]string{
 	"cel.dev/":                  "scopes/policy",
 	"github.com/spf13/cobra":    "cmd/bursar",
 	"go.opentelemetry.io/":      "cmd/internal/telemetry",
+	"github.com/aws/":           "server/inject",
 	"google.golang.org/grpc":    "server/extauthz",
 	"github.com/envoyproxy/":    "server/extauthz",
 	// of the tests
