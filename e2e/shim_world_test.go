@@ -202,6 +202,16 @@ func (w *shimWorld) caFile(t *testing.T, up *upstream.Upstream) string {
 	return path
 }
 
+// tokenFile writes an operator's token where the binary takes it from.
+func (w *shimWorld) tokenFile(t *testing.T, token string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "operator.token")
+	if err := os.WriteFile(path, []byte(token), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // run runs a command of the binary and fails the test if it does.
 func (w *shimWorld) run(t *testing.T, args ...string) string {
 	t.Helper()
@@ -247,7 +257,9 @@ func (w *shimWorld) request(token, tool, method, target, body string, headers ..
 	return text + "\r\n" + body
 }
 
-func (w *shimWorld) host() string { return strings.TrimSuffix(strings.TrimPrefix(w.Shim, "http://"), "/shim") }
+func (w *shimWorld) host() string {
+	return strings.TrimSuffix(strings.TrimPrefix(w.Shim, "http://"), "/shim")
+}
 
 // get calls a tool of acme, and holds every byte of the answer against the oracle.
 func (w *shimWorld) get(t *testing.T, tool, target string, headers ...string) *raw.Reply {
