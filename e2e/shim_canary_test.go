@@ -97,7 +97,7 @@ func (w *shimWorld) busyDay(t *testing.T, agent *harness.Agent) {
 	for _, wrong := range []string{"/v1/../admin", "/v1/items/1?x=y", "/nowhere", "/end/hang"} {
 		call("legacy", "GET", wrong, "", nil)
 	}
-	w.put(t, "acme/legacy-key", nextKey, "--inject", "header,bearer,query,cookie,path,json,form,hmac")
+	w.put(t, "acme/legacy-key", nextKey, everyPlain...)
 	for range 3 {
 		call("query", "GET", "/echo/location/raw", "", nil)
 	}

@@ -29,7 +29,7 @@ func TestAKeyIsRotatedUnderLoad(t *testing.T) {
 		for i := range rotations {
 			next := fmt.Sprintf("%s-%d", nextKey, i)
 			w.up.Accept(current, next)
-			w.put(t, "acme/legacy-key", next, "--inject", "header,bearer,query,cookie,path,json,form,hmac")
+			w.put(t, "acme/legacy-key", next, everyPlain...)
 			if reply := w.get(t, "legacy", "/v1/items/1"); reply.Status != 200 ||
 				!slices.Contains(w.keysSeen(token), next) {
 				t.Errorf("the call after activation does not carry the new key: %d", reply.Status)
@@ -142,7 +142,7 @@ func TestARewrapThatIsKilledGoesOn(t *testing.T) {
 	}
 	eachShim(t, func(t *testing.T, w *shimWorld) {
 		for i := range secrets {
-			w.put(t, fmt.Sprintf("acme/many-%d", i), acmeKey, "--inject", "header")
+			w.put(t, fmt.Sprintf("acme/many-%d", i), acmeKey, "header")
 		}
 		for range 3 {
 			killed := make(chan struct{})

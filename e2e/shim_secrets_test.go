@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/bursar-sts/bursar/clients/auditor"
+	"github.com/bursar-sts/bursar/clients/operator"
 	"github.com/bursar-sts/bursar/e2e/harness"
 	"github.com/bursar-sts/bursar/e2e/harness/upstream"
 )
@@ -107,9 +108,9 @@ func (w *shimWorld) inStore(t *testing.T, slug string, change func(s rowStore)) 
 func (w *shimWorld) swappedRows(t *testing.T) {
 	rows := map[string]map[string]string{}
 	names := []string{"secret/legacy-key", "secret/login", "secret/turned", "dek/vault"}
-	w.put(t, "acme/turned", acmeKey, "--inject", "header")
-	w.put(t, "globex/login", "robot\n"+password, "--fields", "--inject", "basic")
-	w.put(t, "globex/turned", globexKey, "--inject", "header")
+	w.put(t, "acme/turned", acmeKey, "header")
+	w.put(t, "globex/login", "username=robot password="+password)
+	w.put(t, "globex/turned", globexKey, "header")
 	for _, slug := range []string{"acme", "globex"} {
 		rows[slug] = map[string]string{}
 		w.inStore(t, slug, func(s rowStore) {
@@ -120,7 +121,7 @@ func (w *shimWorld) swappedRows(t *testing.T) {
 			}
 		})
 	}
-	w.put(t, "acme/turned", nextKey, "--inject", "header") // a second version of one
+	w.put(t, "acme/turned", nextKey, "header") // a second version of one
 	for name, swap := range map[string]map[string]string{
 		"the row of another tenant":   {"secret/legacy-key": rows["globex"]["secret/legacy-key"]},
 		"the row of another secret":   {"secret/legacy-key": rows["acme"]["secret/turned"]},
@@ -174,7 +175,7 @@ func (w *shimWorld) olderStore(t *testing.T) {
 	outside.Passes(t, w.Server)
 	restore := w.SaveStore(t)
 	w.Restart(t)
-	w.put(t, "acme/legacy-key", nextKey, "--inject", "header,bearer,query,cookie,path,json,form,hmac")
+	w.put(t, "acme/legacy-key", nextKey, everyPlain...)
 	for range 5 {
 		w.get(t, "legacy", "/v1/items/1")
 	}
@@ -285,10 +286,7 @@ func (w *shimWorld) profiles(t *testing.T) {
 func (w *shimWorld) quotedURLs(t *testing.T) {
 	up := upstream.Start(t, upstream.Options{})
 	w.Apply(t, w.tenant("acme", w.tool("acme", "gone", up.URL, `{in: query, name: api_key, secret: gone-key}`, up.CA, rules)))
-	if out, err := w.BursarReading(t, acmeKey, "secret", "put", "acme/gone-key", "--host", up.URL, "--ca", w.caFile(t, up),
-		"--inject", "query", "--activate", "-"); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	w.putAt(t, up, "acme/gone-key", operator.SecretRequest{Inject: []string{"query"}, Fields: map[string]string{"value": acmeKey}})
 	for _, end := range []string{"close", "garbage", "half", "hang", "header", "two-lengths"} {
 		w.get(t, "gone", "/end/"+end)
 	}

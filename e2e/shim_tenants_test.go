@@ -25,7 +25,7 @@ func TestATenantReachesNothingOfAnother(t *testing.T) {
 		// A tool of acme names a secret of globex: it has acme's, or none.
 		file := w.tenant("acme", w.tool("acme", "reaching", w.up.URL, `{in: header, name: X-Api-Key, secret: only-globex}`, w.up.CA,
 			rules))
-		w.put(t, "globex/only-globex", globexKey, "--inject", "header")
+		w.put(t, "globex/only-globex", globexKey, "header")
 		w.Apply(t, file)
 		w.silent(t, "a secret of another tenant", func() {
 			problem(t, "a secret of another tenant", w.get(t, "reaching", "/v1/items/1"), 503, "credential_missing")

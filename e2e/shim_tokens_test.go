@@ -407,11 +407,11 @@ func (w *shimWorld) streamsEnd(t *testing.T) {
 }
 
 func (w *shimWorld) rotatedKey(t *testing.T) {
-	w.put(t, "acme/turning", acmeKey, "--inject", "header")
+	w.put(t, "acme/turning", acmeKey, "header")
 	w.Apply(t, w.tenant("acme", w.tool("acme", "turning", w.up.URL, strings.Replace(injections["legacy"], "legacy-key", "turning", 1),
 		w.up.CA, rules)))
 	running := w.stream(t, w.token(t, "turning"), "turning", "/end/drip")
-	w.put(t, "acme/turning", nextKey, "--inject", "header")
+	w.put(t, "acme/turning", nextKey, "header")
 	if reply := w.get(t, "turning", "/v1/items/1"); reply.Status != 200 || !slices.Equal(w.up.Last(t).Get("X-Api-Key"), []string{nextKey}) {
 		t.Errorf("the next call: %d, with %q", reply.Status, w.up.Last(t).Get("X-Api-Key"))
 	}
@@ -439,12 +439,12 @@ func (w *shimWorld) rotatedKey(t *testing.T) {
 	if n := tokens(); n != before {
 		t.Errorf("a token is fetched for each call")
 	}
-	w.put(t, "acme/client", clientID+"\n"+clientKey+"-next", "--fields", "--inject", "oauth2")
+	w.putClient(t, clientKey+"-next")
 	w.get(t, "oauth", "/v1/items/1")
 	if n := tokens(); n != before+1 {
 		t.Errorf("%d tokens were fetched after the rotation", n-before)
 	}
-	w.put(t, "acme/client", clientID+"\n"+clientKey, "--fields", "--inject", "oauth2")
+	w.putClient(t, clientKey)
 }
 
 func (w *shimWorld) disabledKey(t *testing.T) {
