@@ -58,8 +58,10 @@ var rooms = map[string]string{
 		"server/audit server/backup server/exchange server/fault server/keys server/ledger server/limit server/revoke " +
 		"server/tenant server/tools server/vault",
 	// surfaces
-	"server/oauth": "clients server/exchange server/fault server/peer",
-	"server/front": "clients/operator server/admin server/fault server/peer",
+	"server/decide":   "scopes server/audit server/fault server/peer server/shim",
+	"server/extauthz": "server/decide server/fault server/shim",
+	"server/oauth":    "clients server/exchange server/fault server/peer",
+	"server/front":    "clients/operator server/admin server/fault server/peer",
 	"server/adminapi": "clients clients/auditor clients/operator clients/token " +
 		"server/admin server/audit server/exchange server/fault server/front server/ledger server/tenant",
 	"server/logapi": "clients/auditor clients/operator " +
@@ -86,11 +88,13 @@ var rooms = map[string]string{
 	"cmd/internal/attack":          "cmd/internal/attack/forge cmd/internal/attack/findings",
 	"cmd/internal/attack/forge":    "",
 	"cmd/internal/attack/findings": "",
-	"cmd/internal/config": "clients/auditor cmd/internal/strict scopes server/admin server/keys " +
-		"server/limit",
+	"cmd/internal/bao":             "cmd/internal/strict scopes storage/openbao",
+	"cmd/internal/config": "clients/auditor cmd/internal/bao cmd/internal/strict scopes server/admin server/keys " +
+		"server/limit storage/openbao",
 	"cmd/internal/configdoc": "",
 	"cmd/internal/coredump":  "",
-	"cmd/internal/restore": "cmd/internal/config " +
+	"cmd/internal/custody":   "cmd/internal/config server/keys server/ledger server/vault storage/openbao",
+	"cmd/internal/restore": "cmd/internal/config cmd/internal/custody " +
 		"server/audit server/backup server/keys server/ledger server/tenant storage",
 	"cmd/internal/serve":     "*",
 	"cmd/internal/strict":    "scopes",
@@ -100,8 +104,10 @@ var rooms = map[string]string{
 	"e2e":                  "clients/operator clients/token",
 	"e2e/harness":          "clients/auditor clients/operator server/audit/audittest storage/storagetest",
 	"e2e/harness/leak":     "",
+	"e2e/harness/names":    "",
 	"e2e/harness/raw":      "",
 	"e2e/harness/upstream": "",
+	"e2e/agent":            "",
 	"e2e/issuer":           "cmd/demoissuer",
 	"e2e/bench":            "clients/operator",
 }
@@ -117,6 +123,8 @@ var heavy = map[string]string{
 	"cel.dev/":                  "scopes/policy",
 	"github.com/spf13/cobra":    "cmd/bursar",
 	"go.opentelemetry.io/":      "cmd/internal/telemetry",
+	"google.golang.org/grpc":    "server/extauthz",
+	"github.com/envoyproxy/":    "server/extauthz",
 	// of the tests
 	"github.com/santhosh-tekuri/": "server/audit/audittest",
 }

@@ -41,6 +41,20 @@ type Body struct {
 		JTI    string `json:"jti"`
 		Reused bool   `json:"reused"`
 	} `json:"subject_token"`
+	Use Use `json:"use"`
+}
+
+// Use is what the shim did with keys for a call.
+type Use struct {
+	Phase    string   `json:"phase"` // intent, outcome, or none of a call that was refused
+	Mode     string   `json:"mode"`
+	Secrets  []string `json:"secrets"` // name:version
+	Host     string   `json:"host"`
+	Rule     string   `json:"rule"`
+	Status   int      `json:"status"`
+	Sent     int64    `json:"sent"`
+	Received int64    `json:"received"`
+	Scrubbed int      `json:"scrubbed"`
 }
 
 // Events returns the tenant's log from an index on.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -27,8 +28,10 @@ type Server struct {
 	Dir      string // its configuration, keys, data and output
 	Operator *operator.Client
 	Redis    *storagetest.RedisServer // nil on the embedded store
+	Shim     string                   // URL under which agents reach its shim; empty without one
 
-	config  string // its bursar.yaml
+	config  string   // its bursar.yaml
+	wrap    []string // a program, with its arguments, that runs it
 	process *process
 	under   []func(testing.TB) // takes away what is under its store, when it has ended
 }
@@ -158,7 +161,8 @@ func (s *Server) Restart(t testing.TB) {
 		t.Fatal(err)
 	}
 	defer func() { _ = out.Close() }() // the process has its own
-	s.process = start(t, out, nil, binary(t, "bursar"), "serve", "--config", s.config)
+	command := append(slices.Clone(s.wrap), binary(t, "bursar"), "serve", "--config", s.config)
+	s.process = start(t, out, nil, command[0], command[1:]...)
 	Eventually(t, "the server is ready", func() bool {
 		if s.process.ended() {
 			text, _ := os.ReadFile(s.Output())
@@ -175,6 +179,25 @@ func (s *Server) Reconfigure(t testing.TB, more string) {
 	s.extend(t, more)
 	s.Restart(t)
 }
+
+// ServeShim serves again, with a shim in the same process, whose URL has a path.
+func (s *Server) ServeShim(t testing.TB) {
+	t.Helper()
+	listen := freeAddress(t)
+	s.Shim = "http://" + listen + "/shim"
+	s.Reconfigure(t, fmt.Sprintf("shim: {listen: %q, url: %q}\n", listen, s.Shim))
+}
+
+// Within serves again, run by another program, which must become the server in the end.
+func (s *Server) Within(t testing.TB, program ...string) {
+	t.Helper()
+	s.Stop()
+	s.wrap = program
+	s.Restart(t)
+}
+
+// PID is the id of the server's process.
+func (s *Server) PID() int { return s.process.cmd.Process.Pid }
 
 // Kill ends the server as kill -9 does.
 func (s *Server) Kill() {
@@ -209,12 +232,24 @@ func (s *Server) Bursar(t testing.TB, args ...string) (string, error) {
 	return s.run(t, args...)
 }
 
+// BursarReading is Bursar with a text as the command's standard input.
+func (s *Server) BursarReading(t testing.TB, input string, args ...string) (string, error) {
+	t.Helper()
+	return s.runReading(t, input, args...)
+}
+
 func (s *Server) run(t testing.TB, args ...string) (string, error) {
+	t.Helper()
+	return s.runReading(t, "", args...)
+}
+
+func (s *Server) runReading(t testing.TB, input string, args ...string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary(t, "bursar"), args...)
 	cmd.Env = append(os.Environ(), "BURSAR_SERVER="+s.URL, "BURSAR_TOKEN_FILE="+filepath.Join(s.Dir, "admin.token"))
+	cmd.Stdin = strings.NewReader(input)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }

@@ -19,7 +19,7 @@ tools:
     resource: https://pay.example
     actions: [notes.read]
   - name: legacy
-    resource: ` + baseURL + `/shim/t/acme/legacy
+    resource: ` + shimURL + `/t/acme/legacy
     actions: [notes.read, notes.create, notes.delete]
     upstream:
       url: https://legacy.example

@@ -96,8 +96,8 @@ func injects(tool *tools.Tool, secret string) (all []*tools.Injection) {
 	return all
 }
 
-// PutSecret puts a version of a secret, staged or, if the draft says so, at once active, which is another right. A value
-// never comes out again. After Unavailable the version may be there; the next one has another number.
+// PutSecret puts a version of a secret, staged or, if the draft says so, at once active, which is another right. A
+// value never comes out again. After Unavailable the version may be there; the next one has another number.
 func (s *Service) PutSecret(ctx context.Context, op Operator, d *vault.Draft) (VaultChange, error) {
 	if err := s.allow(ctx, op, PutSecret); err != nil {
 		return VaultChange{}, err

@@ -114,8 +114,8 @@ func probed(v *tenant.View, secret, name string) (found *tools.Tool, err error) 
 	return found, nil
 }
 
-// RotateVaultKey lets a new data key seal the tenant's secrets, and begins to seal anew what older ones sealed; Maintain
-// ends that. Every call goes on meanwhile.
+// RotateVaultKey lets a new data key seal the tenant's secrets, and begins to seal anew what older ones sealed, which
+// Maintain ends. Every call goes on meanwhile.
 func (s *Service) RotateVaultKey(ctx context.Context, op Operator) (vault.Progress, error) {
 	if err := s.allow(ctx, op, WriteKeys); err != nil {
 		return vault.Progress{}, err

@@ -29,7 +29,10 @@ import (
 	"github.com/bursar-sts/bursar/storage/storagetest"
 )
 
-const baseURL = "https://sts.example"
+const (
+	baseURL = "https://sts.example"
+	shimURL = "https://shim.example"
+)
 
 // world is a store with the processes that work on it, in one time that only the test moves.
 type world struct {
@@ -103,7 +106,7 @@ func (w *world) startAs(edit func(*tenant.Config, *admin.Config)) *process {
 		sources.Close()
 	})
 	inDir := tenant.Config{Store: w.store, Master: w.master, Sources: sources, BaseURL: baseURL,
-		ShimURL: baseURL + "/shim", Now: w.time}
+		ShimURL: shimURL, Now: w.time}
 	in := admin.Config{Store: w.store, Log: log, PlatformTokenHash: admin.HashToken(w.platform),
 		Sleep: w.sleep, Limits: limit.New(limit.Config{Rules: w.limits, Now: w.time})}
 	edit(&inDir, &in)

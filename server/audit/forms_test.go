@@ -134,8 +134,8 @@ var forms = []struct {
 	{"secret.version", number("The number of its version.")},
 	{"secret.fingerprint", pattern("Names the value and tells nothing of it: the same value has the same one in this "+
 		"tenant, and another in every other.", "^[0-9a-f]{16}$", "9f86d081884c7d65")},
-	{"secret.state", enum("Where the version is in its life, or, where none is named or the whole secret is disabled, the "+
-		"secret.", "staged", "active", "retired", "disabled", "destroyed")},
+	{"secret.state", enum("Where the version is in its life, or, where none is named or all are disabled, the secret.",
+		"staged", "active", "retired", "disabled", "destroyed")},
 	{"secret.kinds", list(text(""), "How it may be put on a request.")},
 	{"secret.host", text("The origin that it may go to.")},
 	{"range.first", number("The index of the first event; absent for 0.")},

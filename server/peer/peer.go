@@ -94,3 +94,10 @@ func (p Proxies) last(values []string, near netip.Addr, read func(string) (netip
 	}
 	return far
 }
+
+// Said returns for whom a proxy says that it asks, the last in its X-Forwarded-For header; the zero address if it does
+// not say. It is for listeners that nobody but proxies can reach.
+func Said(h http.Header) netip.Addr {
+	var nobody Proxies
+	return nobody.last(h.Values("X-Forwarded-For"), netip.Addr{}, plain)
+}

@@ -121,3 +121,22 @@ func FuzzForwarded(f *testing.F) {
 		}
 	})
 }
+
+func TestWhomAProxySaysItAsksFor(t *testing.T) {
+	for _, row := range []struct {
+		headers []string
+		want    string
+	}{
+		{nil, unknown},
+		{[]string{"203.0.113.7"}, "203.0.113.7"},
+		{[]string{"198.51.100.1, 203.0.113.7"}, "203.0.113.7"},
+		{[]string{"198.51.100.1", "203.0.113.7"}, "203.0.113.7"},
+		{[]string{"198.51.100.1, somebody"}, unknown},
+		{[]string{"198.51.100.1,"}, unknown},
+		{[]string{"[2001:db8::1]:443"}, "2001:db8::1"},
+	} {
+		if a := peer.Said(http.Header{"X-Forwarded-For": row.headers}); a.String() != row.want {
+			t.Errorf("%q: %s, want %s", row.headers, a, row.want)
+		}
+	}
+}

@@ -86,3 +86,13 @@ func (w *World) store(slug string, c vault.Change, err error) {
 	}
 	w.Commit(slug, ledger.Change{Expect: w.view(slug).Revision, Put: c.Put, Delete: c.Delete})
 }
+
+// PutGuarded is PutSecret for a secret that proxies are never handed.
+func (w *World) PutGuarded(slug, name, origin, value string) {
+	w.T.Helper()
+	binding, err := vault.NewBinding(origin, "", "", nil)
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	w.putSecret(slug, &vault.Draft{Name: name, Fields: map[string]string{vault.Plain: value}, Binding: binding})
+}

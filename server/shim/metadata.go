@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/bursar-sts/bursar/scopes"
+	"github.com/bursar-sts/bursar/server/fault"
 )
 
 // wellKnown is where the metadata of protected resources begin (RFC 9728 §3).
@@ -39,7 +40,7 @@ func (s *Shim) metadata(w http.ResponseWriter, r *http.Request) bool {
 	h.Set("X-Content-Type-Options", "nosniff")
 	switch {
 	case err != nil:
-		refuse(w, r, err)
+		refusalOf(fault.As(err)).write(w, r)
 		return true
 	case !found:
 		nothing(w)
@@ -81,14 +82,15 @@ func nothing(w http.ResponseWriter) {
 	_, _ = w.Write([]byte(`{"error":"not_found"}`))
 }
 
-// challenge sets what RFC 6750 §3 and RFC 9728 §5.1 want beside a refusal of a token.
-func (s *Shim) challenge(w http.ResponseWriter, c Call, presented bool, code, scope string) {
-	text := `Bearer realm="bursar", resource_metadata="` + s.origin + wellKnown + s.prefix + "/t/" + c.Slug + "/" + c.Tool + `"`
+// challenge is what RFC 6750 §3 and RFC 9728 §5.1 want beside a refusal of a token.
+func (s *Shim) challenge(c Call, presented bool, code, scope string) string {
+	text := `Bearer realm="bursar", resource_metadata="` + s.origin + wellKnown + s.prefix + "/t/" + c.Slug + "/" + c.Tool +
+		`"`
 	if presented { // RFC 6750 §3.1: without a token there is no error
 		text += `, error="` + code + `"`
 	}
 	if scope != "" {
 		text += `, scope="` + scope + `"`
 	}
-	w.Header().Set("WWW-Authenticate", text)
+	return text
 }

@@ -1,9 +1,6 @@
 package shim
 
 import (
-	"encoding/json"
-	"net/http"
-	"strconv"
 	"strings"
 
 	"github.com/bursar-sts/bursar/server/fault"
@@ -109,35 +106,3 @@ type problem struct {
 
 // ErrorHeader names the code of a refusal, by which it is told from an error of the upstream.
 const ErrorHeader = "Bursar-Error"
-
-// refuse answers with a problem. Nothing of it comes from an upstream, and nothing but the fault's own sentence from
-// inside.
-func refuse(w http.ResponseWriter, r *http.Request, err error) surface {
-	f := fault.As(err)
-	s := surfaceOf(f)
-	p := problem{Type: "urn:bursar:problem:" + s.code, Title: s.title, Status: s.status, Detail: f.Public, Code: s.code,
-		DecisionID: f.DecisionID}
-	if s == invalidToken || s == internal {
-		p.Detail = "" // whatever is wrong with a token, strangers are told the same
-	}
-	text, err := json.Marshal(p)
-	if err != nil { // a bug: strings and numbers marshal
-		text = []byte("{}")
-	}
-	h := w.Header()
-	h.Set("Content-Type", "application/problem+json")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set(ErrorHeader, s.code)
-	switch s {
-	case tooMany:
-		h.Set("Retry-After", strconv.Itoa(f.RetrySeconds()))
-	case unavailable, missingSecret:
-		h.Set("Retry-After", "1")
-	}
-	w.WriteHeader(s.status)
-	if r.Method != http.MethodHead {
-		_, _ = w.Write(text) // whoever does not read the answer does not get it
-	}
-	return s
-}

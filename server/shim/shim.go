@@ -133,18 +133,12 @@ func (s *Shim) answer(w http.ResponseWriter, r *http.Request, c Call, err error)
 	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
 		panic(http.ErrAbortHandler)
 	}
-	f := fault.As(err)
-	switch surface := surfaceOf(f); surface {
-	case invalidToken:
-		s.challenge(w, c, c.Token != "", surface.code, "")
-	case insufficientScope:
-		needed, _ := errors.AsType[lacking](err)
-		s.challenge(w, c, true, surface.code, string(needed))
-	case internal, unavailable:
+	refusal := s.Refusal(c, err)
+	if refusal.surface == internal || refusal.surface == unavailable {
 		s.cfg.Logger.ErrorContext(r.Context(), "call failed", "tenant", c.Slug, "tool", c.Tool, "error", err)
 	}
 	s.count.refused.Add(1)
-	refuse(w, r, f)
+	refusal.write(w, r)
 }
 
 // survive answers for a call that panicked. It must be deferred.
@@ -156,6 +150,6 @@ func (s *Shim) survive(w http.ResponseWriter, r *http.Request) {
 	default:
 		// The value of a panic can be anything, a key too; its place is enough.
 		s.cfg.Logger.ErrorContext(r.Context(), "call panicked", "stack", string(debug.Stack()))
-		refuse(w, r, fault.New(fault.Internal, "panic", ""))
+		refusalOf(fault.New(fault.Internal, "panic", "")).write(w, r)
 	}
 }

@@ -393,3 +393,75 @@ func TestARefusalIsRecordedOrNotGiven(t *testing.T) {
 		t.Errorf("refused by %v", err)
 	}
 }
+
+// good for one call: of many at the same time, one passes.
+func TestATokenCanBeGoodForOneCall(t *testing.T) {
+	w := newWorld(t, servertest.Options{}, "websocket: true", "single_use: true")
+	token := w.token()
+	passed := make(chan int, 20)
+	for range 20 {
+		go func() {
+			response, _ := w.call(t, token, "GET", "/v1/feed", "")
+			passed <- response.StatusCode
+		}()
+	}
+	counts := map[int]int{}
+	for range 20 {
+		counts[<-passed]++
+	}
+	if counts[200] != 1 || counts[200]+counts[401]+counts[429] != 20 || len(w.upstream.calls()) != 1 {
+		t.Errorf("answered %v", counts)
+	}
+}
+
+// A call that changes nothing is sent again; every time it is recorded before.
+func TestWhatIsHarmlessIsSentAgain(t *testing.T) {
+	w := newWorld(t, servertest.Options{}, "websocket: true", "retries: 2")
+	var broken int
+	w.upstream.answers(func(rw http.ResponseWriter, r *http.Request) {
+		if broken++; broken <= 2 {
+			conn, _, err := http.NewResponseController(rw).Hijack()
+			if err == nil {
+				_ = conn.Close()
+			}
+			return
+		}
+		_, _ = io.WriteString(rw, "ok")
+	})
+	if response, body := w.call(t, w.token(), "GET", "/v1/feed", ""); response.StatusCode != 200 {
+		t.Errorf("answered %s %s", response.Status, body)
+	}
+	want := []string{"allowed intent legacy-key:1", "error outcome upstream.unreachable legacy-key:1",
+		"allowed intent legacy-key:1", "error outcome upstream.unreachable legacy-key:1",
+		"allowed intent legacy-key:1", "allowed outcome legacy-key:1 200"}
+	if got := w.uses(t, 6); !slices.Equal(got, want) {
+		t.Errorf("recorded %q, want %q", got, want)
+	}
+	broken = 0
+	response, _ := w.call(t, w.token(), "POST", "/v1/refunds", `{"currency":"EUR"}`)
+	if response.StatusCode != 502 || response.Header.Get("Bursar-Error") != "upstream_unreachable" {
+		t.Errorf("a call that changes something is answered %s", response.Status)
+	}
+	if calls := w.upstream.calls(); len(calls) != 4 {
+		t.Errorf("the upstream saw %d calls, want 4", len(calls))
+	}
+}
+
+// A body that nobody has to look into is passed on as it comes, and no further than it may be.
+func TestABodyIsBoundedAsItIsPassedOn(t *testing.T) {
+	w := newWorld(t, servertest.Options{})
+	for _, row := range []struct{ size, status int }{{64 << 10, 200}, {64<<10 + 1, 413}} {
+		r, _ := http.NewRequestWithContext(t.Context(), "PUT", w.front.URL+"/shim/t/acme/legacy/v1/files/a",
+			io.MultiReader(strings.NewReader(strings.Repeat("x", row.size)))) // of a length that nobody tells
+		r.Header.Set("Authorization", "Bearer "+w.token())
+		r.Header.Set("Content-Type", "application/octet-stream")
+		response, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		if response.StatusCode != row.status {
+			t.Errorf("%d bytes are answered %s", row.size, response.Status)
+		}
+	}
+}

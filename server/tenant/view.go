@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/bursar-sts/bursar/server/current"
 	"github.com/bursar-sts/bursar/server/fault"
@@ -40,7 +41,7 @@ func (d *Directory) View(ctx context.Context, slug string) (*View, error) {
 	if err != nil {
 		return nil, err
 	}
-	if v := s.view.Load(); v != nil && v.broken == nil {
+	if v := s.view.Load(); v != nil && v.broken == nil && !v.due(d.cfg.Now()) {
 		return v, nil
 	}
 	return d.refresh(ctx, s)
@@ -52,7 +53,7 @@ func (d *Directory) At(ctx context.Context, slug string, p ledger.Position) (*Vi
 	if err != nil {
 		return nil, err
 	}
-	if v := s.view.Load(); v != nil && v.Covers(p) {
+	if v := s.view.Load(); v != nil && v.Covers(p) && !v.due(d.cfg.Now()) {
 		return v.usable()
 	}
 	v, err := d.refresh(ctx, s)
@@ -122,7 +123,7 @@ func (d *Directory) renew(ctx context.Context, s *slot) (*View, error) {
 			return nil, err
 		}
 		d.Observe(p)
-		if old.Covers(p) {
+		if old.Covers(p) && !old.due(d.cfg.Now()) {
 			return old, nil
 		}
 	} else {
@@ -132,7 +133,7 @@ func (d *Directory) renew(ctx context.Context, s *slot) (*View, error) {
 	var rows []ledger.Row
 	var at ledger.Position
 	var err error
-	changed := old.ID == "" || old.Revision < p.Revision
+	changed := old.ID == "" || old.Revision < p.Revision || old.due(d.cfg.Now())
 	if changed {
 		if rows, at, err = d.cfg.Store.Rows(ctx, s.entry.ID); err != nil {
 			return nil, err
@@ -173,8 +174,17 @@ func (d *Directory) world(s *slot, rows []ledger.Row, revision int64, before *Wo
 		err = fmt.Errorf("stored configuration has mistakes: %s", found[0])
 	}
 	w.broken = err
+	if errors.Is(err, fault.ErrUnavailable) || errors.Is(w.Vault.Err(), fault.ErrUnavailable) {
+		w.again = d.cfg.Now().Add(awayPause)
+	}
 	return w
 }
+
+// awayPause is how long it is believed that a master key which is kept elsewhere is away.
+const awayPause = time.Second
+
+// due reports whether the world is to be compiled again though nothing of it has changed: what opens its keys was away.
+func (w *World) due(now time.Time) bool { return !w.again.IsZero() && !now.Before(w.again) }
 
 func (d *Directory) plan(id ledger.Tenant, slug string) plan {
 	p := plan{id: id, slug: slug, issuer: d.IssuerURL(slug), base: d.cfg.BaseURL, shim: d.cfg.ShimURL,

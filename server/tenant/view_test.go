@@ -15,6 +15,47 @@ import (
 	"github.com/bursar-sts/bursar/server/tenant"
 )
 
+// distant is a master key that is kept elsewhere, which may be away.
+type distant struct {
+	keys.Master
+	away bool
+}
+
+func (m *distant) Open(sealed, aad []byte) ([]byte, error) {
+	if m.away {
+		return nil, fmt.Errorf("open: %w", fault.ErrUnavailable)
+	}
+	return m.Master.Open(sealed, aad)
+}
+
+// A tenant whose master key was away is usable as soon as that is back, though nothing of the tenant has changed; one
+// that was read before goes on.
+func TestAMasterKeyThatWasAwayIsLookedForAgain(t *testing.T) {
+	w := servertest.New(t, servertest.Options{})
+	w.Create(servertest.Acme())
+	m := &distant{Master: w.Master, away: true}
+	w.Master = m
+	d := w.Start().Directory
+	for range 2 {
+		if _, err := d.Fresh(t.Context(), "acme"); fault.As(err).Kind != fault.Unavailable {
+			t.Errorf("while it is away: %v", err)
+		}
+		if v, err := d.Bare(t.Context(), "acme"); err != nil || v.Readable() {
+			t.Errorf("a bare view: %v", err)
+		}
+	}
+	m.away = false
+	w.Clock.Advance(time.Second)
+	if _, err := d.View(t.Context(), "acme"); err != nil {
+		t.Errorf("when it is back: %v", err)
+	}
+	m.away = true
+	w.Clock.Advance(time.Minute)
+	if _, err := d.Fresh(t.Context(), "acme"); err != nil {
+		t.Errorf("when it is away again: %v", err)
+	}
+}
+
 // TestABrokenTenant: with the wrong master key a tenant allows nothing, and can still be looked at and revoked.
 func TestABrokenTenant(t *testing.T) {
 	w := servertest.New(t, servertest.Options{})

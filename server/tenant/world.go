@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/bursar-sts/bursar/clients"
 	"github.com/bursar-sts/bursar/clients/token"
@@ -40,7 +41,8 @@ type World struct {
 	Vault *vault.Vault
 
 	rows   map[ledger.Key][]byte
-	broken error // why nothing but the rows may be used; nil if all is well
+	broken error     // why nothing but the rows may be used; nil if all is well
+	again  time.Time // when it is to be compiled again all the same; zero is never
 }
 
 // Origin names the tenant's log.

@@ -185,7 +185,8 @@ func (v *Vault) able(name string, disabled, now time.Time) (Change, error) {
 
 // Destroy makes the value of a version irretrievable, or those of all versions if number is 0. An active version is
 // destroyed with all others alone. The secret's name and numbers stay, so that no later version is taken for an earlier
-// one, and so does by what a backend finds a version: whoever destroys again has it dropped again. Errors are *fault.Error: secret.unknown, secret.sealed, secret.version, secret.active.
+// one, and so does by what a backend finds a version: whoever destroys again has it dropped again. Errors
+// are *fault.Error: secret.unknown, secret.sealed, secret.version, secret.active.
 func (v *Vault) Destroy(name string, number int, now time.Time) (Change, error) {
 	r, err := v.edit(name)
 	if number == 0 && isSealed(err) && v.sealer != nil {

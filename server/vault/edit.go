@@ -120,12 +120,12 @@ func (r *secretRow) activate(n *versionRow, now time.Time) {
 }
 
 // destroy makes a version's value irretrievable, as far as it is here.
-func (n *versionRow) destroy(now time.Time) {
-	if n.State != Destroyed {
-		n.State, n.Since = Destroyed, now.UTC()
+func (r *versionRow) destroy(now time.Time) {
+	if r.State != Destroyed {
+		r.State, r.Since = Destroyed, now.UTC()
 	}
-	if n.Terms.Backend == "" {
-		n.Sealed = nil
+	if r.Terms.Backend == "" {
+		r.Sealed = nil
 	}
 }
 

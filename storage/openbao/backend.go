@@ -5,8 +5,8 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"errors"
-	"fmt"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -25,24 +25,44 @@ type Backend struct {
 	tenant ledger.Tenant
 	layout Layout
 	cache  *cache
+	broken error // the tenant has no place; nil if it has
 }
 
 // Name is how a version says where its value is.
 func (*Backend) Name() string { return "openbao" }
 
-// Backend returns that of a tenant. For as long as staleness says, what was read is given again without asking; then it
-// is read anew, or not given.
-func (c *Client) Backend(slug string, t ledger.Tenant, l Layout, staleness time.Duration) (*Backend, error) {
-	own, err := l.of(slug)
-	if err != nil {
-		return nil, fmt.Errorf("openbao: tenant %q: %w", slug, err)
+// Backends are those of all tenants. Each tenant has one, which remembers what it read. It is safe for concurrent use.
+type Backends struct {
+	c         *Client
+	layout    Layout
+	staleness time.Duration
+
+	mu   sync.Mutex
+	made map[ledger.Tenant]*Backend
+}
+
+// Backends returns those of all tenants, in a layout that has been checked. For as long as staleness says, what was
+// read is given again without asking; then it is read anew, or not given.
+func (c *Client) Backends(l Layout, staleness time.Duration) *Backends {
+	return &Backends{c: c, layout: l, staleness: staleness, made: map[ledger.Tenant]*Backend{}}
+}
+
+// Of returns that of a tenant, by its name and its id.
+func (a *Backends) Of(slug string, t ledger.Tenant) *Backend {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if b := a.made[t]; b != nil {
+		return b
 	}
-	if own.Namespace == "" {
-		own.Namespace = c.cfg.Namespace
+	b := &Backend{c: a.c, tenant: t, cache: newCache(a.staleness, a.c.cfg.Timeout, a.c.cfg.Now)}
+	if b.layout, b.broken = a.layout.of(slug); b.broken != nil { // and it keeps nothing, instead of keeping it elsewhere
+		return b
 	}
-	b := &Backend{c: c, tenant: t, layout: own}
-	b.cache = newCache(staleness, c.cfg.Timeout, c.cfg.Now)
-	return b, nil
+	if b.layout.Namespace == "" {
+		b.layout.Namespace = a.c.cfg.Namespace
+	}
+	a.made[t] = b
+	return b
 }
 
 // Put stores the fields of a new version under a reference that was never given, or nothing. If it is not known whether
@@ -155,6 +175,8 @@ func (b *Backend) Destroy(ctx context.Context, t ledger.Tenant, ref string) erro
 // check: a path is made of names that no server reads in two ways, and of one tenant's alone.
 func (b *Backend) check(t ledger.Tenant, secret string) error {
 	switch {
+	case b.broken != nil:
+		return failed(reasonMoved, "The tenant has no place in OpenBao.", "check", b.broken)
 	case t != b.tenant:
 		return failed(reasonMoved, "The value belongs to another tenant.", "check", errors.New("another tenant's"))
 	case scopes.CheckSlug(secret) != nil:

@@ -23,7 +23,7 @@ const placeholder = "{tenant}"
 func (l Layout) Check() map[string]error {
 	wrong := map[string]error{}
 	for name, part := range map[string]string{"namespace": l.Namespace, "mount": l.Mount, "path": l.Path} {
-		if part != "" && !isPath(strings.ReplaceAll(part, placeholder, "tenant")) {
+		if part != "" && !IsPath(strings.ReplaceAll(part, placeholder, "tenant")) {
 			wrong[name] = errors.New("must be segments of a-z, A-Z, 0-9, hyphen and underscore, joined by slashes; " +
 				placeholder + " stands for the tenant")
 		}
@@ -58,8 +58,8 @@ func (l Layout) data(what, secret, id string) string {
 	return strings.Join(segments, "/")
 }
 
-// isPath reports whether s is segments that no server reads in two ways.
-func isPath(s string) bool {
+// IsPath reports whether s is segments that no server reads in two ways.
+func IsPath(s string) bool {
 	for segment := range strings.SplitSeq(s, "/") {
 		if segment == "" || strings.Trim(segment, letters) != "" {
 			return false

@@ -37,7 +37,7 @@ func (l Login) check() error {
 		return nil
 	case l.Method != JWT && l.Method != Kubernetes:
 		return errors.New("the method of the login is unknown")
-	case l.Role == "" || !isPath(l.Mount):
+	case l.Role == "" || !IsPath(l.Mount):
 		return errors.New("the login needs a role and the mount of its method")
 	}
 	return nil

@@ -34,7 +34,7 @@ func ParseTransitKey(s string) (TransitKey, error) {
 	if i := strings.LastIndexByte(s, '/'); i >= 0 {
 		k = TransitKey{Mount: s[:i], Name: s[i+1:]}
 	}
-	if !isPath(k.Mount) || !isPath(k.Name) {
+	if !IsPath(k.Mount) || !IsPath(k.Name) {
 		return TransitKey{}, errors.New("must be the name of a key, of a-z, A-Z, 0-9, hyphen and underscore, " +
 			"behind the path of its transit engine and a slash unless that is transit")
 	}

@@ -89,11 +89,7 @@ var tenants = map[string]ledger.Tenant{"acme": ledger.NewTenant(), "globex": led
 // backend returns that of a tenant.
 func (w *world) backend(c *openbao.Client, slug string, staleness time.Duration) *openbao.Backend {
 	w.t.Helper()
-	b, err := c.Backend(slug, tenants[slug], w.layout(), staleness)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return b
+	return c.Backends(w.layout(), staleness).Of(slug, tenants[slug])
 }
 
 // acme returns the backend of acme, as somebody who may do everything, that remembers nothing.

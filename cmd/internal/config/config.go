@@ -51,11 +51,15 @@ type Config struct {
 	ReplicateIssuance bool `yaml:"replicate_issuance"`
 	// Where the key is that seals every other key at rest. Required. `file:PATH` is a file that only its owner can read,
 	// `env:NAME` an environment variable, `credential:NAME` a credential of the service manager
-	// (`$CREDENTIALS_DIRECTORY/NAME`). Without this key the store cannot be used, nor a backup of it.
-	MasterKey Source `yaml:"master_key"`
+	// (`$CREDENTIALS_DIRECTORY/NAME`), and `openbao-transit:KEY` a key that stays in the transit engine of `vault.openbao`
+	// (`openbao-transit:MOUNT/KEY` if that is not mounted at `transit`). Without this key the store cannot be used, nor a
+	// backup of it.
+	MasterKey MasterKey `yaml:"master_key"`
 	// Where the keys are that `master_key` took the place of, each as there. What they sealed opens still, and new things
 	// are sealed by `master_key`. After `bursar keys rewrap` nothing in the store needs them any more.
-	PreviousMasterKeys []Source `yaml:"previous_master_keys"`
+	PreviousMasterKeys []MasterKey `yaml:"previous_master_keys"`
+	// Where the values of tenants' secrets are kept. Absent: in the store.
+	Vault Vault `yaml:"vault"`
 	// Who administers the server, and where.
 	Admin Admin `yaml:"admin"`
 	// Where tools are called that have an upstream. Absent: no tenant can have such a tool.
@@ -176,12 +180,16 @@ type Tenant struct {
 	PrivateCIDRs []netip.Prefix `yaml:"private_cidrs"`
 	// Limits of the tenant's own.
 	Limits TenantLimits `yaml:"limits"`
+	// Where new values of the tenant's secrets are kept. Absent: where `vault.backend` says. A value that is in OpenBao
+	// can be used only while this is `openbao`.
+	Vault VaultBackend `yaml:"vault"`
 }
 
 // options are how bursar.yaml is read.
 var options = strict.Options{Forms: map[reflect.Type]string{
 	reflect.TypeFor[Age]():        "a number of days such as 90d, or a duration such as 36h",
 	reflect.TypeFor[limit.Rate](): "a rate such as 200/s, 10/m or off",
+	reflect.TypeFor[MasterKey]():  "file:PATH, env:NAME, credential:NAME or openbao-transit:KEY",
 }}
 
 // Load reads and checks a configuration file, and nothing that it names. Its mistakes are a *Mistakes.
@@ -248,12 +256,13 @@ func (c *Config) resolve(dir string) {
 	for _, path := range []*string{&c.TLS.Cert, &c.TLS.Key, &c.Admin.TokenFile, &c.Traces.CA} {
 		*path = strict.Under(dir, *path)
 	}
-	for _, source := range []*Source{&c.MasterKey, &c.StorePassword} {
+	for _, source := range []*Source{&c.MasterKey.Source, &c.StorePassword} {
 		*source = source.Under(dir)
 	}
-	for i, source := range c.PreviousMasterKeys {
-		c.PreviousMasterKeys[i] = source.Under(dir)
+	for i, m := range c.PreviousMasterKeys {
+		c.PreviousMasterKeys[i].Source = m.Under(dir)
 	}
+	c.Vault.OpenBao.Resolve(dir)
 	for name, source := range c.Traces.Headers {
 		c.Traces.Headers[name] = source.Under(dir)
 	}

@@ -61,7 +61,7 @@ func TestEveryFieldIsRead(t *testing.T) {
 		{"store_password", c.StorePassword, config.Source{Kind: "credential", Name: "redis"}},
 		{"volatile_store", c.VolatileStore, "accept"},
 		{"replicate_issuance", c.ReplicateIssuance, true},
-		{"master_key", c.MasterKey, config.Source{Kind: "env", Name: "BURSAR_MASTER_KEY"}},
+		{"master_key", c.MasterKey.Source, config.Source{Kind: "env", Name: "BURSAR_MASTER_KEY"}},
 		{"admin", c.Admin, config.Admin{TokenFile: "/srv/admin.token", Listen: "127.0.0.1:8081"}},
 		{"shim", c.Shim, config.Shim{Listen: "127.0.0.1:8082", URL: "https://sts.example/shim"}},
 		{"metrics", c.Metrics.Listen, ":9090"},
@@ -172,7 +172,7 @@ tenants:
 		"colour: is not a known field (line 4)",
 		"shim.port: is not a known field (line 5)",
 		"shim.url: is required; it is where the shim is reached, such as https://sts.example/shim (line 5)",
-		"master_key: must be file:PATH, env:NAME or credential:NAME (line 6)",
+		"master_key: must be file:PATH, env:NAME, credential:NAME or openbao-transit:KEY (line 6)",
 		"admin.token_file: is required; bursar init makes one (line 7)",
 		"admin.token_fil: is not a known field (line 8)",
 		"metrics: must be a mapping (line 9)",
@@ -465,7 +465,7 @@ func TestSecretsComeFromWhereTheyAreNamed(t *testing.T) {
 	t.Setenv("TEST_PASSWORD", "p@ss:/word\n")
 	sources := []config.Source{{Kind: "credential", Name: "master.key"}, {Kind: "env", Name: "TEST_MASTER_KEY"}}
 	for _, source := range sources {
-		c.MasterKey = source
+		c.MasterKey = config.MasterKey{Source: source}
 		if _, found := c.Secrets(); len(found) > 0 {
 			t.Errorf("%s: %v", source, found)
 		}
@@ -475,7 +475,7 @@ func TestSecretsComeFromWhereTheyAreNamed(t *testing.T) {
 	if len(found) > 0 || s.StoreURL != "redis://bursar:p%40ss%3A%2Fword@127.0.0.1:6379/1" {
 		t.Errorf("store %q, %v", s.StoreURL, found)
 	}
-	c.MasterKey = config.Source{Kind: "env", Name: "TEST_ABSENT"}
+	c.MasterKey = config.MasterKey{Source: config.Source{Kind: "env", Name: "TEST_ABSENT"}}
 	if _, found := c.Secrets(); len(found) != 1 || found[0].Path != "master_key" {
 		t.Errorf("an absent variable: %v", found)
 	}

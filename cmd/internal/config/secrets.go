@@ -14,6 +14,7 @@ import (
 	"github.com/bursar-sts/bursar/cmd/internal/strict"
 	"github.com/bursar-sts/bursar/server/admin"
 	"github.com/bursar-sts/bursar/server/keys"
+	"github.com/bursar-sts/bursar/storage/openbao"
 )
 
 // Source says where a secret is. The zero Source is nowhere.
@@ -21,7 +22,12 @@ type Source = strict.Source
 
 // Secrets are what the configuration names and does not hold. They print as "[secrets]".
 type Secrets struct {
+	// Master is the master key, together with those that it took the place of; nil if one of them stays in OpenBao.
 	Master keys.Master `json:"-"`
+	// Masters are they each, in the order of Config.Masters; nil is one that stays in OpenBao.
+	Masters []keys.Master `json:"-"`
+	// OpenBao is how it is reached; nil without it.
+	OpenBao *openbao.Config `json:"-"`
 	// AdminToken is the token of the first platform operator.
 	AdminToken string `json:"-"`
 	// StoreURL is Config.Store with the store's password in it.
@@ -50,7 +56,10 @@ func (Secrets) LogValue() slog.Value { return slog.StringValue(redacted) }
 func (c *Config) Secrets() (*Secrets, []Mistake) {
 	var v validator
 	s := &Secrets{StoreURL: c.Store}
-	s.Master = v.readMasters(c)
+	s.Masters, s.Master = v.readMasters(c)
+	var found []Mistake
+	s.OpenBao, found = c.Vault.OpenBao.Read("vault.openbao")
+	v.Checks = append(v.Checks, found...)
 	var err error
 	s.AdminToken, err = AdminToken(c.Admin.TokenFile)
 	v.check("admin.token_file", err)
@@ -73,40 +82,12 @@ func (c *Config) Secrets() (*Secrets, []Mistake) {
 	return s, nil
 }
 
-// readMasters reads the master key, with those that it took the place of.
-func (v *validator) readMasters(c *Config) keys.Master {
-	read := func(path string, source Source) keys.Master {
-		data, err := source.Read()
-		if err != nil {
-			v.check(path, err)
-			return nil
-		}
-		m, err := keys.FileMaster(data)
-		v.check(path, err)
-		return m
-	}
-	present := read("master_key", c.MasterKey)
-	if len(c.PreviousMasterKeys) == 0 {
-		return present
-	}
-	var previous []keys.Master
-	for i, source := range c.PreviousMasterKeys {
-		previous = append(previous, read(fmt.Sprintf("previous_master_keys[%d]", i), source))
-	}
-	if present == nil || slices.Contains(previous, nil) {
-		return nil
-	}
-	all, err := keys.NewMasters(present, previous...)
-	if err != nil {
-		v.check("previous_master_keys", err)
-		return nil
-	}
-	return all
-}
-
 // Sources are the places of all secrets that the configuration names.
 func (c *Config) Sources() []Source {
-	all := append([]Source{c.MasterKey, c.StorePassword}, c.PreviousMasterKeys...)
+	all := []Source{c.StorePassword, c.Vault.OpenBao.Auth.Token}
+	for _, m := range c.Masters() {
+		all = append(all, m.Source)
+	}
 	all = slices.AppendSeq(all, maps.Values(c.Traces.Headers))
 	for _, s := range c.Audit.Sinks {
 		all = slices.AppendSeq(all, maps.Values(s.Headers))

@@ -27,14 +27,8 @@ func (c *Config) Validate() []Mistake {
 	if c.ReplicateIssuance && strings.HasPrefix(c.Store, "bolt:") {
 		v.add("replicate_issuance", "means nothing to a bolt store; remove it")
 	}
-	if c.MasterKey == (Source{}) {
-		v.add("master_key", "is required; bursar init makes one")
-	}
-	for i, source := range c.PreviousMasterKeys {
-		if source == c.MasterKey || slices.Contains(c.PreviousMasterKeys[:i], source) {
-			v.add(fmt.Sprintf("previous_master_keys[%d]", i), "is given twice")
-		}
-	}
+	v.masters(c)
+	v.vault(c)
 	if c.Admin.TokenFile == "" {
 		v.add("admin.token_file", "is required; bursar init makes one")
 	}

@@ -183,7 +183,7 @@ func (l *loader) named(r *room, name string) (form, error) {
 		return form{text: "size"}, nil
 	case "any":
 		return form{text: "value"}, nil
-	case "Source":
+	case "Source", "MasterKey":
 		return form{text: "place of a secret"}, nil
 	}
 	if values := r.enums[name]; len(values) > 0 {

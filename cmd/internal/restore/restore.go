@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"time"
 
 	"github.com/bursar-sts/bursar/cmd/internal/config"
+	"github.com/bursar-sts/bursar/cmd/internal/custody"
 	"github.com/bursar-sts/bursar/server/audit"
 	"github.com/bursar-sts/bursar/server/backup"
 	"github.com/bursar-sts/bursar/server/keys"
@@ -45,7 +47,12 @@ func Run(ctx context.Context, cfg Config) (*Restored, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := belongs(cfg, b); err != nil {
+	kept, err := custody.Open(ctx, cfg.Config, cfg.Secrets, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	defer kept.Close(ctx)
+	if err := belongs(cfg, kept.Master, b); err != nil {
 		return nil, err
 	}
 	store, err := storage.Open(ctx, storage.Config{URL: cfg.Secrets.StoreURL,
@@ -54,7 +61,7 @@ func Run(ctx context.Context, cfg Config) (*Restored, error) {
 		return nil, err
 	}
 	r := restoring{cfg: cfg, store: store, backup: b,
-		log: audit.New(audit.Config{Store: store, Master: cfg.Secrets.Master, Deadline: time.Minute})}
+		log: audit.New(audit.Config{Store: store, Master: kept.Master, Deadline: time.Minute})}
 	err = r.run(ctx)
 	err = errors.Join(err, r.log.Close(context.WithoutCancel(ctx)), store.Close())
 	if err != nil {
@@ -79,7 +86,7 @@ func verified(path string) (*backup.Reader, error) {
 }
 
 // belongs checks that a backup is of this server.
-func belongs(cfg Config, b *backup.Reader) error {
+func belongs(cfg Config, master keys.Master, b *backup.Reader) error {
 	issuer := cfg.BaseURL
 	if b.Slug != "" {
 		issuer += "/t/" + b.Slug
@@ -88,9 +95,9 @@ func belongs(cfg Config, b *backup.Reader) error {
 		return fmt.Errorf("the backup is of %s, and base_url makes that %s: its log and its tokens would be another's",
 			b.Issuer, issuer)
 	}
-	_, err := keys.OpenLog(cfg.Secrets.Master, b.Tenant, b.Snapshot.Rows)
+	_, err := keys.OpenLog(master, b.Tenant, b.Snapshot.Rows)
 	if err == nil && b.Slug != "" {
-		_, err = keys.Open(cfg.Secrets.Master, b.Tenant, b.Snapshot.Rows)
+		_, err = keys.Open(master, b.Tenant, b.Snapshot.Rows)
 	}
 	if err != nil && !(errors.Is(err, keys.ErrNoKey) && b.Snapshot.Position.Index == 0) {
 		return fmt.Errorf("the keys in the backup do not open; was it made under another master key? %w", err)

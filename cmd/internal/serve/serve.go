@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/bursar-sts/bursar/cmd/internal/config"
+	"github.com/bursar-sts/bursar/cmd/internal/custody"
 	"github.com/bursar-sts/bursar/cmd/internal/telemetry"
 	"github.com/bursar-sts/bursar/server"
 	"github.com/bursar-sts/bursar/server/admin"
@@ -48,6 +49,7 @@ type Config struct {
 // Server is a running server.
 type Server struct {
 	cfg        Config
+	custody    *custody.Custody
 	store      storage.Store
 	log        *audit.Log
 	trees      *tree.Trees
@@ -90,6 +92,9 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 		}
 	}()
 	if err := s.trace(); err != nil {
+		return nil, err
+	}
+	if s.custody, err = custody.Open(ctx, cfg.Config, cfg.Secrets, cfg.Logger); err != nil {
 		return nil, err
 	}
 	store, err := storage.Open(ctx, storage.Config{URL: cfg.Secrets.StoreURL,
@@ -186,11 +191,11 @@ func (s *Server) listen() error {
 
 // assemble builds the handlers of the open ports.
 func (s *Server) assemble() error {
-	s.trees = tree.New(tree.Config{Store: s.store, Master: s.cfg.Secrets.Master,
+	s.trees = tree.New(tree.Config{Store: s.store, Master: s.custody.Master,
 		Anchors: tree.Folder(s.cfg.Audit.Anchors), Moved: s.moved, Logger: s.cfg.Logger,
 		Accepted: func(t ledger.Tenant) { s.log.Thaw(t) }})
 	s.registry.MustRegister(treeCollector{s.trees.Stats})
-	s.log = audit.New(audit.Config{Store: s.store, Master: s.cfg.Secrets.Master, Appended: s.trees.Appended,
+	s.log = audit.New(audit.Config{Store: s.store, Master: s.custody.Master, Appended: s.trees.Appended,
 		Gate: s.trees.Gate, Lost: s.trees.Doubt, Node: node(), Logger: s.cfg.Logger})
 	s.registry.MustRegister(logCollector{s.log.Stats})
 	s.sources = identity.NewSources(identity.Config{Deny: func() []netip.AddrPort { return *s.own.Load() },
@@ -203,8 +208,8 @@ func (s *Server) assemble() error {
 	s.limits = limit.New(limit.Config{Rules: s.cfg.Limits.Rules(), Tenants: limits, Store: s.store,
 		Interval: s.cfg.Limits.Share})
 	s.registry.MustRegister(limitCollector{s.limits.Stats})
-	s.directory = tenant.NewDirectory(tenant.Config{Store: s.store, Master: s.cfg.Secrets.Master, Sources: s.sources,
-		BaseURL: s.cfg.BaseURL, ShimURL: s.cfg.Shim.URL, Ceilings: ceilings})
+	s.directory = tenant.NewDirectory(tenant.Config{Store: s.store, Master: s.custody.Master, Sources: s.sources,
+		BaseURL: s.cfg.BaseURL, ShimURL: s.cfg.Shim.URL, Ceilings: ceilings, Backend: s.custody.Backend})
 	s.registry.MustRegister(tenantCollector{s.directory.Held, s.cfg.Keys.RotateEvery, s.directory.Now})
 	s.unkept = newUnkept(s.registry)
 	deciding := exchange.Config{Directory: s.directory, Log: s.log, Claims: s.store, Limits: s.limits}
@@ -253,14 +258,18 @@ func (s *Server) assemble() error {
 	return nil
 }
 
-// lookAround finds out anew what is never dialled for a tenant: the server's listeners, and its store wherever that is
-// by now. What is known goes into effect even if there is more that cannot be found out.
+// lookAround finds out anew what is never dialled for a tenant: the server's listeners, and its store and OpenBao
+// wherever those are by now. What is known goes into effect even if there is more that cannot be found out.
 func (s *Server) lookAround(ctx context.Context) error {
 	own, err := s.store.Addresses(ctx)
 	for _, p := range s.ports {
 		if tcp, ok := p.listener.Addr().(*net.TCPAddr); ok {
 			own = append(own, tcp.AddrPort())
 		}
+	}
+	bao, away := s.custody.Addresses(ctx)
+	if own = append(own, bao...); away != nil {
+		s.cfg.Logger.WarnContext(ctx, "find OpenBao", "error", away)
 	}
 	s.own.Store(&own)
 	return err
@@ -352,6 +361,9 @@ func (s *Server) close(ctx context.Context, outcome audit.Outcome) error {
 	}
 	if s.store != nil {
 		errs = append(errs, s.store.Close())
+	}
+	if s.custody != nil {
+		s.custody.Close(ctx)
 	}
 	return errors.Join(errs...)
 }

@@ -85,6 +85,9 @@ const maxSecret = 64 << 10
 // ReadPrivate reads a file that nobody but its owner can read.
 func ReadPrivate(path string) ([]byte, error) { return readBounded(path, 0o077) }
 
+// ReadFile reads a file with a secret that the platform has put there, who may let groups read it: a projected token.
+func ReadFile(path string) ([]byte, error) { return readBounded(path, 0) }
+
 // readBounded reads a regular file none of whose permission bits are among the forbidden ones. Permissions are those of
 // the file that was opened, so that it cannot be exchanged between the check and the reading.
 func readBounded(path string, forbidden os.FileMode) ([]byte, error) {

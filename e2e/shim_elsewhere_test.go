@@ -1,0 +1,359 @@
+package e2e_test
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/bursar-sts/bursar/e2e/harness/names"
+	"github.com/bursar-sts/bursar/e2e/harness/upstream"
+)
+
+// TestTheKeyGoesNowhereElse: rows A of the attacks.
+func TestTheKeyGoesNowhereElse(t *testing.T) {
+	eachShim(t, func(t *testing.T, w *shimWorld) {
+		against(t, "A1", "redirects to another host", func(t *testing.T) { w.redirects(t, w.evil.URL+"/landing") })
+		against(t, "A2", "redirects to another scheme or port", func(t *testing.T) {
+			_, port, _ := strings.Cut(strings.TrimPrefix(w.evil.URL, "http://"), ":")
+			w.redirects(t, "http://127.0.0.1:"+port+"/landing")
+		})
+		against(t, "A3", "the key in headers that lead somewhere", w.leadingHeaders)
+		against(t, "A4", "another host is named", w.otherHosts)
+		against(t, "A5", "the upstream is moved", w.movedUpstream)
+		against(t, "A8", "a proxy in the environment", w.environmentProxy)
+		against(t, "A9", "a bad certificate", w.badCertificates)
+		against(t, "A10", "an upstream without TLS", w.plainUpstream)
+		against(t, "A11", "methods that mean the proxy", w.proxyMethods)
+		against(t, "A13", "other protocols", w.otherProtocols)
+		against(t, "A14", "an alternative service", func(t *testing.T) {
+			reply := w.get(t, "legacy", "/echo/alt-svc/raw")
+			if reply.Status != 200 || reply.Get("Alt-Svc") != "" {
+				t.Errorf("%d, Alt-Svc %q", reply.Status, reply.Get("Alt-Svc"))
+			}
+		})
+		against(t, "A15", "a token endpoint that sends elsewhere", w.movedTokenEndpoint)
+	})
+}
+
+// redirects fails the test unless redirects are handed back and not followed.
+func (w *shimWorld) redirects(t *testing.T, target string) {
+	t.Helper()
+	moved := w.more(t, "moved", upstream.Options{Answer: func(x *upstream.Exchange) {
+		status := 0
+		_, _ = fmt.Sscanf(x.Path(), "/status/%d", &status)
+		x.Send(upstream.Response{Status: status, Header: []upstream.Field{{Name: "Location", Value: target}}})
+	}})
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		reply := w.get(t, "moved", fmt.Sprintf("/status/%d", status))
+		if reply.Status != status || reply.Get("Location") != target {
+			t.Errorf("%d became %d to %q", status, reply.Status, reply.Get("Location"))
+		}
+	}
+	if n := moved.Count().Requests; n != 5 {
+		t.Errorf("%d requests", n)
+	}
+	if n := w.evil.Count().Connections; n != 0 {
+		t.Errorf("%d connections to where the redirect leads", n)
+	}
+}
+
+// more gives acme another tool, with the rules of all, before an upstream of its own that accepts the key of acme.
+func (w *shimWorld) more(t *testing.T, name string, o upstream.Options) *upstream.Upstream {
+	t.Helper()
+	o.Keys = []string{acmeKey}
+	up := upstream.Start(t, o)
+	w.Apply(t, w.tenant("acme", w.tool("acme", name, up.URL, `{in: header, name: X-Api-Key, secret: `+name+`-key}`, up.CA,
+		rules+"      allow_plaintext: "+fmt.Sprint(o.Plain)+"\n")))
+	args := []string{"secret", "put", "acme/" + name + "-key", "--host", up.URL, "--activate", "-"}
+	if !o.Plain {
+		args = slices.Insert(args, 5, "--ca", w.caFile(t, up))
+	}
+	if out, err := w.BursarReading(t, acmeKey, args...); err != nil {
+		t.Fatalf("bursar secret put: %v\n%s", err, out)
+	}
+	delete(w.tokens, name)
+	return up
+}
+
+func (w *shimWorld) leadingHeaders(t *testing.T) {
+	for _, tool := range []string{"query", "legacy"} {
+		for _, place := range strings.Fields("location see-other temporary permanent created content-location link refresh") {
+			for _, form := range upstream.Forms() {
+				reply := w.get(t, tool, "/echo/"+place+"/"+form.Name)
+				if reply.Status >= 400 {
+					t.Errorf("%s in %s: %d %s", form.Name, place, reply.Status, reply.Body)
+				}
+			}
+		}
+	}
+	if target := w.up.Last(t).Target; w.up.Last(t).Get("X-Api-Key") == nil {
+		t.Errorf("the key was not sent: %s", target)
+	}
+}
+
+func (w *shimWorld) otherHosts(t *testing.T) {
+	evil := strings.TrimPrefix(w.evil.URL, "http://")
+	own := strings.TrimPrefix(w.up.URL, "https://")
+	token := w.token(t, "legacy")
+	for _, header := range []string{"X-Forwarded-Host: " + evil, "Forwarded: host=" + evil, "X-Host: " + evil,
+		"X-Original-Host: " + evil, "X-Forwarded-Server: " + evil, "X-Forwarded-Proto: http", "X-Real-Host: " + evil} {
+		if reply := w.get(t, "legacy", "/v1/items/1", header); reply.Status != 200 {
+			t.Errorf("%s: %d", header, reply.Status)
+		}
+		name, value, _ := strings.Cut(header, ": ")
+		if r := w.up.Last(t); !slices.Equal(r.Get("Host"), []string{own}) || len(r.Get(name)) > 0 && value != "" {
+			t.Errorf("%s: the upstream got %s", header, r.Head())
+		}
+	}
+	text := strings.Replace(w.request(token, "legacy", "GET", "/v1/items/1", ""), "Host: "+w.host(), "Host: "+evil, 1)
+	if w.ask(t, text); !slices.Equal(w.up.Last(t).Get("Host"), []string{own}) {
+		t.Errorf("the upstream got %s", w.up.Last(t).Head())
+	}
+	for _, target := range []string{"http://" + evil, "https://" + evil, "http://" + w.host(), "//" + evil, evil} {
+		text := strings.Replace(w.request(token, "legacy", "GET", "/v1/items/1", ""), "GET /", "GET "+target+"/", 1)
+		w.silent(t, target, func() {
+			if reply := w.ask(t, text); reply.Status != 400 && reply.Status != 404 {
+				t.Errorf("%s: %d", target, reply.Status)
+			}
+		})
+	}
+}
+
+// movedUpstream moves a tool's upstream in the tenant's file: the secret stays bound to where it was put for.
+func (w *shimWorld) movedUpstream(t *testing.T) {
+	before := w.size(t)
+	file := w.tenant("acme", "")
+	elsewhere := upstream.Start(t, upstream.Options{})
+	for name, change := range map[string][2]string{
+		"host and port":  {"url: " + w.up.URL, "url: " + elsewhere.URL},
+		"certificate":    {fmt.Sprintf("ca: %q", w.up.CA), fmt.Sprintf("ca: %q", elsewhere.CA)},
+		"no certificate": {fmt.Sprintf(", ca: %q", w.up.CA), ""},
+		"kind":           {injections["legacy"], `{in: sigv4, secret: legacy-key, sigv4: {region: a, service: b}}`},
+		"another name":   {"url: " + w.up.URL, "url: " + strings.Replace(w.up.URL, "127.0.0.1", "localhost", 1)},
+	} {
+		moved := strings.ReplaceAll(file, change[0], change[1])
+		if moved == file {
+			t.Fatalf("%s: nothing changes", name)
+		}
+		w.Apply(t, moved)
+		w.silent(t, name, func() {
+			problem(t, name, w.get(t, "legacy", "/v1/items/1"), http.StatusBadGateway, "host_not_bound")
+		})
+	}
+	w.Apply(t, file)
+	if reply := w.get(t, "legacy", "/v1/items/1"); reply.Status != 200 {
+		t.Errorf("moved back: %d %s", reply.Status, reply.Body)
+	}
+	if n := elsewhere.Count().Connections; n != 0 {
+		t.Errorf("%d connections", n)
+	}
+	told := map[string]int{}
+	for _, e := range w.uses(t, before, 6) {
+		told[e.Reason]++
+	}
+	if told["secret.host_not_bound"] < 3 || told["secret.kind_not_bound"] != 1 {
+		t.Errorf("the log tells %v", told)
+	}
+}
+
+func (w *shimWorld) environmentProxy(t *testing.T) {
+	args := []string{"env"}
+	for _, name := range []string{"http_proxy", "https_proxy", "all_proxy"} {
+		args = append(args, name+"="+w.evil.URL, strings.ToUpper(name)+"="+w.evil.URL)
+	}
+	w.Within(t, append(args, "no_proxy=", "NO_PROXY=")...)
+	defer w.Within(t)
+	for _, tool := range []string{"legacy", "oauth", "cert"} {
+		if reply := w.get(t, tool, "/status/200"); reply.Status != 200 {
+			t.Errorf("%s: %d %s", tool, reply.Status, reply.Body)
+		}
+	}
+	if n := w.evil.Count().Connections; n != 0 {
+		t.Errorf("%d connections to the proxy", n)
+	}
+}
+
+func (w *shimWorld) badCertificates(t *testing.T) {
+	for _, cert := range upstream.Certs() {
+		up := w.more(t, "shady", upstream.Options{Cert: cert})
+		reply := w.get(t, "shady", "/v1/items/1")
+		if cert == upstream.CertGood {
+			if reply.Status != 200 {
+				t.Errorf("a good one: %d %s", reply.Status, reply.Body)
+			}
+			continue
+		}
+		problem(t, string(cert), reply, http.StatusBadGateway, "upstream_unreachable")
+		if n := up.Count(); n.Bytes != 0 || n.Connections == 0 {
+			t.Errorf("%s: %+v", cert, n)
+		}
+	}
+	plain := upstream.Start(t, upstream.Options{Plain: true}) // where TLS is expected
+	w.Apply(t, w.tenant("acme", w.tool("acme", "shady", strings.Replace(plain.URL, "http", "https", 1),
+		`{in: header, name: X-Api-Key, secret: shady-key}`, w.up.CA, rules)))
+	if reply := w.get(t, "shady", "/v1/items/1"); reply.Status != http.StatusBadGateway {
+		t.Errorf("without TLS: %d", reply.Status)
+	}
+	if plain.Received(acmeKey) {
+		t.Error("the key went over an open line")
+	}
+}
+
+func (w *shimWorld) plainUpstream(t *testing.T) {
+	tool := func(rest string) string {
+		return w.tenant("acme", w.tool("acme", "open", w.evil.URL, `{in: header, name: X-Api-Key, secret: open-key}`, "",
+			rules+rest))
+	}
+	if out, err := w.TryApply(t, tool("")); err == nil || !strings.Contains(out, "upstream.url") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	up := w.more(t, "open", upstream.Options{Plain: true}) // with allow_plaintext
+	if reply := w.get(t, "open", "/v1/items/1"); reply.Status != 200 || !up.Received(acmeKey) {
+		t.Errorf("%d %s", reply.Status, reply.Body)
+	}
+}
+
+func (w *shimWorld) proxyMethods(t *testing.T) {
+	token := w.token(t, "legacy")
+	evil := strings.TrimPrefix(w.evil.URL, "http://")
+	head := "\r\nHost: " + w.host() + "\r\nAuthorization: Bearer " + token + "\r\n\r\n"
+	for _, line := range []string{
+		"CONNECT " + evil + " HTTP/1.1", "CONNECT /shim/t/acme/legacy/v1/items/1 HTTP/1.1",
+		"CONNECT " + strings.TrimPrefix(w.up.URL, "https://") + " HTTP/1.1",
+		"OPTIONS * HTTP/1.1", "TRACE /shim/t/acme/legacy/v1/items/1 HTTP/1.1", "TRACE * HTTP/1.1",
+	} {
+		w.silent(t, line, func() {
+			reply := w.ask(t, line+head)
+			if reply.Status < 400 && !strings.HasPrefix(line, "OPTIONS *") || reply.Status >= 500 {
+				t.Errorf("%s: %d", line, reply.Status)
+			}
+		})
+	}
+	if n := w.evil.Count().Connections; n != 0 {
+		t.Errorf("%d connections", n)
+	}
+}
+
+func (w *shimWorld) otherProtocols(t *testing.T) {
+	for _, protocol := range []string{"h2c", "foo/1", "TLS/1.0", "websocket, h2c", "HTTP/2.0"} {
+		w.silent(t, protocol, func() {
+			reply := w.get(t, "legacy", "/v1/items/1", "Connection: Upgrade", "Upgrade: "+protocol, "HTTP2-Settings: AAMAAABk")
+			problem(t, protocol, reply, http.StatusBadRequest, "malformed_request")
+		})
+	}
+	for _, end := range []string{"forged-upgrade", "foo-upgrade", "h2c-upgrade"} {
+		reply := w.get(t, "legacy", "/end/"+end)
+		if reply.Status != http.StatusBadGateway {
+			t.Errorf("%s: %d", end, reply.Status)
+		}
+	}
+}
+
+func (w *shimWorld) movedTokenEndpoint(t *testing.T) {
+	for _, status := range []int{301, 302, 307, 308} {
+		up := upstream.Start(t, upstream.Options{Answer: func(x *upstream.Exchange) {
+			x.Send(upstream.Response{Status: status, Header: []upstream.Field{{Name: "Location", Value: w.evil.URL + "/token"}}})
+		}})
+		injection := `{in: oauth2, secret: sent-away, oauth2: {token_url: "` + up.URL + `/token"}}`
+		w.Apply(t, w.tenant("acme", w.tool("acme", "sent", up.URL, injection, up.CA, rules)))
+		if out, err := w.BursarReading(t, clientID+"\n"+clientKey, "secret", "put", "acme/sent-away", "--host", up.URL,
+			"--ca", w.caFile(t, up), "--fields", "--inject", "oauth2", "--activate", "-"); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		delete(w.tokens, "sent")
+		if reply := w.get(t, "sent", "/v1/items/1"); reply.Status < 500 {
+			t.Errorf("%d: %d %s", status, reply.Status, reply.Body)
+		}
+		if n := up.Count().Requests; n == 0 {
+			t.Error("the token endpoint was not asked")
+		}
+	}
+	if n := w.evil.Count().Connections; n != 0 {
+		t.Errorf("%d connections", n)
+	}
+}
+
+// resolving runs a test with a server whose names are resolved as answer says.
+func (w *shimWorld) resolving(t *testing.T, answer func(name string, turn int) []string) *names.Server {
+	t.Helper()
+	s := names.Serve(t, answer)
+	const swap = `mount --bind "$0" /etc/resolv.conf && exec "$@"`
+	if out, err := exec.Command("unshare", "-m", "sh", "-c", swap, s.Conf, "true").CombinedOutput(); err != nil {
+		t.Skipf("the names of one process cannot be changed here: %v: %s", err, out)
+	}
+	w.Within(t, "env", "GODEBUG=netdns=go", "unshare", "-m", "sh", "-c", swap, s.Conf)
+	t.Cleanup(func() { w.Within(t) })
+	return s
+}
+
+// TestNamesThatResolveToWhereNoneMayGo: rows A6 and A7 of the attacks. The name server is the attacker's.
+func TestNamesThatResolveToWhereNoneMayGo(t *testing.T) {
+	eachShim(t, func(t *testing.T, w *shimWorld) {
+		resolved := map[string][]string{
+			"aws4.example": {"169.254.169.254"}, "aws6.example": {"fd00:ec2::254"}, "alibaba.example": {"100.100.100.200"},
+			"mapped.example": {"::ffff:169.254.169.254"}, "nat64.example": {"64:ff9b::a9fe:a9fe"},
+			"6to4.example": {"2002:a9fe:a9fe::"}, "zero.example": {"0.0.0.0"}, "zero6.example": {"::"},
+			"ten.example": {"10.0.0.1"}, "loopback6.example": {"::1"}, "link.example": {"fe80::1"},
+			"mixed.example": {"127.0.0.1", "169.254.169.254"}, "many.example": {"127.0.0.1", "10.0.0.1"},
+			"good.example": {"127.0.0.1"},
+		}
+		server := w.resolving(t, func(name string, turn int) []string {
+			if name == "rebind.example" {
+				return [][]string{{"127.0.0.1"}, {"169.254.169.254"}}[min(turn, 1)]
+			}
+			return resolved[name]
+		})
+		up := upstream.Start(t, upstream.Options{Keys: []string{acmeKey}, Hosts: []string{"good.example", "rebind.example"}})
+		_, port, _ := strings.Cut(up.Addr, ":")
+		tools := ""
+		for host := range resolved {
+			tools += w.named(host, port, up.CA)
+		}
+		w.Apply(t, w.tenant("acme", tools+w.named("rebind.example", port, up.CA)))
+		for _, host := range append(slices.Sorted(maps.Keys(resolved)), "rebind.example") {
+			w.putNamed(t, host, port, up)
+		}
+		against(t, "A6", "a name leads to a metadata service", func(t *testing.T) {
+			for host := range resolved {
+				reply := w.get(t, strings.TrimSuffix(host, ".example"), "/v1/items/1")
+				if host == "good.example" {
+					if r := up.Last(t); reply.Status != 200 || r.SNI != host || !slices.Equal(r.Get("Host"), []string{host + ":" + port}) {
+						t.Errorf("%d; the upstream got %s with the name %q", reply.Status, r.Head(), r.SNI)
+					}
+					continue
+				}
+				problem(t, host, reply, http.StatusBadGateway, "destination_refused")
+			}
+		})
+		against(t, "A7", "a name changes after it was judged", func(t *testing.T) {
+			before := up.Count()
+			if reply := w.get(t, "rebind", "/v1/items/1"); reply.Status != 200 || server.Asked("rebind.example") != 2 {
+				t.Errorf("%d %s, asked %d times", reply.Status, reply.Body, server.Asked("rebind.example"))
+			}
+			up.Close() // so that a new connection is needed
+			problem(t, "rebound", w.get(t, "rebind", "/v1/items/1"), http.StatusBadGateway, "destination_refused")
+			if after := up.Count(); after.Requests != before.Requests+1 {
+				t.Errorf("%d requests", after.Requests-before.Requests)
+			}
+		})
+	})
+}
+
+// named is a tool before a host of example.
+func (w *shimWorld) named(host, port, ca string) string {
+	name := strings.TrimSuffix(host, ".example")
+	return w.tool("acme", name, "https://"+host+":"+port, `{in: header, name: X-Api-Key, secret: `+name+`-key}`, ca, rules)
+}
+
+func (w *shimWorld) putNamed(t *testing.T, host, port string, up *upstream.Upstream) {
+	t.Helper()
+	out, err := w.BursarReading(t, acmeKey, "secret", "put", "acme/"+strings.TrimSuffix(host, ".example")+"-key",
+		"--host", "https://"+host+":"+port, "--ca", w.caFile(t, up), "--activate", "-")
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
