@@ -161,7 +161,7 @@ var hints = map[string]string{
 	"body.constraint":     "The body has not what the rule's json asks for; see: bursar tool show TENANT/TOOL",
 	"details.unknown":     "This version does not know a restriction that is in the token; update the shim.",
 	"details.not_allowed": "The token is restricted to other calls; the agent must ask for one that allows this.",
-	"tool.disabled":       "The tenant file disables the tool; apply it without disabled.",
+	"target.disabled":     "The tenant file disables the tool; apply it without disabled.",
 
 	"key.unavailable":   "The tenant has no key of the tool's signing_alg yet; look at: bursar keys list TENANT",
 	"tenant.changing":   tryAgain,
