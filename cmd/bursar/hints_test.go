@@ -69,6 +69,13 @@ func reasons(t *testing.T) map[string]string {
 			}
 		}
 	}
+	for _, pkg := range strings.Fields("server/vault server/admin") {
+		for _, s := range literals(t, pkg) {
+			if regexp.MustCompile(`^secret\.[a-z_]+$`).MatchString(s) {
+				found[s] = pkg
+			}
+		}
+	}
 	found["client.assertion.act"] = "server/exchange" // delegated("client.assertion")
 	for reason := range found {
 		if rest, ok := strings.CutPrefix(reason, "token."); ok {
