@@ -108,8 +108,8 @@ func (s *Service) rewrapOne(ctx context.Context, op Operator, done *Rewrapped, s
 	return nil
 }
 
-// rewrapKeys makes the change of one ledger. It reads the rows alone, so that tenants which nobody asks for are not kept
-// in memory by it.
+// rewrapKeys makes the change of one ledger. It reads the rows alone, so that tenants which nobody asks for are not
+// kept in memory by it.
 func (s *Service) rewrapKeys(ctx context.Context, op Operator, slug string, o audit.Origin, all bool) (
 	changed bool, err error,
 ) {

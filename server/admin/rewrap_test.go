@@ -65,7 +65,8 @@ func TestTheMasterKeyIsReplaced(t *testing.T) {
 		}
 	}
 	done := w.rewrap(first, admin.RewrapRequest{Limit: 2})
-	if done.Master != next.ID() || done.Looked != 3 || done.Changed != 3 || done.Next != "globex" || len(done.Failed) != 0 {
+	if done.Master != next.ID() || done.Looked != 3 || done.Changed != 3 || done.Next != "globex" ||
+		len(done.Failed) != 0 {
 		t.Fatalf("first %+v", done)
 	}
 	w.deadline = 50 * time.Millisecond

@@ -77,8 +77,8 @@ type TrustedShim struct {
 }
 
 // TrustShim lets a standalone shim open the tenant's vault, and sign what it does in the tenant's log. For platform
-// admins alone: whoever has the shim's key and can read the store has the tenant's secrets. A shim that is known, or was
-// once, is a Conflict, so that a call whose answer was lost is not repeated but made with other keys.
+// admins alone: whoever has the shim's key and can read the store has the tenant's secrets. A shim that is known, or
+// was once, is a Conflict, so that a call whose answer was lost is not repeated but made with other keys.
 func (s *Service) TrustShim(ctx context.Context, op Operator, r ShimRequest) (done *TrustedShim, err error) {
 	if err := s.allow(ctx, op, WriteShims); err != nil {
 		return nil, err
@@ -93,8 +93,8 @@ func (s *Service) TrustShim(ctx context.Context, op Operator, r ShimRequest) (do
 		if err != nil {
 			return err
 		}
-		put, grantor, err := shims.Trust(keys.ShimPublic{Event: r.Event, Recipient: r.Recipient}, r.Name,
-			s.cfg.Directory.Now())
+		now := s.cfg.Directory.Now()
+		put, grantor, err := shims.Trust(keys.ShimPublic{Event: r.Event, Recipient: r.Recipient}, r.Name, now)
 		if err != nil {
 			return errShim(err)
 		}
@@ -102,9 +102,9 @@ func (s *Service) TrustShim(ctx context.Context, op Operator, r ShimRequest) (do
 		created := op.event("admin."+objectShim+".create",
 			audit.Change{Object: objectShim, ID: row.ID, After: audit.Digest(row.Value)})
 		events := append([]audit.Event{created}, op.logKeyEvents(nil, put)...)
-		p, err := s.commit(ctx, v, ledger.Change{Put: put}, events...)
 		done = &TrustedShim{Tenant: v.ID, Grantor: grantor,
-			Shim: Shim{ID: row.ID, Name: r.Name, State: ShimTrusted, Created: p.Time}}
+			Shim: Shim{ID: row.ID, Name: r.Name, State: ShimTrusted, Created: now}}
+		_, err = s.commit(ctx, v, ledger.Change{Put: put}, events...)
 		return err
 	})
 	if err != nil {
