@@ -1,6 +1,7 @@
 package scrub_test
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"strings"
@@ -72,6 +73,14 @@ func BenchmarkReader(b *testing.B) {
 				}
 			})
 		})
+	}
+}
+
+// BenchmarkFloor searches for the value as it is, and for nothing else: what a scrubber can be compared with.
+func BenchmarkFloor(b *testing.B) {
+	for name, text := range texts() {
+		buf := []byte(text)
+		b.Run(name, func(b *testing.B) { perCoreSecond(b, len(buf), func() { bytes.Contains(buf, []byte(key)) }) })
 	}
 }
 
