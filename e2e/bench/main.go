@@ -41,9 +41,11 @@ type plan struct {
 
 var (
 	long = plan{rounds: 5, operations: 6000, connections: 32, paced: 2000, distinct: 2000, pure: 500, starts: 7,
-		tenants: 1000, many: 10_000, appends: 10_000, commits: 150, long: 1_000_000, shimRounds: 9, singles: 1000, streams: 60, held: 2000}
+		tenants: 1000, many: 10_000, appends: 10_000, commits: 150, long: 1_000_000,
+		shimRounds: 9, singles: 1000, streams: 60, held: 2000}
 	short = plan{rounds: 2, operations: 2000, connections: 32, paced: 500, distinct: 500, pure: 250, starts: 3,
-		tenants: 100, many: 200, appends: 2000, commits: 40, long: 20_000, shimRounds: 3, singles: 200, streams: 20, held: 400}
+		tenants: 100, many: 200, appends: 2000, commits: 40, long: 20_000,
+		shimRounds: 3, singles: 200, streams: 20, held: 400}
 )
 
 func main() {

@@ -12,8 +12,8 @@ import (
 	"sync"
 )
 
-// proxy returns Go's own reverse proxy, tuned as whoever cares would: connections and buffers are re-used, HTTP/1.1 both
-// ways, no compression. Like the shim it takes off where a tool is, and puts on a key.
+// proxy returns Go's own reverse proxy, tuned as whoever cares would: connections and buffers are re-used, HTTP/1.1
+// both ways, no compression. Like the shim it takes off where a tool is, and puts on a key.
 func proxy(to, certificate string) (http.Handler, error) {
 	target, err := url.Parse(to)
 	if err != nil {
