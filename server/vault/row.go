@@ -42,6 +42,8 @@ type versionRow struct {
 	Size        string    `json:"size"`
 	Terms       terms     `json:"terms"`
 	Sealed      []byte    `json:"sealed,omitempty"` // a body; nothing if destroyed
+
+	bound string // the text of Terms, because every call asks; "" before the row was read
 }
 
 // terms are what a version is bound to: they stand beside the sealed value, inside it, and in what it is bound to.
@@ -62,7 +64,7 @@ func (t terms) text() (string, error) {
 
 // body is what is sealed of a version: its fields, or by what a backend finds them, and their digest.
 type body struct {
-	Terms  terms             `json:"terms"`
+	Terms  json.RawMessage   `json:"terms"` // the text of the version's
 	Fields map[string]string `json:"fields,omitempty"`
 	Ref    string            `json:"ref,omitempty"`
 	Digest []byte            `json:"digest,omitempty"` // SHA-256 of canonical(fields), of those in a backend
@@ -107,6 +109,10 @@ func (v *Vault) read(row ledger.Row) *secret {
 	if err := json.Unmarshal(row.Value, &s.row); err != nil {
 		s.broken = fmt.Errorf("read secret: %w", err)
 		return s
+	}
+	for i := range s.row.Versions {
+		r := &s.row.Versions[i]
+		r.bound, _ = r.Terms.text() // whoever needs it tries again
 	}
 	s.broken = v.believe(row.ID, s.row)
 	return s
@@ -163,11 +169,11 @@ func (r secretRow) seal(s *keys.Sealer) (ledger.Row, error) {
 
 // sealBody seals what a version is, under its terms.
 func sealBody(s *keys.Sealer, name string, r *versionRow, b body) error {
-	b.Terms = r.Terms
 	binding, err := r.Terms.text()
 	if err != nil {
 		return err
 	}
+	b.Terms = json.RawMessage(binding)
 	plain, err := json.Marshal(b)
 	if err != nil {
 		return fmt.Errorf("encode value: %w", err)
@@ -178,9 +184,12 @@ func sealBody(s *keys.Sealer, name string, r *versionRow, b body) error {
 
 // open opens what sealBody sealed.
 func (v *Vault) open(name string, r *versionRow) (*body, error) {
-	binding, err := r.Terms.text()
-	if err != nil {
-		return nil, err
+	binding := r.bound
+	if binding == "" {
+		var err error
+		if binding, err = r.Terms.text(); err != nil {
+			return nil, err
+		}
 	}
 	plain, err := v.sealer.Open(valueObject(name), strconv.Itoa(r.Number), binding, r.Sealed)
 	if err != nil {
@@ -190,7 +199,7 @@ func (v *Vault) open(name string, r *versionRow) (*body, error) {
 	if err := json.Unmarshal(plain, b); err != nil {
 		return nil, errors.New("read value: it is not in the form of one") // the cause could show some of it
 	}
-	if inside, err := b.Terms.text(); err != nil || inside != binding {
+	if string(b.Terms) != binding {
 		return nil, errors.New("read value: it is bound to something else")
 	}
 	return b, nil
@@ -199,7 +208,7 @@ func (v *Vault) open(name string, r *versionRow) (*body, error) {
 // value returns the fields of an opened body, wherever they are.
 func (v *Vault) value(ctx context.Context, r *versionRow, b *body) (*Value, error) {
 	if r.Terms.Backend == "" {
-		return NewValue(b.Fields), nil
+		return &Value{b.Fields}, nil
 	}
 	if v.backend == nil || v.backend.Name() != r.Terms.Backend {
 		return nil, fault.New(fault.Unavailable, "secret.backend", "The secret is kept where this server does not look.")
