@@ -22,7 +22,7 @@ const vaultFile = `apiVersion: bursar/v1
 tenant: vaulted
 tools:
   - name: crm
-    resource: https://shim.example/t/vaulted/crm
+    resource: https://sts.example/shim/t/vaulted/crm
     actions: [read]
     upstream:
       url: https://api.example
