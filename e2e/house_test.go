@@ -102,7 +102,7 @@ var rooms = map[string]string{
 		"server/audit server/backup server/keys server/ledger server/tenant storage",
 	"cmd/internal/serve":     "*",
 	"cmd/internal/strict":    "scopes",
-	"cmd/internal/shimstats": "server/shim",
+	"cmd/internal/shimstats": "server/decide server/shim",
 	"cmd/internal/telemetry": "server server/audit server/deliver server/exchange",
 	// the house seen from the street
 	"e2e":                  "clients/operator clients/token",

@@ -159,6 +159,21 @@ func TestCallsSendAndReadWhatTheirCommentsSay(t *testing.T) {
 			func(ctx context.Context, c *admin.Client) (any, error) { return c.RotatePlatformLogKeys(ctx) }},
 		{"revoke a key of the platform's log", "POST /admin/v1/platform/log/keys/k_1/revoke", "", logKeys,
 			func(ctx context.Context, c *admin.Client) (any, error) { return c.RevokePlatformLogKey(ctx, "k_1") }},
+		{"shims", "GET /admin/v1/t/acme/shims", "", `{"items":[{"id":"s","name":"edge","state":"trusted",` +
+			`"created":"2026-01-02T03:04:05Z"}]}`,
+			func(ctx context.Context, c *admin.Client) (any, error) { return c.Shims(ctx, "acme") }},
+		{"trust a shim", "POST /admin/v1/t/acme/shims", `{"name":"edge","event_key":"e","recipient_key":"r"}`,
+			`{"id":"s","state":"trusted","created":"2026-01-02T03:04:05Z","tenant_id":"t","grantor":"g"}`,
+			func(ctx context.Context, c *admin.Client) (any, error) {
+				return c.TrustShim(ctx, "acme", admin.ShimRequest{Name: "edge", EventKey: "e", RecipientKey: "r"})
+			}},
+		{"revoke a shim", "POST /admin/v1/t/acme/shims/s/revoke", "", `{"rotated":true,"secrets":3}`,
+			func(ctx context.Context, c *admin.Client) (any, error) { return c.RevokeShim(ctx, "acme", "s") }},
+		{"rewrap", "POST /admin/v1/platform/keys/rewrap", `{"after":"acme","all":true}`,
+			`{"master":"m","looked":1,"changed":1,"failed":[{"tenant":"globex","why":"x"}],"next":"globex"}`,
+			func(ctx context.Context, c *admin.Client) (any, error) {
+				return c.Rewrap(ctx, admin.RewrapRequest{After: "acme", All: true})
+			}},
 		{"events", "GET /admin/v1/t/acme/events?after=-10&limit=5&wait=2", "", events,
 			func(ctx context.Context, c *admin.Client) (any, error) {
 				return c.Events(ctx, "acme", admin.EventQuery{After: -10, Limit: 5, Wait: 2 * time.Second})
@@ -177,6 +192,15 @@ func TestCallsSendAndReadWhatTheirCommentsSay(t *testing.T) {
 					Agent:  &admin.Identity{Issuer: "k8s", Subject: "b", Claims: json.RawMessage(`{"env":"prod"}`)},
 					Parent: &admin.Parent{Client: "a", Tool: "t", Scope: "t:x", Depth: 1},
 					At:     time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), IP: netip.MustParseAddr("192.0.2.1")})
+			}},
+		{"route", "POST /admin/v1/t/acme/tools/legacy/route", `{"method":"POST","path":"/v1/a?b=c","body_type":"text/plain"}`,
+			`{"resource":"https://sts.example/shim/t/acme/legacy","allowed":false,"reason":"body.type","detail":"No.",
+			"rule":{"index":1,"action":"a.b","methods":["POST"],"path":"/v1/{x}","max_body":1048576,"body_json":true},
+			"scope":"legacy:a.b","secrets":[{"secret":"k","in":"header","name":"X-Key","missing":"secret.unknown"}],
+			"access":[{"policy":"p","clients":["c"],"delegates":["d"],"disabled":["c"],"on_behalf":true,"default":true,
+			"from":["x:y"],"condition":"depth == 0"}]}`,
+			func(ctx context.Context, c *admin.Client) (any, error) {
+				return c.Route(ctx, "acme", "legacy", admin.Call{Method: "POST", Path: "/v1/a?b=c", BodyType: "text/plain"})
 			}},
 		{"a secret of the vault", "GET /admin/v1/t/acme/secrets/crm", "", stored,
 			func(ctx context.Context, c *admin.Client) (any, error) { return c.VaultSecret(ctx, "acme", "crm") }},
@@ -209,15 +233,6 @@ func TestCallsSendAndReadWhatTheirCommentsSay(t *testing.T) {
 			func(ctx context.Context, c *admin.Client) (any, error) { return c.RotateVaultKey(ctx, "acme") }},
 		{"shred", "POST /admin/v1/t/acme/vault/shred", `{"confirm":"acme"}`, `{"secrets":7}`,
 			func(ctx context.Context, c *admin.Client) (any, error) { return c.ShredSecrets(ctx, "acme", "acme") }},
-		{"route", "POST /admin/v1/t/acme/tools/legacy/route", `{"method":"POST","path":"/v1/a?b=c","body_type":"text/plain"}`,
-			`{"resource":"https://sts.example/shim/t/acme/legacy","allowed":false,"reason":"body.type","detail":"No.",
-			"rule":{"index":1,"action":"a.b","methods":["POST"],"path":"/v1/{x}","max_body":1048576,"body_json":true},
-			"scope":"legacy:a.b","secrets":[{"secret":"k","in":"header","name":"X-Key","missing":"secret.unknown"}],
-			"access":[{"policy":"p","clients":["c"],"delegates":["d"],"disabled":["c"],"on_behalf":true,"default":true,
-			"from":["x:y"],"condition":"depth == 0"}]}`,
-			func(ctx context.Context, c *admin.Client) (any, error) {
-				return c.Route(ctx, "acme", "legacy", admin.Call{Method: "POST", Path: "/v1/a?b=c", BodyType: "text/plain"})
-			}},
 		{"version", "GET /admin/v1/version", "", `{"version":"v1.2.3","go":"go1.26.8"}`,
 			func(ctx context.Context, c *admin.Client) (any, error) { return c.Version(ctx) }},
 	}

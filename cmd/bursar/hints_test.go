@@ -113,7 +113,7 @@ func denials(t *testing.T) (all []string) {
 }
 
 // elsewhere are reasons of server/oauth and server/admin.
-var elsewhere = []string{"request.grant_type", "tool.disabled"}
+var elsewhere = []string{"request.grant_type", "target.disabled"}
 
 // TestEveryReasonHasAHint holds the table of hints against the source, both ways.
 func TestEveryReasonHasAHint(t *testing.T) {

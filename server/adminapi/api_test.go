@@ -181,13 +181,15 @@ func TestTheClientAndTheServerAgree(t *testing.T) {
 		}
 	}
 	w.explanations(t)
-	w.vaults(t)
 	w.routes(t)
+	w.vaults(t)
 	w.credentials(t)
 	w.revocations(t)
 	w.logs(t)
 	w.logKeysOf(t)
 	w.losses(t)
+	w.shimsOf(t)
+	w.rewraps(t)
 	w.prunings(t)
 	w.backups(t)
 	for path, methods := range w.watch.doc["paths"].(object) {
