@@ -247,7 +247,9 @@ func (w *shimWorld) request(token, tool, method, target, body string, headers ..
 	return text + "\r\n" + body
 }
 
-func (w *shimWorld) host() string { return strings.TrimSuffix(strings.TrimPrefix(w.Shim, "http://"), "/shim") }
+func (w *shimWorld) host() string {
+	return strings.TrimSuffix(strings.TrimPrefix(w.Shim, "http://"), "/shim")
+}
 
 // get calls a tool of acme, and holds every byte of the answer against the oracle.
 func (w *shimWorld) get(t *testing.T, tool, target string, headers ...string) *raw.Reply {

@@ -170,6 +170,15 @@ func TestCallsSendAndReadWhatTheirCommentsSay(t *testing.T) {
 					Parent: &admin.Parent{Client: "a", Tool: "t", Scope: "t:x", Depth: 1},
 					At:     time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), IP: netip.MustParseAddr("192.0.2.1")})
 			}},
+		{"route", "POST /admin/v1/t/acme/tools/legacy/route", `{"method":"POST","path":"/v1/a?b=c","body_type":"text/plain"}`,
+			`{"resource":"https://sts.example/shim/t/acme/legacy","allowed":false,"reason":"body.type","detail":"No.",
+			"rule":{"index":1,"action":"a.b","methods":["POST"],"path":"/v1/{x}","max_body":1048576,"body_json":true},
+			"scope":"legacy:a.b","secrets":[{"secret":"k","in":"header","name":"X-Key","missing":"secret.unknown"}],
+			"access":[{"policy":"p","clients":["c"],"delegates":["d"],"disabled":["c"],"on_behalf":true,"default":true,
+			"from":["x:y"],"condition":"depth == 0"}]}`,
+			func(ctx context.Context, c *admin.Client) (any, error) {
+				return c.Route(ctx, "acme", "legacy", admin.Call{Method: "POST", Path: "/v1/a?b=c", BodyType: "text/plain"})
+			}},
 		{"version", "GET /admin/v1/version", "", `{"version":"v1.2.3","go":"go1.26.8"}`,
 			func(ctx context.Context, c *admin.Client) (any, error) { return c.Version(ctx) }},
 	}

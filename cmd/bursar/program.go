@@ -46,7 +46,7 @@ func (p *program) root() *cobra.Command {
 		p.objectCommand("client", p.clientSecretCommand()), p.objectCommand("tool"), p.objectCommand("issuer"),
 		p.objectCommand("policy"),
 		p.tokenCommand(), p.revokeCommand(), p.enableCommand(), p.cutoffCommand(),
-		p.explainCommand(), p.auditCommand(), p.attackCommand(),
+		p.explainCommand(), p.routeCommand(), p.auditCommand(), p.attackCommand(),
 		p.keysCommand(), p.operatorCommand(), p.backupCommand(), p.restoreCommand(), p.healthCommand(), p.versionCommand(),
 	)
 	root.Long = root.Short + `.

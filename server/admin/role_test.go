@@ -57,6 +57,10 @@ func calls(s *admin.Service) map[string]map[string]func(context.Context, admin.O
 			"cutoffs":   func(ctx context.Context, o admin.Operator) error { _, err := s.Cutoffs(ctx, o); return err },
 			"operators": list,
 			"log keys":  logKeys,
+			"route": func(ctx context.Context, o admin.Operator) error {
+				_, err := s.Route(ctx, o, "payments", admin.Call{Method: "GET", Path: "/"})
+				return err
+			},
 		},
 		"read_log": {
 			"events": events,

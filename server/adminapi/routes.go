@@ -112,6 +112,8 @@ func routes() []route {
 			handle: (*API).decision},
 		{method: post, path: "/t/{tenant}/explain", name: "explain", body: jsonBody[operator.Hypothesis](),
 			answer: typ[operator.Explanation](), handle: (*API).explain},
+		{method: post, path: "/t/{tenant}/tools/{tool}/route", name: "route", body: jsonBody[operator.Call](),
+			answer: typ[operator.Route](), handle: (*API).route},
 		{method: get, path: "/t/{tenant}/keys", name: "listKeys", answer: typ[items[operator.Key]](),
 			handle: (*API).keys},
 		{method: post, path: "/t/{tenant}/keys/rotate", name: "rotateKeys", body: jsonBody[operator.RotateRequest](),

@@ -1,6 +1,6 @@
 // Package extauthz is the decision endpoint as Envoy's external authorization asks for it, over gRPC
-// (envoy.service.auth.v3). It decides and hands out keys as package decide does, and does what Envoy's HTTP form cannot:
-// it tells Envoy which of the agent's headers must not reach the upstream.
+// (envoy.service.auth.v3). It decides and hands out keys as package decide does, and does what Envoy's HTTP form
+// cannot: it tells Envoy which of the agent's headers must not reach the upstream.
 package extauthz
 
 import (

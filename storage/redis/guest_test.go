@@ -236,11 +236,10 @@ func TestAGuestWithoutRightsSaysWhatItNeeds(t *testing.T) {
 		t.Errorf("an empty Redis: %v", err)
 	}
 	seeded(t, open(t, redis.Config{URL: node.URL()}))
-	full := admit(t, node.URL(), []ledger.Tenant{"acme"}, "tool")
 	raw := goredis.NewClient(&goredis.Options{Addr: node.Addr})
 	defer func() { _ = raw.Close() }()
 	for _, without := range []string{"-info", "-get", "resetkeys"} {
-		full = admit(t, node.URL(), []ledger.Tenant{"acme"}, "tool")
+		full := admit(t, node.URL(), []ledger.Tenant{"acme"}, "tool")
 		if err := raw.Do(ctx, "ACL", "SETUSER", "guest", without).Err(); err != nil {
 			t.Fatal(err)
 		}

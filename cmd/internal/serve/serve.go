@@ -224,7 +224,11 @@ func (s *Server) assemble() error {
 	if s.retainer = s.newRetainer(); s.retainer != nil {
 		s.registry.MustRegister(retainCollector{s.retainer.Stats})
 	}
-	s.admin = admin.New(admin.Config{Directory: s.directory, Store: s.store, Log: s.log, Judge: exchanger,
+	var prober admin.Prober // without a shim; a nil *shim.Shim in it would be one
+	if s.shim != nil {
+		prober = s.shim
+	}
+	s.admin = admin.New(admin.Config{Prober: prober, Directory: s.directory, Store: s.store, Log: s.log, Judge: exchanger,
 		Trees: s.trees, Pruner: s.pruner(), Copies: s.store, Version: s.cfg.Version,
 		PlatformTokenHash: admin.HashToken(s.cfg.Secrets.AdminToken),
 		RotateEvery:       s.cfg.Keys.RotateEvery, Limits: s.limits})
