@@ -54,7 +54,7 @@ var rooms = map[string]string{
 		"server/audit server/fault server/identity server/ledger server/limit server/memory server/revoke server/tenant " +
 		"server/tools",
 	"server/backup": "clients/auditor server/fault server/ledger",
-	"server/admin": "scopes clients clients/token " +
+	"server/admin": "scopes scopes/policy clients clients/token " +
 		"server/audit server/backup server/exchange server/fault server/keys server/ledger server/limit server/revoke " +
 		"server/tenant server/tools server/vault",
 	"server/outpost": "clients/token server/audit server/current server/fault server/keys server/ledger " +
@@ -65,10 +65,11 @@ var rooms = map[string]string{
 	"server/oauth":    "clients server/exchange server/fault server/peer",
 	"server/front":    "clients/operator server/admin server/fault server/peer",
 	"server/adminapi": "clients clients/auditor clients/operator clients/token " +
-		"server/admin server/audit server/exchange server/fault server/front server/ledger server/tenant",
+		"server/admin server/audit server/exchange server/fault server/front server/ledger server/tenant " +
+		"server/vault",
 	"server/logapi": "clients/auditor clients/operator " +
 		"server/admin server/audit server/fault server/front server/ledger",
-	"server/inject": "server/dial server/ledger server/tools server/vault",
+	"server/inject": "server/dial server/fault server/ledger server/tools server/vault",
 	"server/shim": "clients/token scopes server/audit server/dial server/fault server/inject server/ledger server/limit " +
 		"server/memory server/peer server/revoke server/scrub server/tools server/vault",
 	"web":    "",
@@ -96,11 +97,12 @@ var rooms = map[string]string{
 	"cmd/internal/configdoc": "",
 	"cmd/internal/coredump":  "",
 	"cmd/internal/custody":   "cmd/internal/config server/keys server/ledger server/vault storage/openbao",
-	"cmd/internal/restore": "cmd/internal/config cmd/internal/custody " +
+	"cmd/internal/envelope":  "cmd/internal/strict",
+	"cmd/internal/restore": "cmd/internal/config cmd/internal/custody cmd/internal/envelope " +
 		"server/audit server/backup server/keys server/ledger server/tenant storage",
 	"cmd/internal/serve":     "*",
 	"cmd/internal/strict":    "scopes",
-	"cmd/internal/shimstats": "server/shim",
+	"cmd/internal/shimstats": "server/decide server/shim",
 	"cmd/internal/telemetry": "server server/audit server/deliver server/exchange",
 	// the house seen from the street
 	"e2e":                  "clients/operator clients/token",
@@ -121,10 +123,12 @@ var heavy = map[string]string{
 	"github.com/redis/":         "storage/redis",
 	"go.etcd.io/bbolt":          "storage/bolt",
 	"github.com/openbao/":       "storage/openbao",
+	"filippo.io/age":            "cmd/internal/envelope",
 	"github.com/coreos/go-oidc": "server/identity",
 	"cel.dev/":                  "scopes/policy",
 	"github.com/spf13/cobra":    "cmd/bursar",
 	"go.opentelemetry.io/":      "cmd/internal/telemetry",
+	"github.com/aws/":           "server/inject",
 	"google.golang.org/grpc":    "server/extauthz",
 	"github.com/envoyproxy/":    "server/extauthz",
 	// of the tests

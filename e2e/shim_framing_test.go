@@ -105,7 +105,7 @@ func (w *shimWorld) doubledHeaders(t *testing.T) {
 		})
 	}
 	for name, text := range map[string]string{
-		"no Host": strings.Replace(w.request(token, "legacy", "GET", "/v1/items/1", ""), "Host: "+w.host()+"\r\n", "", 1),
+		"no Host":           strings.Replace(w.request(token, "legacy", "GET", "/v1/items/1", ""), "Host: "+w.host()+"\r\n", "", 1),
 		"two tokens in one": strings.Replace(w.request(token, "legacy", "GET", "/v1/items/1", ""), token, token+", Bearer "+token, 1),
 	} {
 		w.silent(t, name, func() {

@@ -18,7 +18,7 @@ import (
 
 // code is the form of a reason. What else looks like one is in notReasons.
 var code = regexp.MustCompile(`^(client|subject|actor|target|scope|policy|delegation|revoked|token|request|issuer|` +
-	`key|tenant|store)(\.[a-z_]+)+$`)
+	`key|tenant|store|method|path|query|body|details)(\.[a-z_]+)+$`)
 
 // notReasons begin reasons that are told apart further, or belong to what is not a decision.
 var notReasons = []string{"client.assertion", "tenant.file"}
@@ -58,7 +58,7 @@ func literals(t *testing.T, pkg string) []string {
 func reasons(t *testing.T) map[string]string {
 	t.Helper()
 	found := map[string]string{audit.NotReleased: "server/audit", "internal": "server/fault"}
-	for _, pkg := range strings.Fields("server/exchange server/identity server/tenant server/fault clients") {
+	for _, pkg := range strings.Fields("server/exchange server/identity server/tenant server/fault server/tools clients") {
 		for _, s := range literals(t, pkg) {
 			if code.MatchString(s) && !slices.Contains(notReasons, s) {
 				found[s] = pkg
@@ -66,6 +66,13 @@ func reasons(t *testing.T) map[string]string {
 			// role + ".unbound", delegated(role)
 			if pkg == "server/exchange" && regexp.MustCompile(`^\.[a-z_]+$`).MatchString(s) {
 				found["subject"+s], found["actor"+s] = pkg, pkg
+			}
+		}
+	}
+	for _, pkg := range strings.Fields("server/vault server/admin") {
+		for _, s := range literals(t, pkg) {
+			if regexp.MustCompile(`^secret\.[a-z_]+$`).MatchString(s) {
+				found[s] = pkg
 			}
 		}
 	}
@@ -105,6 +112,9 @@ func denials(t *testing.T) (all []string) {
 	return all
 }
 
+// elsewhere are reasons of server/oauth and server/admin.
+var elsewhere = []string{"request.grant_type", "target.disabled"}
+
 // TestEveryReasonHasAHint holds the table of hints against the source, both ways.
 func TestEveryReasonHasAHint(t *testing.T) {
 	found := reasons(t)
@@ -117,7 +127,7 @@ func TestEveryReasonHasAHint(t *testing.T) {
 		}
 	}
 	for reason, hint := range hints {
-		if found[reason] == "" && reason != "request.grant_type" { // of server/oauth
+		if found[reason] == "" && !slices.Contains(elsewhere, reason) {
 			t.Errorf("%s is no reason", reason)
 		}
 		if strings.ToUpper(hint[:1]) != hint[:1] && !strings.HasPrefix(hint, "aud ") &&

@@ -57,7 +57,11 @@ func calls(s *admin.Service) map[string]map[string]func(context.Context, admin.O
 			"cutoffs":   func(ctx context.Context, o admin.Operator) error { _, err := s.Cutoffs(ctx, o); return err },
 			"operators": list,
 			"log keys":  logKeys,
-			"shims":     func(ctx context.Context, o admin.Operator) error { _, err := s.Shims(ctx, o); return err },
+			"route": func(ctx context.Context, o admin.Operator) error {
+				_, err := s.Route(ctx, o, "payments", admin.Call{Method: "GET", Path: "/"})
+				return err
+			},
+			"shims": func(ctx context.Context, o admin.Operator) error { _, err := s.Shims(ctx, o); return err },
 		},
 		"read_log": {
 			"events": events,

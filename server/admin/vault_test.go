@@ -25,7 +25,7 @@ func secretDraft(name, value string) *vault.Draft {
 func behind(slug, secret, upstream string) string {
 	return file(slug, "bot") + fmt.Sprintf(`tools:
   - name: crm
-    resource: https://shim.example/t/%s/crm
+    resource: https://sts.example/shim/t/%s/crm
     actions: [read]
     upstream:
       url: %s

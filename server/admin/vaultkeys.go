@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/bursar-sts/bursar/server/audit"
 	"github.com/bursar-sts/bursar/server/fault"
@@ -20,8 +19,8 @@ const objectDataKey = "data-key"
 
 // Prober makes the call that shows whether a version of a secret works.
 type Prober interface {
-	// Probe makes the probe of a tool with that version, and records it as it does every call with a secret. status is
-	// what the upstream answered. Errors are *fault.Error; nothing was answered then.
+	// Probe makes the probe of a tool with that version; whoever calls it has recorded that. status is what the upstream
+	// answered. Errors are *fault.Error; nothing was answered then.
 	Probe(ctx context.Context, slug, tool, secret string, version int) (status int, err error)
 }
 
@@ -66,14 +65,7 @@ func (s *Service) TestSecret(ctx context.Context, op Operator, name string, numb
 	if err != nil {
 		return Probed{}, err
 	}
-	return Probed{Tool: with.Name, Version: version, Status: status, Passed: passes(with.Upstream.Probe, status)}, nil
-}
-
-func passes(p *tools.Probe, status int) bool {
-	if len(p.Expect) > 0 {
-		return slices.Contains(p.Expect, status)
-	}
-	return 200 <= status && status <= 299
+	return Probed{Tool: with.Name, Version: version, Status: status, Passed: with.Upstream.Probe.Expects(status)}, nil
 }
 
 // tried returns the version that is to be tried.

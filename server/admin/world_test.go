@@ -31,7 +31,7 @@ import (
 
 const (
 	baseURL = "https://sts.example"
-	shimURL = "https://shim.example"
+	shimURL = baseURL + "/shim"
 )
 
 // world is a store with the processes that work on it, in one time that only the test moves.

@@ -58,14 +58,14 @@ func newWorld(t *testing.T) *world {
 	sources := identity.NewSources(identity.Config{})
 	log := audit.New(audit.Config{Store: store, Master: master, Logger: quiet, Deadline: time.Minute})
 	dir := tenant.NewDirectory(tenant.Config{Store: store, Master: master, Sources: sources,
-		BaseURL: "https://sts.example"})
+		BaseURL: "https://sts.example", ShimURL: "https://sts.example/shim"})
 	token := admin.NewToken("")
 	w := &world{store: store, directory: dir, anchors: tree.Folder(t.TempDir()),
 		exchanger: exchange.New(exchange.Config{Directory: dir, Log: log, Claims: store})}
 	trees := tree.New(tree.Config{Store: store, Master: master, Anchors: w.anchors, Logger: quiet})
 	w.trees = trees
 	svc := admin.New(admin.Config{Directory: dir, Store: store, Log: log, Judge: w.exchanger,
-		Copies: lossy{store, &w.lost}, Trees: trees,
+		Copies: lossy{store, &w.lost}, Trees: trees, Prober: prober{},
 		Pruner: retain.New(retain.Config{Store: store, Trees: trees, Keys: trees, Recorder: log,
 			Archive: t.TempDir(), Logger: quiet, Logs: func(ctx context.Context) ([]retain.Log, error) {
 				acme, err := dir.Origin(ctx, "acme")
@@ -112,7 +112,17 @@ clients:
   - {id: ci, kind: agent, identities: [{issuer: sso, subject: ci}]}
 tools:
   - {name: payments, resource: "https://pay.example", actions: [refunds.read]}
+  - name: legacy
+    resource: https://sts.example/shim/t/acme/legacy
+    actions: [notes.read, notes.create]
+    upstream:
+      url: https://legacy.example
+      inject: [{in: header, name: X-Key, secret: legacy-key}]
+      allow:
+        - {action: notes.read, methods: [GET], path: "/v1/notes/{id}", query: [page]}
+        - {action: notes.create, methods: [POST], path: /v1/notes, max_body: 1KiB, json: {/kind: [note]}}
 policies:
+  - {id: notes, clients: [bot], delegates: [ci], tool: legacy, actions: [notes.read], condition: depth == 0}
   - {id: read, clients: [bot], tool: payments, actions: [refunds.read]}
 `
 
@@ -145,7 +155,7 @@ func TestTheClientAndTheServerAgree(t *testing.T) {
 	dry := ok[*operator.Applied](t)(w.Apply(ctx, "acme", []byte(file), operator.ApplyOptions{DryRun: true}))
 	made := ok[*operator.Applied](t)(w.Apply(ctx, "acme", []byte(file), operator.ApplyOptions{}))
 	if !dry.Created || !dry.DryRun || dry.Revision != 0 || !made.Created || made.DryRun || made.Revision == 0 ||
-		len(made.Changes) != 5 ||
+		len(made.Changes) != 7 ||
 		made.Changes[0].Ref != (operator.Ref{Kind: operator.KindIssuer, ID: "sso"}) ||
 		made.Changes[0].Action != operator.ActionCreate {
 		t.Errorf("%+v, then %+v", dry, made)
@@ -171,6 +181,8 @@ func TestTheClientAndTheServerAgree(t *testing.T) {
 		}
 	}
 	w.explanations(t)
+	w.routes(t)
+	w.vaults(t)
 	w.credentials(t)
 	w.revocations(t)
 	w.logs(t)

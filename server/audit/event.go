@@ -186,7 +186,7 @@ func Causes() []Cause {
 // which is durable before anything is sent, and the outcome, when the call has ended.
 type Use struct {
 	Phase    string   `json:"phase,omitempty"`    // UseIntent or UseOutcome; empty of a call that was refused
-	Mode     string   `json:"mode,omitempty"`     // UseProxy, UseDecision or UseProbe
+	Mode     string   `json:"mode,omitempty"`     // UseProxy or UseDecision
 	Secrets  []string `json:"secrets,omitempty"`  // those that the call carries, each as name:version
 	Host     string   `json:"host,omitempty"`     // of the upstream, with its port
 	Method   string   `json:"method,omitempty"`   // of the call
@@ -205,7 +205,6 @@ const (
 
 	UseProxy    = "proxy"    // through the shim
 	UseDecision = "decision" // by a proxy that asked, and was given the key
-	UseProbe    = "probe"    // an operator tests a secret
 )
 
 // LogKey is a key of the log itself, by which its events or its checkpoints are signed.

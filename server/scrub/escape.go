@@ -125,7 +125,8 @@ var plainEscapes = [256]byte{
 	'"': '"', '\\': '\\', '/': '/', '\'': '\'', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t',
 }
 
-// entity reads &amp;, &#38; or &#x26; (HTML Living Standard §13.2.5.72 and following).
+// entity reads &amp;, &#38; or &#x26; (HTML Living Standard §13.2.5.72 and following). A number may lack its semicolon,
+// as it may there.
 func (r *reader) entity() (rune, bool) {
 	if !r.char('#') {
 		return r.named()
@@ -142,7 +143,8 @@ func (r *reader) entity() (rune, bool) {
 		}
 		code = min(code*base+nibble(c), utf8.MaxRune+1)
 	}
-	return code, r.char(';') && n > 0 && code <= utf8.MaxRune
+	r.char(';')
+	return code, n > 0 && code <= utf8.MaxRune
 }
 
 func (r *reader) named() (rune, bool) {

@@ -6,13 +6,18 @@ import (
 )
 
 // Header masks the values in all fields of h, which may be a trailer, and drops those whose name has one: a name that
-// was changed would be another field. It returns how often it did either.
+// was changed would be another field. It returns how often it did either. A name with the beginning of an escape is
+// dropped in any case: its letters have lost their case, and with it what they were.
 func (s *Scrubber) Header(h http.Header) (hits int) {
-	if s == nil {
-		return 0
+	for ; s != nil; s = s.also {
+		hits += s.header(h)
 	}
+	return hits
+}
+
+func (s *Scrubber) header(h http.Header) (hits int) {
 	for name, values := range h {
-		if n := s.inName(name); n > 0 {
+		if n := s.inName(name); n > 0 || strings.ContainsAny(name, "%&") {
 			delete(h, name)
 			hits += n
 			continue
@@ -42,7 +47,13 @@ func (s *Scrubber) inName(name string) (hits int) {
 
 // field masks the content of a field. Of a value that is too short to be searched for, whole words are.
 func (s *Scrubber) field(content string) (masked string, hits int) {
-	masked, hits = s.String(content)
+	masked, hits = s.machine.maskString(content)
+	if strings.Contains(content, " ") {
+		// A field that was folded has a blank in the place of each line break (RFC 9112 §5.2).
+		if folded, n := s.machine.maskString(strings.ReplaceAll(masked, " ", "\n")); n > 0 {
+			masked, hits = strings.ReplaceAll(folded, "\n", " "), hits+n
+		}
+	}
 	for _, short := range s.short {
 		for from := 0; ; {
 			i := strings.Index(masked[from:], short)

@@ -93,6 +93,9 @@ func (a *answer) pass(w http.ResponseWriter, r *http.Request) error {
 	for name, values := range a.Header {
 		h[name] = values
 	}
+	if _, typed := h["Content-Type"]; !typed {
+		h["Content-Type"] = nil // not what net/http would guess
+	}
 	if body.decoded {
 		h.Del("Content-Encoding")
 		h.Del("Content-Length")
@@ -161,7 +164,7 @@ type source struct {
 // open returns the body of an answer as it may be passed on. What cannot be searched is refused.
 func (a *answer) open(r *http.Request) (s source, err error) {
 	if a.StatusCode < 200 || a.StatusCode > 599 {
-		return s, fault.New(fault.Unavailable, "answer.status", "The upstream answered with a status that means nothing here.")
+		return s, fault.New(fault.Unavailable, "answer.status", "The upstream's status means nothing here.")
 	}
 	kind, _, _ := strings.Cut(a.Header.Get("Content-Type"), ";")
 	s.stream = a.ContentLength < 0 || strings.EqualFold(strings.TrimSpace(kind), "text/event-stream")

@@ -34,7 +34,8 @@ type Grant struct {
 
 // Authorize judges a call by the newest view of its tenant that this process has. What it refuses is judged again by
 // the newest view that there is, then recorded, and returned as a *fault.Error: Unauthenticated for a token that is not
-// good for this tool, whoever's it is and whether or not there is such a tool; the others say what a good token may not.
+// good for this tool, whoever's it is and whether or not there is such a tool; the others say what a good token may
+// not.
 func (s *Shim) Authorize(ctx context.Context, c Call) (*Grant, error) {
 	view, err := s.cfg.Tenants.View(ctx, c.Slug)
 	if err != nil {

@@ -84,8 +84,8 @@ func nothing(w http.ResponseWriter) {
 
 // challenge is what RFC 6750 §3 and RFC 9728 §5.1 want beside a refusal of a token.
 func (s *Shim) challenge(c Call, presented bool, code, scope string) string {
-	text := `Bearer realm="bursar", resource_metadata="` + s.origin + wellKnown + s.prefix + "/t/" + c.Slug + "/" + c.Tool +
-		`"`
+	where := s.origin + wellKnown + s.prefix + "/t/" + c.Slug + "/" + c.Tool
+	text := `Bearer realm="bursar", resource_metadata="` + where + `"`
 	if presented { // RFC 6750 §3.1: without a token there is no error
 		text += `, error="` + code + `"`
 	}

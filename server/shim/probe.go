@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 
-	"github.com/bursar-sts/bursar/server/audit"
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/vault"
 )
@@ -14,35 +13,35 @@ import (
 const maxProbe = 64 << 10
 
 // Probe makes the call that a tool names for it, with one version of a secret in place of the active one, and returns
-// the status of the answer and whether it is one that is expected. Nothing else of the answer is looked at. The caller
-// has recorded it. Errors are *fault.Error: NotFound for a tool without such a call, or one that does not inject the
-// secret; others are those of a call.
-func (s *Shim) Probe(ctx context.Context, slug, tool, secret string, version int) (status int, expected bool, err error) {
+// the status of the answer. Nothing else of the answer is looked at. The caller has recorded the call. Errors are
+// *fault.Error: NotFound for a tool without such a call, or one that does not inject the secret; others are those of a
+// call.
+func (s *Shim) Probe(ctx context.Context, slug, tool, secret string, version int) (status int, err error) {
 	v, err := s.cfg.Tenants.Fresh(ctx, slug)
 	if err != nil {
-		return 0, false, err
+		return 0, err
 	}
 	t, ok := v.Tools.Named(tool)
 	if !ok || t.Upstream == nil {
-		return 0, false, fault.New(fault.NotFound, "target.unknown", "The tenant has no such tool with an upstream.")
+		return 0, fault.New(fault.NotFound, "target.unknown", "The tenant has no such tool with an upstream.")
 	}
-	g := &Grant{shim: s, view: v, tool: t, call: Call{Slug: slug, Tool: tool, Mode: audit.UseProbe}}
+	g := &Grant{shim: s, view: v, tool: t, call: Call{Slug: slug, Tool: tool}}
 	if g.match, ok = t.Upstream.ProbeMatch(); !ok {
-		return 0, false, fault.New(fault.NotFound, "target.probe", "The tool has no probe; give it upstream.probe.")
+		return 0, fault.New(fault.NotFound, "target.probe", "The tool has no probe; give it upstream.probe.")
 	}
 	g.call.Method = t.Upstream.Probe.Method
 	if err := g.trial(secret, version); err != nil {
-		return 0, false, err
+		return 0, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, g.timeouts().header)
 	defer cancel()
 	response, err := s.try(ctx, g)
 	if err != nil {
-		return 0, false, err
+		return 0, err
 	}
 	defer func() { _ = response.Body.Close() }()
 	_, _ = io.CopyN(io.Discard, response.Body, maxProbe) // so that the connection can be used again
-	return response.StatusCode, t.Upstream.Probe.Expects(response.StatusCode), nil
+	return response.StatusCode, nil
 }
 
 // trial takes the active versions of all secrets but one.

@@ -88,6 +88,7 @@ func New(cfg Config) (*Shim, error) {
 	s := &Shim{cfg: cfg, origin: u.Scheme + "://" + u.Host, prefix: u.EscapedPath(),
 		known:  memory.New[[sha256.Size]byte, verified](16<<20, time.Minute),
 		scrubs: memory.New[[sha256.Size]byte, *scrub.Scrubber](32<<20, time.Minute)}
+	quieten()
 	s.pool.shim, s.watch.shim = s, s
 	s.injector = inject.New()
 	return s, nil

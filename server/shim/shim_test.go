@@ -63,7 +63,8 @@ func TestWhatIsRefused(t *testing.T) {
 		{"no token", "", "GET", "/v1/refunds/7", "", nil, 401, "invalid_token"},
 		{"rubbish", "rubbish", "GET", "/v1/refunds/7", "", nil, 401, "invalid_token"},
 		{"expired", w.token("iat", gone, "exp", gone+60), "GET", "/v1/refunds/7", "", nil, 401, "invalid_token"},
-		{"of the future", w.token("iat", now.Add(2*time.Minute).Unix()), "GET", "/v1/refunds/7", "", nil, 401, "invalid_token"},
+		{"of the future", w.token("iat", now.Add(2*time.Minute).Unix()), "GET", "/v1/refunds/7", "", nil, 401,
+			"invalid_token"},
 		{"of another issuer", w.token("iss", "https://sts.example/t/globex"), "GET", "/v1/refunds/7", "", nil, 401,
 			"invalid_token"},
 		{"for another tool", w.token("aud", "https://tools.example/payments"), "GET", "/v1/refunds/7", "", nil, 401,
@@ -100,7 +101,8 @@ func TestWhatIsRefused(t *testing.T) {
 		if response.StatusCode != row.status || h.Get("Bursar-Error") != row.code ||
 			h.Get("Content-Type") != "application/problem+json" || h.Get("Cache-Control") != "no-store" ||
 			!strings.Contains(body, `"type":"urn:bursar:problem:`+row.code+`"`) {
-			t.Errorf("%s: %d %s %s, want %d %s", row.name, response.StatusCode, h.Get("Bursar-Error"), body, row.status, row.code)
+			t.Errorf("%s: %d %s %s, want %d %s", row.name, response.StatusCode, h.Get("Bursar-Error"), body, row.status,
+				row.code)
 		}
 		challenge := h.Get("WWW-Authenticate")
 		metadata := `resource_metadata="https://sts.example/.well-known/oauth-protected-resource/shim/t/acme/legacy"`
@@ -263,7 +265,8 @@ func TestAStreamIsCut(t *testing.T) {
 	}{
 		{"revoked", func(w *world) { w.Cut("acme", "tool", "legacy", true) }, "error outcome cut.revoked legacy-key:1 200"},
 		{"disabled", func(w *world) { w.DisableSecret("acme", "legacy-key") }, "error outcome cut.secret legacy-key:1 200"},
-		{"stale", func(w *world) { w.Store.Break(1, 1<<30, storagetest.NotApplied) }, "error outcome cut.stale legacy-key:1 200"},
+		{"stale", func(w *world) { w.Store.Break(1, 1<<30, storagetest.NotApplied) },
+			"error outcome cut.stale legacy-key:1 200"},
 	} {
 		w := newWorld(t, servertest.Options{})
 		began := make(chan struct{})
@@ -364,7 +367,8 @@ func TestWhatMayBeDiscoveredIs(t *testing.T) {
 		body, _ := io.ReadAll(response.Body)
 		return response.StatusCode, string(body)
 	}
-	want := `{"resource":"https://sts.example/shim/t/acme/legacy","authorization_servers":["https://sts.example/t/acme"],` +
+	want := `{"resource":"https://sts.example/shim/t/acme/legacy",` +
+		`"authorization_servers":["https://sts.example/t/acme"],` +
 		`"scopes_supported":["legacy:feed.read","legacy:refunds.create","legacy:refunds.read"],` +
 		`"bearer_methods_supported":["header"],"resource_name":"legacy"`
 	if status, body := get("acme/legacy"); status != 200 || !strings.HasPrefix(body, want) {

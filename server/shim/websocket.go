@@ -48,8 +48,8 @@ func accepted(key string) string {
 // maxMessage bounds a message of an upstream, which is searched as a whole.
 const maxMessage = 4 << 20
 
-// tunnel passes the messages of a WebSocket on, without the key, until one side ends, or the call does. An upstream that
-// did not agree is answered like any other call.
+// tunnel passes the messages of a WebSocket on, without the key, until one side ends, or the call does. An upstream
+// that did not agree is answered like any other call.
 func (a *answer) tunnel(w http.ResponseWriter, r *http.Request) error {
 	if a.StatusCode != http.StatusSwitchingProtocols {
 		return a.pass(w, r)
@@ -58,7 +58,8 @@ func (a *answer) tunnel(w http.ResponseWriter, r *http.Request) error {
 	if h := a.Header; !ok || !strings.EqualFold(h.Get("Upgrade"), "websocket") ||
 		h.Get("Sec-Websocket-Accept") != accepted(r.Header.Get("Sec-Websocket-Key")) ||
 		h.Get("Sec-Websocket-Extensions") != "" {
-		return a.spoiled(fault.New(fault.Unavailable, "answer.websocket", "The upstream's handshake is not that of a WebSocket."))
+		return a.spoiled(fault.New(fault.Unavailable, "answer.websocket",
+			"The upstream's handshake is not that of a WebSocket."))
 	}
 	control := http.NewResponseController(w)
 	agent, buffered, err := control.Hijack()

@@ -24,7 +24,8 @@ func acceptOf(key string) string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// speak is an upstream that agrees to a WebSocket, sends a text message for each of the texts, and then what it is sent.
+// speak is an upstream that agrees to a WebSocket, sends a text message for each of the texts, and then what it is
+// sent.
 func speak(accept func(string) string, texts ...string) http.HandlerFunc {
 	return func(rw http.ResponseWriter, r *http.Request) {
 		conn, buffered, err := http.NewResponseController(rw).Hijack()
@@ -33,7 +34,8 @@ func speak(accept func(string) string, texts ...string) http.HandlerFunc {
 		}
 		defer func() { _ = conn.Close() }()
 		_, _ = fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
-			"Sec-WebSocket-Accept: %s\r\nX-Echo: %s\r\n\r\n", accept(r.Header.Get("Sec-Websocket-Key")), r.Header.Get("X-Api-Key"))
+			"Sec-WebSocket-Accept: %s\r\nX-Echo: %s\r\n\r\n", accept(r.Header.Get("Sec-Websocket-Key")),
+			r.Header.Get("X-Api-Key"))
 		for _, text := range texts {
 			_, _ = conn.Write(append([]byte{0x81, byte(len(text))}, text...))
 		}

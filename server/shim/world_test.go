@@ -96,14 +96,15 @@ tools:
         - {action: feed.read, methods: [GET], path: "/v1/feed"}
 `
 
-func newWorld(t *testing.T, o servertest.Options, changes ...string) *world {
+func newWorld(t testing.TB, o servertest.Options, changes ...string) *world {
 	t.Helper()
 	w := &world{World: servertest.New(t, o), upstream: new(upstream), logs: new(bytes.Buffer)}
 	w.upstream.Server = httptest.NewTLSServer(w.upstream)
 	t.Cleanup(w.upstream.Close)
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: w.upstream.Certificate().Raw})
 	text := strings.NewReplacer(changes...).Replace(file)
-	w.Create(strings.NewReplacer("${url}", w.upstream.URL, "${ca}", strings.ReplaceAll(string(ca), "\n", `\n`)).Replace(text))
+	line := strings.ReplaceAll(string(ca), "\n", `\n`)
+	w.Create(strings.NewReplacer("${url}", w.upstream.URL, "${ca}", line).Replace(text))
 	w.PutSecret("acme", "legacy-key", w.upstream.URL, string(ca), key)
 	w.shim = w.newShim(t, w.Process, w.Process.Log)
 	w.front = httptest.NewServer(w.shim)
@@ -112,7 +113,7 @@ func newWorld(t *testing.T, o servertest.Options, changes ...string) *world {
 }
 
 // newShim returns a shim of a process.
-func (w *world) newShim(t *testing.T, p *servertest.Process, log shim.Log) *shim.Shim {
+func (w *world) newShim(t testing.TB, p *servertest.Process, log shim.Log) *shim.Shim {
 	t.Helper()
 	limits := limit.New(limit.Config{Rules: limit.Unlimited()})
 	t.Cleanup(limits.Close)
@@ -145,7 +146,8 @@ func (w *world) token(changes ...any) string {
 // call sends a request to the tool through the shim. Headers are written as "Name: value".
 func (w *world) call(t *testing.T, token, method, path, body string, headers ...string) (*http.Response, string) {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), method, w.front.URL+"/shim/t/acme/legacy"+path, strings.NewReader(body))
+	r, err := http.NewRequestWithContext(t.Context(), method, w.front.URL+"/shim/t/acme/legacy"+path,
+		strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,6 +44,7 @@ type route struct {
 // Match is a call that a rule allows to those who hold its action.
 type Match struct {
 	Rule  *Rule
+	Index int    // of the rule in Upstream.Allow; -1 if the rule is the probe's own
 	Path  string // the bytes to send; they are the caller's own
 	Query string // the bytes to send, without the question mark
 
@@ -82,7 +83,7 @@ func (u *Upstream) Route(method, rawPath, rawQuery string) (*Match, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &Match{Rule: r.rule, Path: rawPath, Query: query, upstream: u, method: method, template: r.path}, nil
+		return &Match{Rule: r.rule, Index: r.index, Path: rawPath, Query: query, upstream: u, method: method, template: r.path}, nil
 	}
 	return nil, refuse()
 }
@@ -118,10 +119,10 @@ func (u *Upstream) ProbeMatch() (*Match, bool) {
 	m := &Match{Path: rawPath, Query: rawQuery, upstream: u, method: u.Probe.Method}
 	for _, r := range u.routes {
 		if r.path.matches(path) && slices.Contains(r.rule.Methods, m.method) {
-			m.Rule, m.template = r.rule, r.path
+			m.Rule, m.Index, m.template = r.rule, r.index, r.path
 			return m, true
 		}
 	}
-	m.Rule = &Rule{Methods: []string{m.method}, Path: rawPath}
+	m.Rule, m.Index = &Rule{Methods: []string{m.method}, Path: rawPath}, -1
 	return m, m.method == "GET" || m.method == "HEAD"
 }

@@ -17,8 +17,9 @@ func (t Timeouts) OrDefault() Timeouts {
 
 // Reaches reports whether both are reached over the same connections.
 func (u *Upstream) Reaches(other *Upstream) bool {
-	return u.URL == other.URL && u.Network.AllowPrivate == other.Network.AllowPrivate && u.Network.CA == other.Network.CA &&
-		slices.Equal(u.Network.Pins, other.Network.Pins) && u.Timeouts == other.Timeouts
+	a, b := u.Network, other.Network
+	return u.URL == other.URL && a.AllowPrivate == b.AllowPrivate && a.CA == b.CA && slices.Equal(a.Pins, b.Pins) &&
+		u.Timeouts == other.Timeouts
 }
 
 // Expects reports whether a status is one that the probe is to be answered with.

@@ -1,9 +1,6 @@
 package tools
 
 import (
-	"cmp"
-	"time"
-
 	"github.com/bursar-sts/bursar/scopes"
 	"github.com/bursar-sts/bursar/server/limit"
 )
@@ -209,12 +206,4 @@ type Timeouts struct {
 	Header  scopes.Duration `json:"header,omitempty"`  // until the header of the answer is there; 30s
 	Idle    scopes.Duration `json:"idle,omitempty"`    // between two reads of a body; 60s
 	Total   scopes.Duration `json:"total,omitempty"`   // from beginning to end, except of streams; 5m
-}
-
-// WithDefaults returns the timeouts with none that is zero.
-func (t Timeouts) WithDefaults() Timeouts {
-	return Timeouts{
-		Connect: cmp.Or(t.Connect, scopes.Duration(5*time.Second)), Header: cmp.Or(t.Header, scopes.Duration(30*time.Second)),
-		Idle: cmp.Or(t.Idle, scopes.Duration(time.Minute)), Total: cmp.Or(t.Total, scopes.Duration(5*time.Minute)),
-	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/bursar-sts/bursar/cmd/internal/config"
 	"github.com/bursar-sts/bursar/cmd/internal/custody"
+	"github.com/bursar-sts/bursar/cmd/internal/envelope"
 	"github.com/bursar-sts/bursar/server/audit"
 	"github.com/bursar-sts/bursar/server/backup"
 	"github.com/bursar-sts/bursar/server/keys"
@@ -26,7 +27,9 @@ type Config struct {
 	*config.Config
 	Secrets *config.Secrets
 	File    string // the backup
-	Replace bool   // even what is newer
+	// Identities open the backup, if it is encrypted.
+	Identities envelope.Identities
+	Replace    bool // even what is newer
 }
 
 // ErrNewer is in the refusal to replace what is newer than the backup.
@@ -43,7 +46,7 @@ type Restored struct {
 
 // Run verifies a backup, records that it is put back, and puts it back.
 func Run(ctx context.Context, cfg Config) (*Restored, error) {
-	b, err := verified(cfg.File)
+	b, err := verified(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -72,15 +75,19 @@ func Run(ctx context.Context, cfg Config) (*Restored, error) {
 }
 
 // verified reads a whole backup.
-func verified(path string) (*backup.Reader, error) {
-	f, err := os.Open(path)
+func verified(cfg Config) (*backup.Reader, error) {
+	f, err := os.Open(cfg.File)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }() // it was only read
-	b, err := backup.Verify(f)
+	text, err := cfg.Identities.Open(f)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", cfg.File, err)
+	}
+	b, err := backup.Verify(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", cfg.File, err)
 	}
 	return b, nil
 }
@@ -190,7 +197,11 @@ func (r restoring) load(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = f.Close() }() // it was only read
-	b, err := backup.Open(f)
+	text, err := r.cfg.Identities.Open(f)
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.cfg.File, err)
+	}
+	b, err := backup.Open(text)
 	if err != nil {
 		return fmt.Errorf("%s: %w", r.cfg.File, err)
 	}

@@ -85,7 +85,7 @@ const (
 
 // Start opens the store and begins to serve. Run must follow.
 func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
-	s := &Server{cfg: cfg, registry: newRegistry(cfg.Version), failed: make(chan error, 4)}
+	s := &Server{cfg: cfg, registry: newRegistry(cfg.Version), failed: make(chan error, 6)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close(context.WithoutCancel(ctx), audit.Failed))
@@ -186,7 +186,7 @@ func (s *Server) listen() error {
 		}
 		s.ports = append(s.ports, p)
 	}
-	return nil
+	return s.openDoors()
 }
 
 // assemble builds the handlers of the open ports.
@@ -224,7 +224,11 @@ func (s *Server) assemble() error {
 	if s.retainer = s.newRetainer(); s.retainer != nil {
 		s.registry.MustRegister(retainCollector{s.retainer.Stats})
 	}
-	s.admin = admin.New(admin.Config{Directory: s.directory, Store: s.store, Log: s.log, Judge: exchanger,
+	var prober admin.Prober // without a shim; a nil *shim.Shim in it would be one
+	if s.shim != nil {
+		prober = s.shim
+	}
+	s.admin = admin.New(admin.Config{Prober: prober, Directory: s.directory, Store: s.store, Log: s.log, Judge: exchanger,
 		Trees: s.trees, Pruner: s.pruner(), Copies: s.store, Version: s.cfg.Version,
 		PlatformTokenHash: admin.HashToken(s.cfg.Secrets.AdminToken),
 		RotateEvery:       s.cfg.Keys.RotateEvery, Limits: s.limits})
@@ -251,6 +255,8 @@ func (s *Server) assemble() error {
 			p.handler = proxies.Believe(surfaces.Apart("admin", api))
 		case "shim":
 			p.server = s.shim.Server(proxies.Believe(surfaces.Apart("shim", s.shim)))
+		case "decide", "grpc":
+			p.server = s.newDecider(p.name)
 		case "metrics":
 			p.handler = promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
 		}

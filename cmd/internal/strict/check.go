@@ -54,9 +54,9 @@ func BaseURL(s string) error {
 	return nil
 }
 
-// ShimURL checks the URL at which a shim is reached. Tools are told apart by the path behind it, so that it is an origin
-// and plain segments, which nobody writes in two ways; base is the origin of the authorization server, whose own paths
-// are no shim's.
+// ShimURL checks the URL at which a shim is reached. Tools are told apart by the path behind it, so that it is an
+// origin and plain segments, which nobody writes in two ways; base is the origin of the authorization server, whose own
+// paths are no shim's.
 func ShimURL(s, base string) error {
 	if s == "" {
 		return fmt.Errorf("is required; it is where the shim is reached, such as https://sts.example/shim")

@@ -51,6 +51,9 @@ func views(content []byte) []view {
 		}
 	}
 	all := texts
+	if joined := bytes.ReplaceAll(content, []byte(" "), nil); len(joined) < 64<<10 { // folded headers come with blanks
+		texts = append(slices.Clone(texts), view{"joined", joined})
+	}
 	for _, v := range texts {
 		for phase := range 2 {
 			all = append(all, view{"hex in " + v.form, unhex(v.content, phase)})
@@ -124,7 +127,7 @@ func unquote(b []byte) []byte {
 }
 
 // runs returns the longest stretches of content that are written in an alphabet, and long enough for a part of a key.
-// Line breaks within one are left out.
+// Line breaks within one are left out, with the blanks or the name of an event's data that begin the next line.
 func runs(b []byte, alphabet string) (all [][]byte) {
 	var member [256]bool
 	for _, c := range []byte(alphabet) {
@@ -137,17 +140,27 @@ func runs(b []byte, alphabet string) (all [][]byte) {
 		}
 		run = run[:0]
 	}
-	for i, c := range b {
-		switch {
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
 		case member[c]:
 			run = append(run, c)
 		case c == '\n' || c == '\r' && i+1 < len(b) && b[i+1] == '\n':
+			i += indent(b[i+1:])
 		default:
 			end()
 		}
 	}
 	end()
 	return all
+}
+
+// indent returns the length of what begins a line and is not of its text.
+func indent(line []byte) int {
+	text := bytes.TrimLeft(line, " \t")
+	if rest, ok := bytes.CutPrefix(text, []byte("data:")); ok {
+		text = bytes.TrimPrefix(rest, []byte(" "))
+	}
+	return len(line) - len(text)
 }
 
 // unhex decodes every run of hexadecimal digits, from its first or second one on.

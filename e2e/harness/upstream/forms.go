@@ -102,12 +102,18 @@ func mixed(s string) string {
 	return string(b)
 }
 
-// line makes a text fit for a header's value: what breaks a line becomes a blank.
+// line makes a text fit for a header's value. A line break folds the header (RFC 9112 §5.2), as careless servers do.
 func line(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, text)
+	text = strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\n\n", "\n")
+	return strings.ReplaceAll(strings.Map(blank, strings.Trim(text, "\n")), "\n", "\r\n ")
+}
+
+// flat is line for what cannot be folded.
+func flat(text string) string { return strings.ReplaceAll(line(text), "\r\n", "") }
+
+func blank(r rune) rune {
+	if r < ' ' && r != '\n' || r == 0x7f {
+		return ' '
+	}
+	return r
 }

@@ -127,7 +127,7 @@ var places = []struct {
 		return Response{Header: []Field{{"X-" + word(form(x.Key)), "1"}}, Body: []byte("see the name\n")}
 	}},
 	{"reason", func(x *Exchange, form encode) Response {
-		return Response{Reason: line(form(x.text())), Body: []byte("see the status\n")}
+		return Response{Reason: flat(form(x.text())), Body: []byte("see the status\n")}
 	}},
 	{"early", func(x *Exchange, form encode) Response {
 		early := []Field{{"Link", `</style.css>; title="` + line(form(x.text())) + `"`}, {"X-Echo", line(form(x.text()))}}
@@ -168,7 +168,7 @@ var places = []struct {
 	{"sse", func(x *Exchange, form encode) Response {
 		var body bytes.Buffer
 		for i, f := range append([]Field{{"target", x.Target}}, x.Header...) {
-			fmt.Fprintf(&body, "id: %d\nevent: %s\ndata: %s\n\n", i, f.Name, line(form(f.Value)))
+			fmt.Fprintf(&body, "id: %d\nevent: %s\ndata: %s\n\n", i, f.Name, events(form(f.Value)))
 		}
 		return Response{Header: []Field{{"Content-Type", "text/event-stream"}}, Framing: Chunked, Body: body.Bytes(),
 			Pieces: ones(body.Len() / 7)}
@@ -189,6 +189,11 @@ func quoted(text string) string {
 		return text
 	}
 	return quote(text)
+}
+
+// events breaks the lines of an event's data (HTML Living Standard §9.2).
+func events(text string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\n", "\ndata: ")
 }
 
 var text = []Field{{"Content-Type", "text/plain"}}
@@ -214,7 +219,7 @@ func word(text string) string {
 // target is a URL of the upstream itself, with the request's query and the key in it.
 func (x *Exchange) target(form encode) string {
 	_, query, _ := strings.Cut(x.Target, "?")
-	return x.Origin() + "/landing?" + query + "&k=" + line(form(x.Key)) + "#" + line(form(x.Key))
+	return x.Origin() + "/landing?" + query + "&k=" + flat(form(x.Key)) + "#" + flat(form(x.Key))
 }
 
 func located(header string, status int) func(x *Exchange, form encode) Response {

@@ -50,7 +50,7 @@ func NewPlan(seed uint64, key string) Plan {
 		case 0:
 			p.Header = append(p.Header, Field{"X-Echo", value})
 		case 1:
-			p.Reason = value
+			p.Reason = flat(value)
 		case 2:
 			p.Early = []Field{{"Link", value}}
 		case 3:
