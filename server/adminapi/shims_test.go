@@ -41,7 +41,8 @@ func (w *world) shimsOf(t *testing.T) {
 		t.Errorf("listed %+v", all)
 	}
 	logKeys := ok[[]operator.LogKey](t)(w.LogKeys(ctx, "acme"))
-	if !slices.ContainsFunc(logKeys, func(k operator.LogKey) bool { return k.Use == operator.LogShim && k.KeyID == key.ID }) {
+	own := func(k operator.LogKey) bool { return k.Use == operator.LogShim && k.KeyID == key.ID }
+	if !slices.ContainsFunc(logKeys, own) {
 		t.Errorf("keys of the log: %+v", logKeys)
 	}
 	_, err = w.RevokeLogKey(ctx, "acme", key.ID)
