@@ -9,9 +9,13 @@ import (
 // was changed would be another field. It returns how often it did either. A name with the beginning of an escape is
 // dropped in any case: its letters have lost their case, and with it what they were.
 func (s *Scrubber) Header(h http.Header) (hits int) {
-	if s == nil {
-		return 0
+	for ; s != nil; s = s.also {
+		hits += s.header(h)
 	}
+	return hits
+}
+
+func (s *Scrubber) header(h http.Header) (hits int) {
 	for name, values := range h {
 		if n := s.inName(name); n > 0 || strings.ContainsAny(name, "%&") {
 			delete(h, name)
@@ -43,10 +47,10 @@ func (s *Scrubber) inName(name string) (hits int) {
 
 // field masks the content of a field. Of a value that is too short to be searched for, whole words are.
 func (s *Scrubber) field(content string) (masked string, hits int) {
-	masked, hits = s.String(content)
+	masked, hits = s.machine.maskString(content)
 	if strings.Contains(content, " ") {
 		// A field that was folded has a blank in the place of each line break (RFC 9112 §5.2).
-		if folded, n := s.String(strings.ReplaceAll(masked, " ", "\n")); n > 0 {
+		if folded, n := s.machine.maskString(strings.ReplaceAll(masked, " ", "\n")); n > 0 {
 			masked, hits = strings.ReplaceAll(folded, "\n", " "), hits+n
 		}
 	}

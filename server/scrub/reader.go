@@ -9,9 +9,10 @@ const least = 512
 // goes on: the end of an event or of a message never can. For most of a text it keeps no buffer.
 type Reader struct {
 	src    io.Reader
-	search search // its machine is nil if there is nothing to find
-	held   []byte // read and not settled
-	ready  []byte // settled and not yet given away, in spare
+	before *Reader // src itself, if that looks for further values
+	search search  // its machine is nil if there is nothing to find
+	held   []byte  // read and not settled
+	ready  []byte  // settled and not yet given away, in spare
 	spare  []byte
 	err    error // of src
 }
@@ -20,14 +21,24 @@ type Reader struct {
 // beginning of one that is left is masked.
 func (s *Scrubber) Reader(r io.Reader) *Reader {
 	out := &Reader{src: r}
-	if s != nil {
-		out.search.m = &s.machine
+	if s == nil {
+		return out
+	}
+	out.search.m = &s.machine
+	if s.also != nil {
+		out.before = s.also.Reader(r)
+		out.src = out.before
 	}
 	return out
 }
 
 // Hits returns how many values have been masked so far.
-func (r *Reader) Hits() int { return r.search.hits }
+func (r *Reader) Hits() int {
+	if r.before != nil {
+		return r.search.hits + r.before.Hits()
+	}
+	return r.search.hits
+}
 
 // Read reads as io.Reader says. An error of the source comes after all that was read before it.
 func (r *Reader) Read(p []byte) (int, error) {

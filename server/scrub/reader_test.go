@@ -205,3 +205,30 @@ func ExampleScrubber_String() {
 	fmt.Println(masked, hits)
 	// Output: {"said": "**************************"} 1
 }
+
+// TestFurtherValues are found beside the others, in everything.
+func TestFurtherValues(t *testing.T) {
+	const once = "signature-0123456789abcdef"
+	s := scrub.New(key).With().With(once)
+	text := key + " and " + percentAll(once) + ", " + once
+	want := len(text) - strings.Count(text, " ") - len("and,")
+	b := []byte(text)
+	masked, hits := s.String(text)
+	h := map[string][]string{"X-Echo": {text}, "X-" + once: {""}, "X-" + strings.ToUpper(hex.EncodeToString([]byte(key))): {""}}
+	r := s.Reader(iotest.OneByteReader(strings.NewReader(text)))
+	streamed, err := io.ReadAll(r)
+	frames := s.Frames(strings.NewReader(string(stream(frame{0x81, text}))), 1000)
+	framed, frameErr := io.ReadAll(frames)
+	if s.Mask(b) != 3 || hits != 3 || s.Header(h) != 5 || r.Hits() != 3 || frames.Hits() != 3 || err != nil || frameErr != nil {
+		t.Errorf("%s: %d hits as a string, %d as a stream, %d in a frame", b, hits, r.Hits(), frames.Hits())
+	}
+	for _, out := range []string{string(b), masked, h["X-Echo"][0], string(streamed), parse(t, framed)[0].payload} {
+		if strings.Count(out, "*") != want || len(out) != len(text) || len(h) != 1 {
+			t.Errorf("%s", out)
+		}
+	}
+	var none *scrub.Scrubber
+	if none.With() != nil || none.With(once).Mask([]byte(once)) != 1 {
+		t.Error("nothing and something is not that")
+	}
+}

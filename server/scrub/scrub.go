@@ -22,6 +22,7 @@ type Scrubber struct {
 	machine machine
 	folded  func() *machine // of the same forms in lower case, for the names of headers
 	short   []string        // values below Shortest
+	also    *Scrubber       // looks for further values
 }
 
 // New prepares to find values. It returns nil if there is none, and takes about the time of a hundred lookups for each
@@ -48,21 +49,34 @@ func New(values ...string) *Scrubber {
 	return s
 }
 
+// With returns a scrubber that finds further values as well, for a moment: it takes no longer to make than New of them
+// does, and longer to search.
+func (s *Scrubber) With(values ...string) *Scrubber {
+	more := New(values...)
+	if more == nil {
+		return s
+	}
+	more.also = s
+	return more
+}
+
 // Mask masks the values in b, which is a whole: a value that its end cuts short is masked as well. It returns how often
 // it did.
 func (s *Scrubber) Mask(b []byte) (hits int) {
-	if s == nil {
-		return 0
+	for ; s != nil; s = s.also {
+		hits += s.machine.mask(b)
 	}
-	return s.machine.mask(b)
+	return hits
 }
 
 // String returns text with the values in it masked, and how often it did that.
 func (s *Scrubber) String(text string) (masked string, hits int) {
-	if s == nil {
-		return text, 0
+	for ; s != nil; s = s.also {
+		n := 0
+		text, n = s.machine.maskString(text)
+		hits += n
 	}
-	return s.machine.maskString(text)
+	return text, hits
 }
 
 func (m *machine) mask(b []byte) (hits int) {

@@ -177,9 +177,9 @@ type ready struct {
 func (s *Shim) inject(ctx context.Context, g *Grant, out *http.Request, body payload) (r ready, err error) {
 	var client *vault.Value
 	var ref vault.Ref
-	target := &inject.Target{Tenant: g.view.ID, Request: out, Body: body.whole, Dial: s.guard(g)}
+	target := &inject.Target{Tenant: g.view.ID, Request: out, Match: g.match, Body: body.whole, Dial: s.guard(g)}
 	var texts []string
-	for i := range g.tool.Upstream.Inject {
+	for _, i := range inject.Order(g.tool.Upstream.Inject) {
 		injection := &g.tool.Upstream.Inject[i]
 		value, err := g.view.Secrets.For(ctx, g.refs[i], g.tool.Upstream, injection)
 		if err != nil {
@@ -197,7 +197,7 @@ func (s *Shim) inject(ctx context.Context, g *Grant, out *http.Request, body pay
 	if r.transport, err = s.pool.transport(g, ref, client); err != nil {
 		return r, fault.Wrap(fault.Unavailable, "upstream.unusable", "", err)
 	}
-	r.scrub = s.scrubber(g, texts)
+	r.scrub = s.scrubber(g, texts).With(target.Once...)
 	return r, nil
 }
 
