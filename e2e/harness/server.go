@@ -253,9 +253,10 @@ func (s *Server) run(t testing.TB, args ...string) (string, error) {
 
 func (s *Server) runReading(t testing.TB, input string, args ...string) (string, error) {
 	t.Helper()
+	program := binary(t, "bursar") // which may have to be built first
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary(t, "bursar"), args...)
+	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = append(os.Environ(), "BURSAR_SERVER="+s.URL, "BURSAR_TOKEN_FILE="+filepath.Join(s.Dir, "admin.token"))
 	cmd.Stdin = strings.NewReader(input)
 	out, err := cmd.CombinedOutput()
