@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bursar-sts/bursar/clients/operator"
 	"github.com/bursar-sts/bursar/e2e/harness/names"
 	"github.com/bursar-sts/bursar/e2e/harness/upstream"
 )
@@ -68,13 +69,7 @@ func (w *shimWorld) more(t *testing.T, name string, o upstream.Options) *upstrea
 	up := upstream.Start(t, o)
 	w.Apply(t, w.tenant("acme", w.tool("acme", name, up.URL, `{in: header, name: X-Api-Key, secret: `+name+`-key}`, up.CA,
 		rules+"      allow_plaintext: "+fmt.Sprint(o.Plain)+"\n")))
-	args := []string{"secret", "put", "acme/" + name + "-key", "--host", up.URL, "--activate", "-"}
-	if !o.Plain {
-		args = slices.Insert(args, 5, "--ca", w.caFile(t, up))
-	}
-	if out, err := w.BursarReading(t, acmeKey, args...); err != nil {
-		t.Fatalf("bursar secret put: %v\n%s", err, out)
-	}
+	w.putAt(t, up, "acme/"+name+"-key", operator.SecretRequest{Fields: map[string]string{"value": acmeKey}})
 	delete(w.tokens, name)
 	return up
 }
@@ -260,10 +255,8 @@ func (w *shimWorld) movedTokenEndpoint(t *testing.T) {
 		}})
 		injection := `{in: oauth2, secret: sent-away, oauth2: {token_url: "` + up.URL + `/token"}}`
 		w.Apply(t, w.tenant("acme", w.tool("acme", "sent", up.URL, injection, up.CA, rules)))
-		if out, err := w.BursarReading(t, clientID+"\n"+clientKey, "secret", "put", "acme/sent-away", "--host", up.URL,
-			"--ca", w.caFile(t, up), "--fields", "--inject", "oauth2", "--activate", "-"); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
+		w.putAt(t, up, "acme/sent-away", operator.SecretRequest{TokenURL: up.URL + "/token",
+			Fields: map[string]string{"client_id": clientID, "client_secret": clientKey}})
 		delete(w.tokens, "sent")
 		if reply := w.get(t, "sent", "/v1/items/1"); reply.Status < 500 {
 			t.Errorf("%d: %d %s", status, reply.Status, reply.Body)
@@ -351,9 +344,6 @@ func (w *shimWorld) named(host, port, ca string) string {
 
 func (w *shimWorld) putNamed(t *testing.T, host, port string, up *upstream.Upstream) {
 	t.Helper()
-	out, err := w.BursarReading(t, acmeKey, "secret", "put", "acme/"+strings.TrimSuffix(host, ".example")+"-key",
-		"--host", "https://"+host+":"+port, "--ca", w.caFile(t, up), "--activate", "-")
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	w.putAt(t, up, "acme/"+strings.TrimSuffix(host, ".example")+"-key",
+		operator.SecretRequest{Host: "https://" + host + ":" + port, Fields: map[string]string{"value": acmeKey}})
 }

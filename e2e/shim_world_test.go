@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bursar-sts/bursar/clients/operator"
 	"github.com/bursar-sts/bursar/e2e/harness"
 	"github.com/bursar-sts/bursar/e2e/harness/leak"
 	"github.com/bursar-sts/bursar/e2e/harness/raw"
@@ -69,14 +70,14 @@ func newShimWorld(t *testing.T, s *harness.Server) *shimWorld {
 	}
 	w.Apply(t, w.tenant("acme", ""))
 	w.Apply(t, w.tenant("globex", ""))
-	w.put(t, "acme/legacy-key", acmeKey, "--inject", "header,bearer,query,cookie,path,json,form,hmac")
-	w.put(t, "acme/login", "robot\n"+password, "--fields", "--inject", "basic")
-	w.put(t, "acme/aws-key", awsID+"\n"+awsSecret, "--fields", "--inject", "sigv4")
-	w.put(t, "acme/client", clientID+"\n"+clientKey, "--fields", "--inject", "oauth2")
+	w.put(t, "acme/legacy-key", acmeKey, everyPlain...)
+	w.put(t, "acme/login", "username=robot password="+password)
+	w.put(t, "acme/aws-key", "access_key_id="+awsID+" secret_access_key="+awsSecret)
+	w.putClient(t, clientKey)
 	certificate, key := upstream.ClientPEM(t, "the client of acme")
 	w.certKey = key
-	w.put(t, "acme/cert", certificate+key, "--fields", "--inject", "mtls")
-	w.put(t, "globex/legacy-key", globexKey, "--inject", "header")
+	w.putAt(t, w.mutual, "acme/cert", operator.SecretRequest{Fields: map[string]string{"certificate": certificate, "key": key}})
+	w.put(t, "globex/legacy-key", globexKey, "header")
 	t.Cleanup(func() { w.leavesNothing(t) })
 	return w
 }
@@ -180,16 +181,41 @@ func (w *shimWorld) tool(slug, name, url, injection, ca, rest string) string {
 
 func (w *shimWorld) resource(slug, tool string) string { return w.Shim + "/t/" + slug + "/" + tool }
 
-// put puts a secret bound to the upstream, and activates it.
-func (w *shimWorld) put(t *testing.T, name, value string, more ...string) {
+// everyPlain are the kinds of injection of one value.
+var everyPlain = strings.Fields("header bearer query cookie path json form hmac")
+
+// put puts a secret bound to the upstream, for kinds of injection or the usual ones, and activates it. Its value is one,
+// or fields as name=value.
+func (w *shimWorld) put(t *testing.T, name, value string, kinds ...string) {
 	t.Helper()
-	up := w.up
-	if name == "acme/cert" {
-		up = w.mutual
+	fields := map[string]string{"value": value}
+	if strings.Contains(value, " ") {
+		delete(fields, "value")
+		for field := range strings.FieldsSeq(value) {
+			key, text, _ := strings.Cut(field, "=")
+			fields[key] = text
+		}
 	}
-	args := append([]string{"secret", "put", name, "--host", up.URL, "--ca", w.caFile(t, up)}, more...)
-	if out, err := w.BursarReading(t, value, append(args, "--activate", "-")...); err != nil {
-		t.Fatalf("bursar secret put %s: %v\n%s", name, err, out)
+	w.putAt(t, w.up, name, operator.SecretRequest{Fields: fields, Inject: kinds})
+}
+
+// putClient puts the secret of the tool oauth.
+func (w *shimWorld) putClient(t *testing.T, secret string) {
+	t.Helper()
+	w.putAt(t, w.up, "acme/client", operator.SecretRequest{TokenURL: w.up.URL + "/token",
+		Fields: map[string]string{"client_id": clientID, "client_secret": secret}})
+}
+
+// putAt puts a secret bound to an upstream, and activates it.
+func (w *shimWorld) putAt(t *testing.T, up *upstream.Upstream, name string, r operator.SecretRequest) {
+	t.Helper()
+	slug, secret, _ := strings.Cut(name, "/")
+	if r.CA = up.CA; r.Host == "" {
+		r.Host = up.URL
+	}
+	r.Activate = true
+	if _, err := w.Operator.PutSecret(t.Context(), slug, secret, r); err != nil {
+		t.Fatalf("put %s: %v", name, err)
 	}
 }
 
@@ -197,6 +223,16 @@ func (w *shimWorld) caFile(t *testing.T, up *upstream.Upstream) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(path, []byte(up.CA), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// tokenFile writes an operator's token where the binary takes it from.
+func (w *shimWorld) tokenFile(t *testing.T, token string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "operator.token")
+	if err := os.WriteFile(path, []byte(token), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return path

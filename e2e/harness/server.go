@@ -205,6 +205,12 @@ func (s *Server) Kill() {
 	transport.CloseIdleConnections()
 }
 
+// Abort ends the server as a bug in its runtime would, with a trace of what it did.
+func (s *Server) Abort() {
+	s.process.end(syscall.SIGABRT)
+	transport.CloseIdleConnections()
+}
+
 // Stop ends the server as a service manager does.
 func (s *Server) Stop() { s.process.end(syscall.SIGTERM) }
 

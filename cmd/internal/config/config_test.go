@@ -26,7 +26,12 @@ volatile_store: accept
 replicate_issuance: true
 master_key: env:BURSAR_MASTER_KEY
 admin: {token_file: admin.token, listen: "127.0.0.1:8081"}
-shim: {listen: "127.0.0.1:8082", url: "https://sts.example/shim"}
+shim:
+  listen: 127.0.0.1:8082
+  url: https://sts.example/shim
+  decide: {listen: "unix:decide.sock"}
+  grpc: {listen: "10.1.0.5:9102", tls: {cert: d.crt, key: d.key}, client_ca: proxies.pem,
+    clients: [envoy.example, "spiffe://acme.example/envoy"]}
 metrics: {listen: ":9090"}
 traces: {otlp: "https://otel.example/otlp", sample: 0.05, headers: {authorization: "file:otlp.auth"}, ca: ca.pem}
 audit:
@@ -64,7 +69,13 @@ func TestEveryFieldIsRead(t *testing.T) {
 		{"replicate_issuance", c.ReplicateIssuance, true},
 		{"master_key", c.MasterKey.Source, config.Source{Kind: "env", Name: "BURSAR_MASTER_KEY"}},
 		{"admin", c.Admin, config.Admin{TokenFile: "/srv/admin.token", Listen: "127.0.0.1:8081"}},
-		{"shim", c.Shim, config.Shim{Listen: "127.0.0.1:8082", URL: "https://sts.example/shim"}},
+		{"shim.listen", c.Shim.Listen, "127.0.0.1:8082"},
+		{"shim.url", c.Shim.URL, "https://sts.example/shim"},
+		{"shim.decide is relative to the file", c.Shim.Decide.Listen, "unix:/srv/decide.sock"},
+		{"shim.grpc.listen", c.Shim.GRPC.Listen, "10.1.0.5:9102"},
+		{"shim.grpc.tls is relative to the file", c.Shim.GRPC.TLS, config.TLS{Cert: "/srv/d.crt", Key: "/srv/d.key"}},
+		{"shim.grpc.client_ca is relative to the file", c.Shim.GRPC.ClientCA, "/srv/proxies.pem"},
+		{"shim.grpc.clients", strings.Join(c.Shim.GRPC.Clients, " "), "envoy.example spiffe://acme.example/envoy"},
 		{"metrics", c.Metrics.Listen, ":9090"},
 		{"traces.otlp", c.Traces.OTLP, "https://otel.example/otlp"},
 		{"traces.sample", c.Traces.Sample, 0.05},
