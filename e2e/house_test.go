@@ -65,7 +65,8 @@ var rooms = map[string]string{
 	"server/oauth":    "clients server/exchange server/fault server/peer",
 	"server/front":    "clients/operator server/admin server/fault server/peer",
 	"server/adminapi": "clients clients/auditor clients/operator clients/token " +
-		"server/admin server/audit server/exchange server/fault server/front server/ledger server/tenant",
+		"server/admin server/audit server/exchange server/fault server/front server/ledger server/tenant " +
+		"server/vault",
 	"server/logapi": "clients/auditor clients/operator " +
 		"server/admin server/audit server/fault server/front server/ledger",
 	"server/inject": "server/dial server/fault server/ledger server/tools server/vault",
@@ -101,7 +102,7 @@ var rooms = map[string]string{
 		"server/audit server/backup server/keys server/ledger server/tenant storage",
 	"cmd/internal/serve":     "*",
 	"cmd/internal/strict":    "scopes",
-	"cmd/internal/shimstats": "server/shim",
+	"cmd/internal/shimstats": "server/decide server/shim",
 	"cmd/internal/telemetry": "server server/audit server/deliver server/exchange",
 	// the house seen from the street
 	"e2e":                  "clients/operator clients/token",

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bursar-sts/bursar/e2e/harness"
 	"github.com/bursar-sts/bursar/e2e/harness/raw"
 	"github.com/bursar-sts/bursar/e2e/harness/upstream"
 )

@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bursar-sts/bursar/clients/operator"
 	"github.com/bursar-sts/bursar/e2e/harness"
 	"github.com/bursar-sts/bursar/e2e/harness/leak"
 	"github.com/bursar-sts/bursar/e2e/harness/raw"
@@ -51,44 +53,54 @@ type shimWorld struct {
 func eachShim(t *testing.T, run func(t *testing.T, w *shimWorld)) {
 	t.Helper()
 	t.Parallel()
-	harness.EachStore(t, func(t *testing.T, s *harness.Server) {
-		s.ServeShim(t)
-		run(t, newShimWorld(t, s))
-	})
+	harness.EachStore(t, func(t *testing.T, s *harness.Server) { run(t, newShimWorld(t, s)) })
 }
 
 func newShimWorld(t *testing.T, s *harness.Server) *shimWorld {
 	t.Helper()
 	keys := []string{acmeKey, nextKey, globexKey, accessToken, password}
 	w := &shimWorld{Server: s, tokens: map[string]string{},
-		up:      upstream.Start(t, upstream.Options{Keys: keys, Answer: legacy}),
 		mutual:  upstream.Start(t, upstream.Options{Client: true}),
 		evil:    upstream.Start(t, upstream.Options{Plain: true}),
 		cluster: harness.StartIssuer(t, "kubernetes", "-audience", s.Issuer("acme")),
 		oracle:  leak.Of(acmeKey, nextKey, globexKey, awsSecret, clientKey, accessToken, password),
 	}
+	w.up = upstream.Start(t, upstream.Options{Keys: keys, Answer: w.legacy})
+	s.ServeShim(t)
+	w.within(t)
 	w.Apply(t, w.tenant("acme", ""))
 	w.Apply(t, w.tenant("globex", ""))
-	w.put(t, "acme/legacy-key", acmeKey, "--inject", "header,bearer,query,cookie,path,json,form,hmac")
-	w.put(t, "acme/login", "robot\n"+password, "--fields", "--inject", "basic")
-	w.put(t, "acme/aws-key", awsID+"\n"+awsSecret, "--fields", "--inject", "sigv4")
-	w.put(t, "acme/client", clientID+"\n"+clientKey, "--fields", "--inject", "oauth2")
+	w.put(t, "acme/legacy-key", acmeKey, everyPlain...)
+	w.put(t, "acme/login", "username=robot password="+password)
+	w.put(t, "acme/aws-key", "access_key_id="+awsID+" secret_access_key="+awsSecret)
+	w.putClient(t, clientKey)
 	certificate, key := upstream.ClientPEM(t, "the client of acme")
 	w.certKey = key
-	w.put(t, "acme/cert", certificate+key, "--fields", "--inject", "mtls")
-	w.put(t, "globex/legacy-key", globexKey, "--inject", "header")
+	w.putAt(t, w.mutual, "acme/cert", operator.SecretRequest{Fields: map[string]string{"certificate": certificate, "key": key}})
+	w.put(t, "globex/legacy-key", globexKey, "header")
 	t.Cleanup(func() { w.leavesNothing(t) })
 	return w
 }
 
-// legacy answers as upstream.Paths does, and is the token endpoint of the tool oauth.
-func legacy(x *upstream.Exchange) {
-	if x.Path() != "/token" {
+// legacy answers as upstream.Paths does, and is the token endpoint of the tool oauth, and one that sends elsewhere.
+func (w *shimWorld) legacy(x *upstream.Exchange) {
+	status := 0
+	switch _, _ = fmt.Sscanf(x.Path(), "/moved/%d", &status); {
+	case x.Path() == "/token":
+		x.Send(upstream.Response{Header: []upstream.Field{{Name: "Content-Type", Value: "application/json"}},
+			Body: []byte(`{"access_token":"` + accessToken + `","token_type":"Bearer","expires_in":3600}`)})
+	case status != 0:
+		x.Send(upstream.Response{Status: status, Header: []upstream.Field{{Name: "Location", Value: w.evil.URL + "/token"}}})
+	default:
 		upstream.Paths(x)
-		return
 	}
-	x.Send(upstream.Response{Header: []upstream.Field{{Name: "Content-Type", Value: "application/json"}},
-		Body: []byte(`{"access_token":"` + accessToken + `","token_type":"Bearer","expires_in":3600}`)})
+}
+
+// within serves again, run by another program. What it trusts beside the certificates of upstreams is the authority of
+// the token endpoint.
+func (w *shimWorld) within(t *testing.T, program ...string) {
+	t.Helper()
+	w.Within(t, append([]string{"env", "SSL_CERT_FILE=" + w.caFile(t, w.up)}, program...)...)
 }
 
 // rules are what every tool allows.
@@ -108,6 +120,19 @@ const rules = `
         - {action: items.write, methods: [POST], path: "/v1/notes", max_body: 1KiB, json: {/visibility: [internal]}}
         - {action: admin.all, methods: [GET, POST], path: "/admin/{rest...}"}
 `
+
+// rulesOf returns the rules of a tool: where the key is in the body, every call has one.
+func rulesOf(tool string) string {
+	kind := map[string]string{"body": "application/json", "form": "application/x-www-form-urlencoded"}[tool]
+	if kind == "" {
+		return rules
+	}
+	return fmt.Sprintf(`
+      allow:
+        - {action: items.write, methods: [POST, PUT], path: "/v1/items", content_types: [%[1]s]}
+        - {action: items.write, methods: [POST], path: "/echo/{place}/{form}", content_types: [%[1]s]}
+`, kind)
+}
 
 // injections are what the tools of acme inject, by the tool's name.
 var injections = map[string]string{
@@ -129,9 +154,10 @@ func (w *shimWorld) tenant(slug, more string) string {
 	tools := w.tool(slug, "legacy", w.up.URL, injections["legacy"], w.up.CA, rules)
 	names := []string{"legacy"}
 	if slug == "acme" {
-		for name, injection := range injections {
+		for _, name := range slices.Sorted(maps.Keys(injections)) {
 			if name != "legacy" {
-				tools += w.tool(slug, name, w.up.URL, strings.ReplaceAll(injection, "${up}", w.up.URL), w.up.CA, rules)
+				injection := strings.ReplaceAll(injections[name], "${up}", w.up.URL)
+				tools += w.tool(slug, name, w.up.URL, injection, w.up.CA, rulesOf(name))
 				names = append(names, name)
 			}
 		}
@@ -180,16 +206,41 @@ func (w *shimWorld) tool(slug, name, url, injection, ca, rest string) string {
 
 func (w *shimWorld) resource(slug, tool string) string { return w.Shim + "/t/" + slug + "/" + tool }
 
-// put puts a secret bound to the upstream, and activates it.
-func (w *shimWorld) put(t *testing.T, name, value string, more ...string) {
+// everyPlain are the kinds of injection of one value.
+var everyPlain = strings.Fields("header bearer query cookie path json form hmac")
+
+// put puts a secret bound to the upstream, for kinds of injection or the usual ones, and activates it. Its value is one,
+// or fields as name=value.
+func (w *shimWorld) put(t *testing.T, name, value string, kinds ...string) {
 	t.Helper()
-	up := w.up
-	if name == "acme/cert" {
-		up = w.mutual
+	fields := map[string]string{"value": value}
+	if strings.Contains(value, " ") {
+		delete(fields, "value")
+		for field := range strings.FieldsSeq(value) {
+			key, text, _ := strings.Cut(field, "=")
+			fields[key] = text
+		}
 	}
-	args := append([]string{"secret", "put", name, "--host", up.URL, "--ca", w.caFile(t, up)}, more...)
-	if out, err := w.BursarReading(t, value, append(args, "--activate", "-")...); err != nil {
-		t.Fatalf("bursar secret put %s: %v\n%s", name, err, out)
+	w.putAt(t, w.up, name, operator.SecretRequest{Fields: fields, Inject: kinds})
+}
+
+// putClient puts the secret of the tool oauth.
+func (w *shimWorld) putClient(t *testing.T, secret string) {
+	t.Helper()
+	w.putAt(t, w.up, "acme/client", operator.SecretRequest{TokenURL: w.up.URL + "/token",
+		Fields: map[string]string{"client_id": clientID, "client_secret": secret}})
+}
+
+// putAt puts a secret bound to an upstream, and activates it.
+func (w *shimWorld) putAt(t *testing.T, up *upstream.Upstream, name string, r operator.SecretRequest) {
+	t.Helper()
+	slug, secret, _ := strings.Cut(name, "/")
+	if r.CA = up.CA; r.Host == "" {
+		r.Host = up.URL
+	}
+	r.Activate = true
+	if _, err := w.Operator.PutSecret(t.Context(), slug, secret, r); err != nil {
+		t.Fatalf("put %s: %v", name, err)
 	}
 }
 
@@ -197,6 +248,16 @@ func (w *shimWorld) caFile(t *testing.T, up *upstream.Upstream) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(path, []byte(up.CA), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// tokenFile writes an operator's token where the binary takes it from.
+func (w *shimWorld) tokenFile(t *testing.T, token string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "operator.token")
+	if err := os.WriteFile(path, []byte(token), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return path

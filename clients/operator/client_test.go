@@ -54,6 +54,14 @@ func TestCallsSendAndReadWhatTheirCommentsSay(t *testing.T) {
 			"now":{"origin":"sts.example/t/acme/log/e2","epoch":2,"size":8,"checkpoint":"b"}}`
 		decision = `{"decision_id":"d_1","outcome":"denied","reason":"policy.action","step":"policy","steps":[
 			{"step":"policy","by":"r","had":["a"],"left":[],"refused":"action"}],"records":[{"index":4,"claims":{"a":1}}]}`
+		version = `{"version":2,"state":"staged","created":"2026-01-02T03:04:05Z","since":"2026-01-02T03:04:05Z",
+			"by":"o_1","fingerprint":"9f86d081884c7d65","fields":["value"],"size":"16-31","host":"https://api.example",
+			"ca":"ab","token_url":"https://as.example","inject":["header"],"decision_mode":false,"unscrubbable":true,
+			"backend":"openbao"}`
+		stored = `{"name":"crm","state":"active","active":1,"disabled":"2026-01-02T03:04:05Z","data_key":3,
+			"tools":["crm"],"unbound":[],"versions":[` + version + `]}`
+		changed = `{"secret":` + stored + `,"version":2,"changed":true,"warnings":["x"]}`
+		dataKey = `{"version":3,"secrets":7,"left":2,"old":1}`
 	)
 	rows := []struct {
 		name, request, body, answer string
@@ -151,6 +159,21 @@ func TestCallsSendAndReadWhatTheirCommentsSay(t *testing.T) {
 			func(ctx context.Context, c *admin.Client) (any, error) { return c.RotatePlatformLogKeys(ctx) }},
 		{"revoke a key of the platform's log", "POST /admin/v1/platform/log/keys/k_1/revoke", "", logKeys,
 			func(ctx context.Context, c *admin.Client) (any, error) { return c.RevokePlatformLogKey(ctx, "k_1") }},
+		{"shims", "GET /admin/v1/t/acme/shims", "", `{"items":[{"id":"s","name":"edge","state":"trusted",` +
+			`"created":"2026-01-02T03:04:05Z"}]}`,
+			func(ctx context.Context, c *admin.Client) (any, error) { return c.Shims(ctx, "acme") }},
+		{"trust a shim", "POST /admin/v1/t/acme/shims", `{"name":"edge","event_key":"e","recipient_key":"r"}`,
+			`{"id":"s","state":"trusted","created":"2026-01-02T03:04:05Z","tenant_id":"t","grantor":"g"}`,
+			func(ctx context.Context, c *admin.Client) (any, error) {
+				return c.TrustShim(ctx, "acme", admin.ShimRequest{Name: "edge", EventKey: "e", RecipientKey: "r"})
+			}},
+		{"revoke a shim", "POST /admin/v1/t/acme/shims/s/revoke", "", `{"rotated":true,"secrets":3}`,
+			func(ctx context.Context, c *admin.Client) (any, error) { return c.RevokeShim(ctx, "acme", "s") }},
+		{"rewrap", "POST /admin/v1/platform/keys/rewrap", `{"after":"acme","all":true}`,
+			`{"master":"m","looked":1,"changed":1,"failed":[{"tenant":"globex","why":"x"}],"next":"globex"}`,
+			func(ctx context.Context, c *admin.Client) (any, error) {
+				return c.Rewrap(ctx, admin.RewrapRequest{After: "acme", All: true})
+			}},
 		{"events", "GET /admin/v1/t/acme/events?after=-10&limit=5&wait=2", "", events,
 			func(ctx context.Context, c *admin.Client) (any, error) {
 				return c.Events(ctx, "acme", admin.EventQuery{After: -10, Limit: 5, Wait: 2 * time.Second})
@@ -179,6 +202,37 @@ func TestCallsSendAndReadWhatTheirCommentsSay(t *testing.T) {
 			func(ctx context.Context, c *admin.Client) (any, error) {
 				return c.Route(ctx, "acme", "legacy", admin.Call{Method: "POST", Path: "/v1/a?b=c", BodyType: "text/plain"})
 			}},
+		{"a secret of the vault", "GET /admin/v1/t/acme/secrets/crm", "", stored,
+			func(ctx context.Context, c *admin.Client) (any, error) { return c.VaultSecret(ctx, "acme", "crm") }},
+		{"put a secret", "POST /admin/v1/t/acme/secrets/crm/versions", `{"host":"https://api.example",` +
+			`"fields":{"value":"x"},"activate":true,"expect":-1}`, changed,
+			func(ctx context.Context, c *admin.Client) (any, error) {
+				return c.PutSecret(ctx, "acme", "crm", admin.SecretRequest{Host: "https://api.example",
+					Fields: map[string]string{"value": "x"}, Activate: true, Expect: -1})
+			}},
+		{"activate a secret", "POST /admin/v1/t/acme/secrets/crm/activate", `{"version":2}`, changed,
+			func(ctx context.Context, c *admin.Client) (any, error) {
+				return c.ActivateSecret(ctx, "acme", "crm", admin.SecretChoice{Version: 2})
+			}},
+		{"roll a secret back", "POST /admin/v1/t/acme/secrets/crm/rollback", "", changed,
+			func(ctx context.Context, c *admin.Client) (any, error) { return c.RollbackSecret(ctx, "acme", "crm") }},
+		{"disable a secret", "POST /admin/v1/t/acme/secrets/crm/disable", "", changed,
+			func(ctx context.Context, c *admin.Client) (any, error) { return c.DisableSecret(ctx, "acme", "crm") }},
+		{"enable a secret", "POST /admin/v1/t/acme/secrets/crm/enable", "", changed,
+			func(ctx context.Context, c *admin.Client) (any, error) { return c.EnableSecret(ctx, "acme", "crm") }},
+		{"destroy a secret", "POST /admin/v1/t/acme/secrets/crm/destroy", `{"force":true}`, changed,
+			func(ctx context.Context, c *admin.Client) (any, error) {
+				return c.DestroySecret(ctx, "acme", "crm", admin.SecretEnd{Force: true})
+			}},
+		{"test a secret", "POST /admin/v1/t/acme/secrets/crm/test", `{"tool":"crm"}`,
+			`{"tool":"crm","version":` + version + `,"status":401,"passed":false}`,
+			func(ctx context.Context, c *admin.Client) (any, error) {
+				return c.TestSecret(ctx, "acme", "crm", admin.SecretTrial{Tool: "crm"})
+			}},
+		{"rotate the vault's key", "POST /admin/v1/t/acme/vault/rotate", "", dataKey,
+			func(ctx context.Context, c *admin.Client) (any, error) { return c.RotateVaultKey(ctx, "acme") }},
+		{"shred", "POST /admin/v1/t/acme/vault/shred", `{"confirm":"acme"}`, `{"secrets":7}`,
+			func(ctx context.Context, c *admin.Client) (any, error) { return c.ShredSecrets(ctx, "acme", "acme") }},
 		{"version", "GET /admin/v1/version", "", `{"version":"v1.2.3","go":"go1.26.8"}`,
 			func(ctx context.Context, c *admin.Client) (any, error) { return c.Version(ctx) }},
 	}
@@ -298,6 +352,7 @@ func TestNothingIsSentToABadServer(t *testing.T) {
 		"a tenant with a slash": func() error { _, err := c.Keys(t.Context(), "acme/keys"); return err },
 		"an empty tenant":       func() error { _, err := c.Tenant(t.Context(), ""); return err },
 		"a client that climbs":  func() error { _, err := c.CreateSecret(t.Context(), "acme", "../.."); return err },
+		"a secret that climbs":  func() error { _, err := c.VaultSecret(t.Context(), "acme", ".."); return err },
 		"an empty secret":       func() error { return c.DeleteSecret(t.Context(), "acme", "api", "") },
 		"a key that climbs":     func() error { _, err := c.RevokeKey(t.Context(), "acme", ".."); return err },
 		"an unknown kind":       func() error { _, err := c.Objects(t.Context(), "acme", "secret"); return err },

@@ -110,12 +110,13 @@ type Role string
 const (
 	RoleAdmin     Role = "admin"
 	RoleEditor    Role = "editor"
+	RoleKeeper    Role = "keeper"
 	RoleResponder Role = "responder"
 	RoleAuditor   Role = "auditor"
 )
 
 // Roles returns every role, the most powerful first.
-func Roles() []Role { return []Role{RoleAdmin, RoleEditor, RoleResponder, RoleAuditor} }
+func Roles() []Role { return []Role{RoleAdmin, RoleEditor, RoleKeeper, RoleResponder, RoleAuditor} }
 
 // Operator is an operator token, without its value.
 type Operator struct {

@@ -41,8 +41,10 @@
 //
 // # Roles
 //
-// A tenant's operators have one Role: admin (everything in the tenant), editor (apply, client secrets, read the
-// configuration), responder (revoke, enable, read the configuration), auditor (read the configuration and the log).
+// A tenant's operators have one Role: admin (everything in the tenant), editor (apply, client secrets, everything with
+// secrets of the vault but to destroy them, read the configuration), keeper (put, test and list secrets of the vault),
+// responder (revoke, enable, disable secrets of the vault, read the configuration), auditor (read the configuration and
+// the log). "Any role" of a GET about the configuration is every one but keeper.
 // Platform operators act on every tenant: as admin they do everything, as auditor they read the configuration and
 // every log. Reading the configuration means every GET except events and decisions, which are of the log, as is what
 // Explain tells. The operator of the server's admin.token file is a platform admin; it has no id and is not listed.

@@ -41,6 +41,8 @@ type Problem struct {
 	Status int `json:"status"`
 	// Detail is one sentence: what was wrong and what to do. It never holds a token, a secret, or text of the request.
 	Detail string `json:"detail,omitempty"`
+	// Reason is a stable word for what the change contradicts, such as secret.in_use; only with the code conflict.
+	Reason string `json:"reason,omitempty"`
 	// Problems lists every mistake of a document, each with its path ("issuers[0].jwks_uri: …"); only with the code
 	// invalid.
 	Problems []string `json:"problems,omitempty"`

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -48,6 +49,12 @@ type recorded struct {
 			Action string `json:"action"`
 			KeyID  string `json:"kid"`
 		} `json:"log_key"`
+		Secret struct {
+			Version     int64  `json:"version"`
+			State       string `json:"state"`
+			Fingerprint string `json:"fingerprint"`
+			Name        string `json:"name"`
+		} `json:"secret"`
 		Server struct {
 			Version string `json:"version"`
 		} `json:"server"`
@@ -79,6 +86,13 @@ func (p *program) printEvent(e operator.Event) error {
 		if name != "deny.flood" {
 			b.Request.IP = "" // of callers whom the line names
 		}
+		if b.Secret.Name != "" {
+			b.Change.Object, b.Change.ID = "secret", b.Secret.Name
+		}
+		version := b.Server.Version
+		if b.Secret.Version != 0 {
+			version = strconv.FormatInt(b.Secret.Version, 10)
+		}
 		line := fmt.Sprintf("%6d  %s  %-16s  ", e.Index, stamp(time.Unix(r.Issued, 0)), name)
 		outcome, rest := fmt.Sprintf("%-7s", b.Outcome), ""
 		for _, f := range []struct{ label, value string }{
@@ -86,7 +100,7 @@ func (p *program) printEvent(e operator.Event) error {
 			{"requested", strings.Join(b.Asked, ",")},
 			{"jti", b.Token.JTI}, {"decision", b.Decision}, {b.Change.Object, b.Change.ID}, {b.Cutoff.Kind, b.Cutoff.Value},
 			{"cause", b.Cutoff.Cause}, {"key", b.LogKey.KeyID}, {"use", b.LogKey.Use}, {"action", b.LogKey.Action},
-			{"version", b.Server.Version},
+			{"version", version}, {"state", b.Secret.State}, {"fingerprint", b.Secret.Fingerprint},
 			{"by", b.Operator.ID}, {"role", b.Operator.Role}, {"address", b.Request.IP},
 		} {
 			if f.value != "" {

@@ -102,7 +102,7 @@ func (p *program) operatorTokenCommand() *cobra.Command {
 		func(ctx context.Context, _ []string) error {
 			r := operator.OperatorRequest{Role: operator.Role(role), TTL: ttl.String()}
 			if !slices.Contains(operator.Roles(), r.Role) {
-				return usage("the role must be admin, editor, responder or auditor")
+				return usage("the role must be admin, editor, keeper, responder or auditor")
 			}
 			client, err := conn.open()
 			if err != nil {
@@ -120,7 +120,7 @@ func (p *program) operatorTokenCommand() *cobra.Command {
 		})
 	conn, asJSON = p.connect(cmd), jsonFlag(cmd)
 	in.flags(cmd)
-	cmd.Flags().StringVar(&role, "role", "", "admin, editor, responder or auditor")
+	cmd.Flags().StringVar(&role, "role", "", "admin, editor, keeper, responder or auditor")
 	cmd.Flags().DurationVar(&ttl, "ttl", 0, "how long it is valid, such as 12h")
 	must(cmd.MarkFlagRequired("role"))
 	must(cmd.MarkFlagRequired("ttl"))

@@ -39,11 +39,11 @@ func usage(text string, hints ...string) error {
 
 // explain finds out what an error means for somebody at a terminal.
 func explain(err error) *failure {
-	if _, understood := errors.AsType[*ran](err); !understood {
-		return &failure{code: exitUsage, text: err.Error()}
-	}
 	if f, ok := errors.AsType[*failure](err); ok {
 		return f
+	}
+	if _, understood := errors.AsType[*ran](err); !understood {
+		return &failure{code: exitUsage, text: err.Error()}
 	}
 	if p, ok := errors.AsType[*operator.Problem](err); ok {
 		return explainProblem(p)
@@ -89,6 +89,9 @@ func explainProblem(p *operator.Problem) *failure {
 		f.hints = []string{`ask for a token with another role: "bursar operator token" makes one`}
 	case operator.CodeConflict:
 		f.hints = []string{"look at what is there now, then try again if it is still wanted"}
+		if hint := hintFor(p.Reason); hint != "" {
+			f.hints = []string{hint}
+		}
 	case operator.CodeTooMany:
 		f.code = exitUnknown
 		f.hints = []string{"check the token; the right one is served at once"}

@@ -69,6 +69,13 @@ func reasons(t *testing.T) map[string]string {
 			}
 		}
 	}
+	for _, pkg := range strings.Fields("server/vault server/admin") {
+		for _, s := range literals(t, pkg) {
+			if regexp.MustCompile(`^secret\.[a-z_]+$`).MatchString(s) {
+				found[s] = pkg
+			}
+		}
+	}
 	found["client.assertion.act"] = "server/exchange" // delegated("client.assertion")
 	for reason := range found {
 		if rest, ok := strings.CutPrefix(reason, "token."); ok {
@@ -106,7 +113,7 @@ func denials(t *testing.T) (all []string) {
 }
 
 // elsewhere are reasons of server/oauth and server/admin.
-var elsewhere = []string{"request.grant_type", "tool.disabled"}
+var elsewhere = []string{"request.grant_type", "target.disabled"}
 
 // TestEveryReasonHasAHint holds the table of hints against the source, both ways.
 func TestEveryReasonHasAHint(t *testing.T) {

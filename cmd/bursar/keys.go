@@ -13,8 +13,8 @@ import (
 )
 
 func (p *program) keysCommand() *cobra.Command {
-	return group("keys", "Manage the keys that sign the tokens and the log of a tenant",
-		p.keysListCommand(), p.keysRotateCommand(), p.keysRevokeCommand())
+	return group("keys", "Manage the keys of tenants: those that sign, those of shims, and the master key",
+		p.keysListCommand(), p.keysRotateCommand(), p.keysRevokeCommand(), p.keysShimCommand(), p.keysRewrapCommand())
 }
 
 func (p *program) keysListCommand() *cobra.Command {
@@ -36,7 +36,8 @@ func (p *program) keysListCommand() *cobra.Command {
 func (p *program) keysRotateCommand() *cobra.Command {
 	var alg string
 	var log bool
-	cmd := p.onKeys("rotate (TENANT [--alg ALG] | TENANT --log | --platform)", "Let the next key sign", 0,
+	cmd := p.onKeys("rotate (TENANT [--alg ALG] | TENANT --log | TENANT --vault | --platform)",
+		"Let the next key sign, or seal the secrets", 0,
 		func(ctx context.Context, c *operator.Client, slug string, _ []string) ([]keyLine, []string, error) {
 			if log || slug == "" {
 				if alg != "" {
@@ -54,7 +55,7 @@ func (p *program) keysRotateCommand() *cobra.Command {
 		})
 	cmd.Flags().BoolVar(&log, "log", false, "the keys of the log, and not those of tokens")
 	cmd.Flags().StringVar(&alg, "alg", "", "ES256, RS256 or EdDSA (default: every algorithm that the tenant has)")
-	return cmd
+	return p.orVault(cmd)
 }
 
 func (p *program) keysRevokeCommand() *cobra.Command {

@@ -44,7 +44,7 @@ func (p *program) root() *cobra.Command {
 		p.initCommand(), p.serveCommand(), p.devCommand(), p.configCommand(),
 		p.applyCommand(), p.tenantCommand(),
 		p.objectCommand("client", p.clientSecretCommand()), p.objectCommand("tool"), p.objectCommand("issuer"),
-		p.objectCommand("policy"),
+		p.objectCommand("policy"), p.secretCommand(),
 		p.tokenCommand(), p.revokeCommand(), p.enableCommand(), p.cutoffCommand(),
 		p.explainCommand(), p.routeCommand(), p.auditCommand(), p.attackCommand(),
 		p.keysCommand(), p.operatorCommand(), p.backupCommand(), p.restoreCommand(), p.healthCommand(), p.versionCommand(),

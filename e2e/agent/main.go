@@ -1,17 +1,20 @@
-// Command agent is an agent of the tests: it makes the calls that it is told to, one per line of its standard input,
-// and forgets nothing of what it gets. So whatever reached it at any time is in its memory, where a test can look.
+// Command agent is an agent of the tests: it makes the calls that it is asked to, and forgets nothing of what it gets.
+// So whatever reached it at any time is in its memory, where a test can look. Its first line on standard output is the
+// URL where it takes orders.
 package main
 
 import (
-	"bufio"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
-	"os"
 	"strings"
+	"sync"
+	"time"
 )
 
 // order is a call to be made.
@@ -31,21 +34,34 @@ type report struct {
 }
 
 // kept is all that ever came, so that nothing of it is collected as garbage.
-var kept []any
+var kept struct {
+	sync.Mutex
+	all []any
+}
+
+func keep(some ...any) {
+	kept.Lock()
+	defer kept.Unlock()
+	kept.all = append(kept.all, some...)
+}
 
 func main() {
-	orders := bufio.NewScanner(os.Stdin)
-	orders.Buffer(nil, 1<<20)
-	reports := json.NewEncoder(os.Stdout)
-	for orders.Scan() {
-		var o order
-		if err := json.Unmarshal(orders.Bytes(), &o); err != nil {
-			log.Fatal(err)
-		}
-		if err := reports.Encode(carryOut(o)); err != nil {
-			log.Fatal(err)
-		}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
 	}
+	fmt.Println("http://" + listener.Addr().String())
+	server := &http.Server{Handler: http.HandlerFunc(take), ReadHeaderTimeout: 5 * time.Second}
+	log.Fatal(server.Serve(listener))
+}
+
+func take(w http.ResponseWriter, r *http.Request) {
+	var o order
+	if err := json.NewDecoder(r.Body).Decode(&o); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	_ = json.NewEncoder(w).Encode(carryOut(o)) // whoever has left gets no report
 }
 
 // carryOut makes a call, and does not follow where an answer leads.
@@ -56,8 +72,8 @@ func carryOut(o order) (r report) {
 	}
 	request.Header = o.Header
 	request = request.WithContext(httptrace.WithClientTrace(request.Context(), &httptrace.ClientTrace{
-		Got1xxResponse: func(code int, header textproto.MIMEHeader) error {
-			kept = append(kept, header)
+		Got1xxResponse: func(_ int, header textproto.MIMEHeader) error {
+			keep(header)
 			r.Hints++
 			return nil
 		}}))
@@ -67,7 +83,7 @@ func carryOut(o order) (r report) {
 	}
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(response.Body)
-	kept = append(kept, response, body)
+	keep(response, body)
 	r.Status, r.Bytes = response.StatusCode, len(body)
 	if err != nil {
 		r.Error = err.Error()

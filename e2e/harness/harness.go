@@ -47,7 +47,8 @@ func build() {
 	if shared.dir, shared.err = os.MkdirTemp("", "bursar-e2e-"); shared.err != nil {
 		return
 	}
-	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", shared.dir, module+"/cmd/bursar", module+"/e2e/issuer")
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", shared.dir, module+"/cmd/bursar",
+		module+"/e2e/agent", module+"/e2e/issuer")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		shared.err = fmt.Errorf("build the programs: %w\n%s", err, out)
 	}

@@ -100,7 +100,7 @@ func unavailable(v *tenant.View, t *tools.Tool) *fault.Error {
 	case revoked:
 		return fault.New(fault.Forbidden, "revoked."+by.Kind, "A revocation disables it; only an operator can enable it.")
 	case t.Disabled:
-		return fault.New(fault.Forbidden, "tool.disabled", "The tenant's configuration disables the tool.")
+		return fault.New(fault.Forbidden, "target.disabled", "The tenant's configuration disables the tool.")
 	}
 	return nil
 }

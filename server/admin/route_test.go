@@ -19,7 +19,7 @@ tools:
     resource: https://pay.example
     actions: [notes.read]
   - name: legacy
-    resource: ` + baseURL + `/shim/t/acme/legacy
+    resource: ` + shimURL + `/t/acme/legacy
     actions: [notes.read, notes.create, notes.delete]
     upstream:
       url: https://legacy.example
@@ -122,7 +122,7 @@ func TestWhatIsDisabledCannotBeCalled(t *testing.T) {
 	w.apply("acme", strings.Replace(routed, "    actions: [notes.read, notes.create",
 		"    disabled: true\n    actions: [notes.read, notes.create", 1))
 	if r, err = w.svc.Route(t.Context(), root, "legacy", call); err != nil || r.Refusal == nil ||
-		r.Refusal.Reason != "tool.disabled" {
+		r.Refusal.Reason != "target.disabled" {
 		t.Errorf("of a disabled tool: %+v, %v", r, err)
 	}
 }

@@ -65,7 +65,7 @@ func newWorld(t *testing.T) *world {
 	trees := tree.New(tree.Config{Store: store, Master: master, Anchors: w.anchors, Logger: quiet})
 	w.trees = trees
 	svc := admin.New(admin.Config{Directory: dir, Store: store, Log: log, Judge: w.exchanger,
-		Copies: lossy{store, &w.lost}, Trees: trees,
+		Copies: lossy{store, &w.lost}, Trees: trees, Prober: prober{},
 		Pruner: retain.New(retain.Config{Store: store, Trees: trees, Keys: trees, Recorder: log,
 			Archive: t.TempDir(), Logger: quiet, Logs: func(ctx context.Context) ([]retain.Log, error) {
 				acme, err := dir.Origin(ctx, "acme")
@@ -182,11 +182,14 @@ func TestTheClientAndTheServerAgree(t *testing.T) {
 	}
 	w.explanations(t)
 	w.routes(t)
+	w.vaults(t)
 	w.credentials(t)
 	w.revocations(t)
 	w.logs(t)
 	w.logKeysOf(t)
 	w.losses(t)
+	w.shimsOf(t)
+	w.rewraps(t)
 	w.prunings(t)
 	w.backups(t)
 	for path, methods := range w.watch.doc["paths"].(object) {

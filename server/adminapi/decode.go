@@ -148,8 +148,10 @@ func jsonType(t reflect.Type) string {
 		return "a time such as 2026-01-02T03:04:05Z"
 	case t == typ[netip.Addr]():
 		return "an IP address"
-	case t == typ[map[string]any]():
-		return "an object"
+	case t.Kind() == reflect.Map:
+		return "an object of strings"
+	case t.Kind() == reflect.Slice:
+		return "a list of strings"
 	case t.Kind() == reflect.Bool:
 		return "a boolean"
 	case t.Kind() == reflect.Int, t.Kind() == reflect.Int64:

@@ -8,6 +8,7 @@ import (
 
 	"github.com/bursar-sts/bursar/clients/operator"
 	"github.com/bursar-sts/bursar/server/admin"
+	"github.com/bursar-sts/bursar/server/vault"
 )
 
 // route is one call of the API. What is served and what is documented come from the same values.
@@ -64,8 +65,11 @@ type body struct {
 	typ   reflect.Type // of JSON; nil is a tenant file
 }
 
-// maxBody bounds JSON bodies, in bytes.
-const maxBody = 64 << 10
+// maxBody bounds JSON bodies, in bytes; maxSecret that of a secret, which JSON can make twice as long as it is.
+const (
+	maxBody   = 64 << 10
+	maxSecret = 2*vault.MaxSize + maxBody
+)
 
 func (b body) limit() int64 {
 	switch {
@@ -73,6 +77,8 @@ func (b body) limit() int64 {
 		return 0
 	case b.typ == nil:
 		return operator.MaxFile
+	case b.typ == typ[operator.SecretRequest]():
+		return maxSecret
 	}
 	return maxBody
 }
@@ -133,6 +139,8 @@ func routes() []route {
 	}
 	all = append(all, families()...)
 	all = append(all, logRoutes()...)
+	all = append(all, vaultRoutes()...)
+	all = append(all, shimRoutes()...)
 	for i := range all {
 		if all[i].status == nil {
 			all[i].status = []int{http.StatusOK}

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -19,10 +18,11 @@ import (
 // proxy. There is no third way, because an agent that reached the listener could ask for the key itself. The zero Door
 // cannot be opened.
 type Door struct {
-	// Listen is "unix:" and an absolute path, or host:port.
-	Listen string
-	// The others are for host:port alone, and required there but for Names.
+	// Socket is the path of a Unix socket. With it nothing else counts.
+	Socket string
 
+	// Address is host:port.
+	Address string
 	// Certificate returns the listener's own certificate.
 	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	// Clients are the authorities of the proxies' certificates.
@@ -32,40 +32,15 @@ type Door struct {
 	Names []string
 }
 
-// CheckListen reports what is wrong with an address of a Door; socket tells that it is a Unix socket.
-func CheckListen(address string) (socket bool, err error) {
-	path, socket := strings.CutPrefix(address, unix)
-	switch {
-	case !socket:
-		if _, _, err := net.SplitHostPort(address); err != nil {
-			return false, errors.New("must be unix:/PATH or host:port")
-		}
-	case !filepath.IsAbs(path) || filepath.Clean(path) != path:
-		return true, errors.New("must name a socket by its absolute path, such as unix:/run/bursar/decide.sock")
-	case len(path) > maxPath:
-		return true, fmt.Errorf("is longer than the %d bytes that the name of a socket can have", maxPath)
-	}
-	return socket, nil
-}
-
-const (
-	unix = "unix:"
-	// maxPath leaves room, in the 107 bytes that a socket's address has, for the name under which it is made.
-	maxPath = 80
-)
-
 // Open listens. A connection that it accepts is a proxy's, or fails at its first use. Close removes the socket.
 func (d Door) Open() (net.Listener, error) {
-	socket, err := CheckListen(d.Listen)
 	switch {
-	case err != nil:
-		return nil, fmt.Errorf("%s %w", d.Listen, err)
-	case socket:
-		return openSocket(strings.TrimPrefix(d.Listen, unix))
+	case d.Socket != "":
+		return openSocket(d.Socket)
 	case d.Certificate == nil || d.Clients == nil:
 		return nil, errors.New("proxies may ask over TCP only if both sides show a certificate")
 	}
-	l, err := net.Listen("tcp", d.Listen)
+	l, err := net.Listen("tcp", d.Address)
 	if err != nil {
 		return nil, err
 	}

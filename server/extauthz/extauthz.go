@@ -5,6 +5,7 @@ package extauthz
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"runtime/debug"
@@ -50,11 +51,16 @@ func New(shimURL string, j decide.Judge, l *slog.Logger) *Server {
 	return s
 }
 
-// Serve answers until Close; then it returns nil.
-func (s *Server) Serve(l net.Listener) error { return s.grpc.Serve(l) }
+// Serve answers until Shutdown; then it returns nil, also if that came first.
+func (s *Server) Serve(l net.Listener) error {
+	if err := s.grpc.Serve(l); !errors.Is(err, grpc.ErrServerStopped) {
+		return err
+	}
+	return nil
+}
 
-// Close lets the questions under way be answered until ctx ends, and closes the listener.
-func (s *Server) Close(ctx context.Context) error {
+// Shutdown lets the questions under way be answered until ctx ends, and closes the listener.
+func (s *Server) Shutdown(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		s.grpc.GracefulStop()

@@ -65,14 +65,14 @@ func newWorld(t *testing.T) *world {
 	w.token = w.AccessToken("payments", scope)
 	w.server = extauthz.New(servertest.ShimURL, w.Shim(w.Log), slog.New(slog.NewTextHandler(io.Discard, nil)))
 	path := filepath.Join(t.TempDir(), "s")
-	l, err := decide.Door{Listen: "unix:" + path}.Open()
+	l, err := decide.Door{Socket: path}.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
 	served := make(chan error, 1)
 	go func() { served <- w.server.Serve(l) }()
 	t.Cleanup(func() {
-		if err := w.server.Close(context.Background()); err != nil {
+		if err := w.server.Shutdown(context.Background()); err != nil {
 			t.Error(err)
 		}
 		if err := <-served; err != nil {
@@ -251,7 +251,7 @@ func TestAQuestionIsBounded(t *testing.T) {
 func TestTheEndWaitsNoLongerThanItMay(t *testing.T) {
 	s := extauthz.New(servertest.ShimURL, nil, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	path := filepath.Join(t.TempDir(), "s")
-	l, err := decide.Door{Listen: "unix:" + path}.Open()
+	l, err := decide.Door{Socket: path}.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -264,7 +264,7 @@ func TestTheEndWaitsNoLongerThanItMay(t *testing.T) {
 	defer func() { _ = c.Close() }()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := s.Close(ctx); err != nil && !errors.Is(err, context.Canceled) {
+	if err := s.Shutdown(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 	select {

@@ -72,6 +72,9 @@ func Problem(err error) *operator.Problem {
 		detail, problems = "Internal error.", nil
 	}
 	p := operator.NewProblem(s.code, s.status, detail, problems...)
+	if s.code == operator.CodeConflict { // only who may make the change gets as far
+		p.Reason = f.Reason
+	}
 	if s.retryAfter > 0 {
 		p.RetryAfter = max(s.retryAfter, time.Duration(f.RetrySeconds())*time.Second)
 	}

@@ -93,6 +93,9 @@ func (a *answer) pass(w http.ResponseWriter, r *http.Request) error {
 	for name, values := range a.Header {
 		h[name] = values
 	}
+	if _, typed := h["Content-Type"]; !typed {
+		h["Content-Type"] = nil // not what net/http would guess
+	}
 	if body.decoded {
 		h.Del("Content-Encoding")
 		h.Del("Content-Length")

@@ -96,7 +96,7 @@ tools:
         - {action: feed.read, methods: [GET], path: "/v1/feed"}
 `
 
-func newWorld(t *testing.T, o servertest.Options, changes ...string) *world {
+func newWorld(t testing.TB, o servertest.Options, changes ...string) *world {
 	t.Helper()
 	w := &world{World: servertest.New(t, o), upstream: new(upstream), logs: new(bytes.Buffer)}
 	w.upstream.Server = httptest.NewTLSServer(w.upstream)
@@ -113,7 +113,7 @@ func newWorld(t *testing.T, o servertest.Options, changes ...string) *world {
 }
 
 // newShim returns a shim of a process.
-func (w *world) newShim(t *testing.T, p *servertest.Process, log shim.Log) *shim.Shim {
+func (w *world) newShim(t testing.TB, p *servertest.Process, log shim.Log) *shim.Shim {
 	t.Helper()
 	limits := limit.New(limit.Config{Rules: limit.Unlimited()})
 	t.Cleanup(limits.Close)

@@ -94,16 +94,21 @@ func (d *Draft) Check() (problems []string) {
 		}
 	}
 	add("name", scopes.CheckSlug(d.Name))
-	add("binding", d.Binding.check())
+	add("host", d.Binding.check())
+	if d.Binding.TokenURL != "" {
+		add("token_url", scopes.CheckURL(d.Binding.TokenURL, scopes.WithQuery))
+	}
 	add("fields", d.checkFields())
-	for _, name := range slices.Sorted(maps.Keys(d.Fields)) {
-		add("fields."+name, d.checkField(name, d.Fields[name]))
+	for _, name := range slices.Sorted(maps.Keys(fieldForms)) {
+		if value, given := d.Fields[name]; given {
+			add("fields."+name, d.checkField(name, value))
+		}
 	}
 	if len(d.Binding.Kinds) == 0 {
-		add("binding.kinds", errors.New("these fields are of no kind of injection; name the kinds"))
+		add("inject", errors.New("these fields are of no kind of injection; name the kinds"))
 	}
 	for _, kind := range d.Binding.Kinds {
-		add("binding.kinds", d.checkKind(kind))
+		add("inject", d.checkKind(kind))
 	}
 	if d.Binding.allows(tools.InMTLS) && d.has([]string{Certificate, PrivateKey}) {
 		if _, err := tls.X509KeyPair([]byte(d.Fields[Certificate]), []byte(d.Fields[PrivateKey])); err != nil {
@@ -114,11 +119,14 @@ func (d *Draft) Check() (problems []string) {
 }
 
 func (d *Draft) checkFields() error {
-	size := 0
-	for _, text := range d.Fields {
-		size += len(text)
+	size, unknown := 0, false
+	for name, value := range d.Fields {
+		_, known := fieldForms[name]
+		size, unknown = size+len(value), unknown || !known
 	}
 	switch {
+	case unknown: // its name is not repeated: it may be a value that somebody put in the wrong place
+		return fmt.Errorf("have a name that is none of %s", strings.Join(slices.Sorted(maps.Keys(fieldForms)), ", "))
 	case len(d.Fields) == 0:
 		return errors.New("there are none")
 	case size > MaxSize:
@@ -173,10 +181,8 @@ var fieldForms = map[string]form{
 
 // checkField judges one field for all that it may be used for.
 func (d *Draft) checkField(name, value string) error {
-	f, known := fieldForms[name]
+	f := fieldForms[name]
 	switch {
-	case !known:
-		return fmt.Errorf("is no field; they are %s", strings.Join(slices.Sorted(maps.Keys(fieldForms)), ", "))
 	case value == "":
 		return errors.New("is empty")
 	case name == Plain && d.Binding.allows(tools.InCookie):

@@ -134,9 +134,9 @@ func TestDraftsThatAreRefused(t *testing.T) {
 		want  string
 	}{
 		{"no fields", bound(nil, "header"), "fields: there are none"},
-		{"no kinds", bound(map[string]string{vault.Username: key("x")}), "binding.kinds: these fields"},
-		{"an unknown kind", bound(plain(key("x")), "trailer"), "binding.kinds: must be some of"},
-		{"an unknown field", bound(map[string]string{vault.Plain: key("x"), "token": key("y")}), "fields.token: is no field"},
+		{"no kinds", bound(map[string]string{vault.Username: key("x")}), "inject: these fields"},
+		{"an unknown kind", bound(plain(key("x")), "trailer"), "inject: must be some of"},
+		{"an unknown field", bound(map[string]string{vault.Plain: key("x"), "token": key("y")}), "fields: have a name that is none of"},
 		{"basic without a user", bound(map[string]string{vault.Password: key("x")}, "basic"), "needs the fields username"},
 		{"a user with a colon", bound(map[string]string{vault.Username: "a:b", vault.Password: key("x")}), "colon"},
 		{"sigv4 of a plain one", bound(plain(key("x")), "sigv4"), "needs the fields access_key_id"},
@@ -148,6 +148,16 @@ func TestDraftsThatAreRefused(t *testing.T) {
 		if !slices.ContainsFunc(problems, func(p string) bool { return strings.Contains(p, row.want) }) {
 			t.Errorf("%s: %q", row.name, problems)
 		}
+	}
+	elsewhere := bound(map[string]string{vault.ClientID: "us", vault.ClientSecret: key("x")})
+	elsewhere.Binding.TokenURL = "ftp://as.example/token"
+	if problems := elsewhere.Check(); len(problems) != 1 || !strings.HasPrefix(problems[0], "token_url: ") {
+		t.Errorf("a token endpoint that is none: %q", problems)
+	}
+	nowhere := &vault.Draft{Name: "crm", Fields: plain(key("x"))}
+	nowhere.Fill()
+	if problems := nowhere.Check(); len(problems) != 1 || !strings.HasPrefix(problems[0], "host: ") {
+		t.Errorf("no destination: %q", problems)
 	}
 	without := bound(map[string]string{vault.ClientID: "us", vault.ClientSecret: key("x")})
 	without.Binding.TokenURL = ""
@@ -195,9 +205,6 @@ func TestBindings(t *testing.T) {
 	pinned, err := vault.NewBinding(api.URL, ca, "", nil)
 	if err != nil || pinned.CA == plain.CA || pinned.CA == "" {
 		t.Errorf("%+v, %v", pinned, err)
-	}
-	if _, err := vault.NewBinding(api.URL, "", "ftp://as.example", nil); err == nil {
-		t.Error("bound to a token endpoint that is none")
 	}
 }
 

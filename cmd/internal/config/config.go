@@ -106,7 +106,20 @@ type Shim struct {
 	// Plain http is accepted for loopback addresses only. On the host of `base_url` it needs a path that is not the
 	// server's own, such as `/shim`.
 	URL string `yaml:"url"`
+	// Where front proxies such as nginx, Caddy and HAProxy ask over HTTP whether a call may be made, and get the key for
+	// it. Absent: nowhere.
+	Decide Door `yaml:"decide"`
+	// The same for Envoy, over gRPC. Absent: nowhere.
+	GRPC Door `yaml:"grpc"`
 }
+
+// Given reports whether anything is said of the shim.
+func (s Shim) Given() bool {
+	return s.Listen != "" || s.URL != "" || s.Decide.Given() || s.GRPC.Given()
+}
+
+// Door is where front proxies ask.
+type Door = strict.Door
 
 // Metrics is the Prometheus listener.
 type Metrics struct {
@@ -263,6 +276,7 @@ func (c *Config) resolve(dir string) {
 		c.PreviousMasterKeys[i].Source = m.Under(dir)
 	}
 	c.Vault.OpenBao.Resolve(dir)
+	c.Shim.Decide, c.Shim.GRPC = c.Shim.Decide.Under(dir), c.Shim.GRPC.Under(dir)
 	for name, source := range c.Traces.Headers {
 		c.Traces.Headers[name] = source.Under(dir)
 	}

@@ -1,10 +1,12 @@
 package config_test
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -25,7 +27,12 @@ volatile_store: accept
 replicate_issuance: true
 master_key: env:BURSAR_MASTER_KEY
 admin: {token_file: admin.token, listen: "127.0.0.1:8081"}
-shim: {listen: "127.0.0.1:8082", url: "https://sts.example/shim"}
+shim:
+  listen: 127.0.0.1:8082
+  url: https://sts.example/shim
+  decide: {listen: "unix:decide.sock"}
+  grpc: {listen: "10.1.0.5:9102", tls: {cert: d.crt, key: d.key}, client_ca: proxies.pem,
+    clients: [envoy.example, "spiffe://acme.example/envoy"]}
 metrics: {listen: ":9090"}
 traces: {otlp: "https://otel.example/otlp", sample: 0.05, headers: {authorization: "file:otlp.auth"}, ca: ca.pem}
 audit:
@@ -63,7 +70,13 @@ func TestEveryFieldIsRead(t *testing.T) {
 		{"replicate_issuance", c.ReplicateIssuance, true},
 		{"master_key", c.MasterKey.Source, config.Source{Kind: "env", Name: "BURSAR_MASTER_KEY"}},
 		{"admin", c.Admin, config.Admin{TokenFile: "/srv/admin.token", Listen: "127.0.0.1:8081"}},
-		{"shim", c.Shim, config.Shim{Listen: "127.0.0.1:8082", URL: "https://sts.example/shim"}},
+		{"shim.listen", c.Shim.Listen, "127.0.0.1:8082"},
+		{"shim.url", c.Shim.URL, "https://sts.example/shim"},
+		{"shim.decide is relative to the file", c.Shim.Decide.Listen, "unix:/srv/decide.sock"},
+		{"shim.grpc.listen", c.Shim.GRPC.Listen, "10.1.0.5:9102"},
+		{"shim.grpc.tls is relative to the file", c.Shim.GRPC.TLS, config.TLS{Cert: "/srv/d.crt", Key: "/srv/d.key"}},
+		{"shim.grpc.client_ca is relative to the file", c.Shim.GRPC.ClientCA, "/srv/proxies.pem"},
+		{"shim.grpc.clients", strings.Join(c.Shim.GRPC.Clients, " "), "envoy.example spiffe://acme.example/envoy"},
 		{"metrics", c.Metrics.Listen, ":9090"},
 		{"traces.otlp", c.Traces.OTLP, "https://otel.example/otlp"},
 		{"traces.sample", c.Traces.Sample, 0.05},
@@ -403,6 +416,33 @@ func TestInitWritesNothingThatWouldNotStart(t *testing.T) {
 	}
 	if c, err := config.Load(path); err != nil || c.TLS.Cert != filepath.Join(dir, "tls.crt") {
 		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+// What init has in a comment for a shim is what works there, once the comment is one no more.
+func TestTheShimThatInitSuggestsIsRight(t *testing.T) {
+	for _, row := range []struct {
+		in   config.Initial
+		want config.Shim
+	}{
+		{config.Initial{}, config.Shim{Listen: "127.0.0.1:8081", URL: "http://127.0.0.1:8081"}},
+		{config.Initial{BaseURL: "https://sts.example"}, config.Shim{Listen: "127.0.0.1:8081", URL: "https://sts.example/shim"}},
+		{config.Initial{BaseURL: "https://sts.example", Listen: "0.0.0.0:8443"},
+			config.Shim{Listen: "0.0.0.0:8444", URL: "https://sts.example:8444"}},
+	} {
+		dir := t.TempDir()
+		path, err := config.Init(dir, row.in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, found := config.Parse(bytes.Replace(text, []byte("\n# shim: "), []byte("\nshim: "), 1), dir)
+		if len(found) > 0 || !reflect.DeepEqual(c.Shim, row.want) {
+			t.Errorf("%+v: %v\n%s", row.in, found, text)
+		}
 	}
 }
 

@@ -34,6 +34,9 @@ type Secrets struct {
 	StoreURL string `json:"-"`
 	// Certificate is that of TLS; nil without TLS.
 	Certificate *tls.Certificate `json:"-"`
+	// Decide and GRPC are how the proxies at those doors of Shim are known.
+	Decide strict.Lock `json:"-"`
+	GRPC   strict.Lock `json:"-"`
 	// TraceHeaders are Traces.Headers with their values.
 	TraceHeaders map[string]string `json:"-"`
 	// TraceRoots are whom the collector's certificate is trusted by; nil for the system's.
@@ -72,6 +75,10 @@ func (c *Config) Secrets() (*Secrets, []Mistake) {
 		s.Certificate, err = c.TLS.Load()
 		v.check("tls", err)
 	}
+	s.Decide, found = c.Shim.Decide.Load("shim.decide")
+	v.Checks = append(v.Checks, found...)
+	s.GRPC, found = c.Shim.GRPC.Load("shim.grpc")
+	v.Checks = append(v.Checks, found...)
 	traces := v.reach("traces", c.Traces.Headers, c.Traces.CA)
 	s.TraceHeaders, s.TraceRoots = traces.Headers, traces.Roots
 	s.Sinks = v.readSinks(c.Audit.Sinks)

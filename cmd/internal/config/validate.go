@@ -35,12 +35,7 @@ func (c *Config) Validate() []Mistake {
 	if c.Admin.Listen != "" {
 		v.check("admin.listen", c.listener(c.Admin.Listen))
 	}
-	if c.Shim != (Shim{}) {
-		v.check("shim.url", strict.ShimURL(c.Shim.URL, c.BaseURL))
-	}
-	if c.Shim.Listen != "" {
-		v.check("shim.listen", c.listener(c.Shim.Listen))
-	}
+	v.shim(c)
 	if c.Metrics.Listen != "" {
 		_, err := strict.HostPort(c.Metrics.Listen)
 		v.check("metrics.listen", err)
@@ -96,11 +91,27 @@ func isHeader(name string) bool {
 		!slices.Contains([]string{"host", "user-agent", "connection", "transfer-encoding"}, low)
 }
 
+func (v *validator) shim(c *Config) {
+	if c.Shim.Given() {
+		v.check("shim.url", strict.ShimURL(c.Shim.URL, c.BaseURL))
+	}
+	if c.Shim.Listen != "" {
+		v.check("shim.listen", c.listener(c.Shim.Listen))
+	}
+	if c.Shim.Decide.Given() {
+		v.Checks = append(v.Checks, c.Shim.Decide.Check("shim.decide")...)
+	}
+	if c.Shim.GRPC.Given() {
+		v.Checks = append(v.Checks, c.Shim.GRPC.Check("shim.grpc")...)
+	}
+}
+
 // distinct reports listeners on one address. Port 0 is a free port, never the same twice.
 func (v *validator) distinct(c *Config) {
 	taken := map[string]string{c.Listen: "listen"}
 	for _, l := range []struct{ path, address string }{
 		{"admin.listen", c.Admin.Listen}, {"shim.listen", c.Shim.Listen}, {"metrics.listen", c.Metrics.Listen},
+		{"shim.decide.listen", c.Shim.Decide.Listen}, {"shim.grpc.listen", c.Shim.GRPC.Listen},
 	} {
 		if l.address == "" || strings.HasSuffix(l.address, ":0") {
 			continue

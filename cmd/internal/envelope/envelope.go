@@ -98,13 +98,14 @@ var (
 	ErrPlain = errors.New("it is not encrypted")
 	// ErrOthers: it is encrypted to others.
 	ErrOthers = errors.New("it is encrypted to other recipients")
+	// ErrDamaged, of reading what Open returned: it does not go on as it was written.
+	ErrDamaged = errors.New("it was cut or changed, or cannot be read")
 )
 
 // begins is how every encrypted file begins, and how one does that is armored.
 var begins = []string{"age-encryption.org/", "-----BEGIN AGE ENCRYPTED FILE-----"}
 
-// Open returns what a file holds. An error in reading it is that of r, or says that the file was cut or changed: age
-// checks each part of it before it gives it out.
+// Open returns what a file holds. Of an encrypted one each part is checked before it is given out.
 func (i Identities) Open(r io.Reader) (io.Reader, error) {
 	from := bufio.NewReaderSize(r, 64<<10)
 	encrypted := false
@@ -125,7 +126,18 @@ func (i Identities) Open(r io.Reader) (io.Reader, error) {
 		return nil, fmt.Errorf("%w than %s has the identities of", ErrOthers, i.path)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("decrypt: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	return opened, nil
+	return checked{opened}, nil
+}
+
+// checked is a reader whose errors say what has become of the file.
+type checked struct{ io.Reader }
+
+func (c checked) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		err = fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return n, err
 }

@@ -30,6 +30,9 @@ func everyMetric(t *testing.T) series {
 		c.TLS, c.Traces = files, config.Traces{OTLP: "http://127.0.0.1:1", Sample: 1}
 		c.Audit.Sinks = []config.Sink{{Name: "copy", Kind: config.SinkFile, Path: filepath.Join(dir, "copy"),
 			Format: config.FormatJSON}}
+		c.Shim = config.Shim{URL: "https://sts.example/shim", Listen: "127.0.0.1:0",
+			Decide: config.Door{Listen: "unix:" + filepath.Join(dir, "d")},
+			GRPC:   config.Door{Listen: "unix:" + filepath.Join(dir, "g")}}
 		c.Audit.Retention.Archive = config.NoArchive
 		c.Audit.Witnesses = []config.Witness{{URL: "http://127.0.0.1:1",
 			Key: "witness.example+df659935+BJVmWfCsFfvT+vDFiKzmt3+P0t3/iqBID2tTXGaslDkV"}}
@@ -171,7 +174,8 @@ func TestTheDashboardShowsWhatIsShown(t *testing.T) {
 			}
 		}
 	}
-	if want := strings.Fields("Now Traffic Refusals Latency Log Store Keys Limits Process Sinks"); len(rows) != len(want) {
+	want := strings.Fields("Now Traffic Refusals Latency Log Store Keys Limits Process Sinks Shim")
+	if len(rows) != len(want) {
 		t.Errorf("rows %q", rows)
 	}
 	if d.SchemaVersion < 39 || exemplars == 0 || len(d.Templating.List) == 0 ||

@@ -17,7 +17,15 @@ type port struct {
 	listener    net.Listener
 	certificate *certificate // nil for plain HTTP
 	handler     http.Handler
-	server      *http.Server
+	server      answerer // nil until it is known who answers
+}
+
+// answerer answers on a listener: over HTTP, or over gRPC.
+type answerer interface {
+	// Serve answers until Shutdown; then its error is nil or http.ErrServerClosed.
+	Serve(l net.Listener) error
+	// Shutdown lets the requests under way finish until ctx ends.
+	Shutdown(ctx context.Context) error
 }
 
 func openPort(name, address string, logger *slog.Logger) (*port, error) {
@@ -48,14 +56,17 @@ func (p *port) serve(failed chan<- error) {
 			GetCertificate: p.certificate.get, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
 		})
 	}
-	if err := p.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	if err := p.server.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
 		failed <- fmt.Errorf("serve %s requests: %w", p.name, err)
 	}
 }
 
 // close lets the requests under way finish until ctx ends.
 func (p *port) close(ctx context.Context) error {
-	err := p.server.Shutdown(ctx)
+	var err error
+	if p.server != nil {
+		err = p.server.Shutdown(ctx)
+	}
 	_ = p.listener.Close() // Shutdown closes it only if Serve had begun
 	if err != nil {
 		return fmt.Errorf("finish %s requests: %w", p.name, err)

@@ -85,7 +85,7 @@ const (
 
 // Start opens the store and begins to serve. Run must follow.
 func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
-	s := &Server{cfg: cfg, registry: newRegistry(cfg.Version), failed: make(chan error, 4)}
+	s := &Server{cfg: cfg, registry: newRegistry(cfg.Version), failed: make(chan error, 6)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close(context.WithoutCancel(ctx), audit.Failed))
@@ -186,7 +186,7 @@ func (s *Server) listen() error {
 		}
 		s.ports = append(s.ports, p)
 	}
-	return nil
+	return s.openDoors()
 }
 
 // assemble builds the handlers of the open ports.
@@ -255,6 +255,8 @@ func (s *Server) assemble() error {
 			p.handler = proxies.Believe(surfaces.Apart("admin", api))
 		case "shim":
 			p.server = s.shim.Server(proxies.Believe(surfaces.Apart("shim", s.shim)))
+		case "decide", "grpc":
+			p.server = s.newDecider(p.name)
 		case "metrics":
 			p.handler = promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
 		}

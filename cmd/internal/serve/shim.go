@@ -13,7 +13,7 @@ import (
 // newShim makes the shim of this process. Its callers' budgets are their own: what an agent asks of a tool takes
 // nothing from what it may ask of the token endpoint.
 func (s *Server) newShim(private map[string][]netip.Prefix, rules map[string]limit.Rules) error {
-	if s.cfg.Shim.Listen == "" {
+	if c := s.cfg.Shim; c.Listen == "" && !c.Decide.Given() && !c.GRPC.Given() {
 		return nil
 	}
 	limits := limit.New(limit.Config{Rules: s.cfg.Limits.Rules(), Tenants: rules})

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -19,10 +20,11 @@ import (
 	"github.com/bursar-sts/bursar/storage/storagetest"
 )
 
-// scrape returns the metrics of a server, whose listener is the last one.
+// scrape returns the metrics of a server.
 func scrape(t *testing.T, s running) string {
 	t.Helper()
-	resp, err := http.Get("http://" + s.ports[len(s.ports)-1].listener.Addr().String() + "/metrics")
+	i := slices.IndexFunc(s.ports, func(p *port) bool { return p.name == "metrics" })
+	resp, err := http.Get("http://" + s.ports[i].listener.Addr().String() + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}

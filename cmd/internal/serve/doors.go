@@ -1,0 +1,50 @@
+package serve
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/bursar-sts/bursar/cmd/internal/config"
+	"github.com/bursar-sts/bursar/cmd/internal/shimstats"
+	"github.com/bursar-sts/bursar/cmd/internal/strict"
+	"github.com/bursar-sts/bursar/server/decide"
+	"github.com/bursar-sts/bursar/server/extauthz"
+)
+
+// openDoors opens the listeners at which front proxies ask.
+func (s *Server) openDoors() error {
+	for _, d := range []struct {
+		name string
+		door config.Door
+		lock strict.Lock
+	}{{"decide", s.cfg.Shim.Decide, s.cfg.Secrets.Decide}, {"grpc", s.cfg.Shim.GRPC, s.cfg.Secrets.GRPC}} {
+		if !d.door.Given() {
+			continue
+		}
+		door := decide.Door{Address: d.door.Listen, Clients: d.lock.Clients, Names: d.door.Clients}
+		if path, is := d.door.Socket(); is {
+			door = decide.Door{Socket: path}
+		}
+		if first := d.lock.Certificate; first != nil {
+			door.Certificate = newCertificate(d.door.TLS, first, s.cfg.Logger, time.Now).get
+		}
+		l, err := door.Open()
+		if err != nil {
+			return fmt.Errorf("listen for front proxies at shim.%s: %w", d.name, err)
+		}
+		s.ports = append(s.ports, &port{name: d.name, listener: l})
+	}
+	return nil
+}
+
+// newDecider returns who answers at a door.
+func (s *Server) newDecider(name string) answerer {
+	if name == "grpc" {
+		e := extauthz.New(s.cfg.Shim.URL, s.shim, s.cfg.Logger)
+		s.registry.MustRegister(shimstats.Decisions(name, e.Stats))
+		return e
+	}
+	h := decide.New(s.cfg.Shim.URL, s.shim, s.cfg.Logger)
+	s.registry.MustRegister(shimstats.Decisions("http", h.Stats))
+	return h.Server()
+}
