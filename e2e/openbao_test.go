@@ -212,3 +212,53 @@ func TestSecretsAreRestored(t *testing.T) {
 	w.up.Accept(secondValue)
 	w.until(t, "when it is put back", http.StatusOK)
 }
+
+// edit changes bursar.yaml while no server runs.
+func (w *swap) edit(t *testing.T, old, next string) {
+	t.Helper()
+	w.Stop()
+	path := filepath.Join(w.Dir, "bursar.yaml")
+	text, err := os.ReadFile(path)
+	if err != nil || !strings.Contains(string(text), old) {
+		t.Fatalf("%s is not in %s: %v", old, path, err)
+	}
+	if err := os.WriteFile(path, []byte(strings.Replace(string(text), old, next, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.Restart(t)
+}
+
+// A master key moves from a file to OpenBao and is rotated there, as docs/openbao.md says, and no secret is lost.
+func TestAMasterKeyMovesToOpenBao(t *testing.T) {
+	t.Parallel()
+	w := newSwap(t, harness.Start(t, "bolt"))
+	w.put(t, firstValue)
+	fake := baotest.Start(t)
+	bao := &baotest.Bao{URL: fake.URL, Token: fake.Root, Fake: fake}
+	bao.Must(t, http.MethodPost, "sys/mounts/transit", map[string]any{"type": "transit"})
+	bao.Must(t, http.MethodPost, "transit/keys/bursar", nil)
+	token := bao.Holder(t, `
+path "transit/encrypt/bursar" { capabilities = ["update"] }
+path "transit/decrypt/bursar" { capabilities = ["update"] }
+path "transit/keys/bursar"    { capabilities = ["read"] }`, "24h")
+	if err := os.WriteFile(filepath.Join(w.Dir, "bao.token"), []byte(token), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const file, previous = "master_key: file:master.key", "\nprevious_master_keys: [\"file:master.key\"] #"
+	w.edit(t, file, fmt.Sprintf("vault: {openbao: {address: %q, auth: {token: \"file:bao.token\"}}}\n"+
+		"master_key: openbao-transit:bursar", fake.URL)+previous)
+	w.until(t, "with both keys", http.StatusOK)
+	w.run(t, "", "keys", "rewrap")
+	if err := os.Remove(filepath.Join(w.Dir, "master.key")); err != nil {
+		t.Fatal(err)
+	}
+	w.edit(t, previous, " #")
+	w.until(t, "without the old key", http.StatusOK)
+	bao.Must(t, http.MethodPost, "transit/keys/bursar/rotate", nil)
+	w.run(t, "", "keys", "rewrap", "--all")
+	bao.Must(t, http.MethodPost, "transit/keys/bursar/config", map[string]any{"min_decryption_version": 2})
+	w.edit(t, " #", " # still")
+	w.until(t, "with the second version of the key", http.StatusOK)
+	w.put(t, secondValue)
+	w.until(t, "with another value", http.StatusOK)
+}
