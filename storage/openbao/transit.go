@@ -44,8 +44,8 @@ func ParseTransitKey(s string) (TransitKey, error) {
 	return k, nil
 }
 
-// master is a master key that stays in OpenBao. It remembers what it opened, for a day after somebody asked for it: data
-// keys are in memory anyway, as long as their tenant is, so that what is known goes on when OpenBao is away.
+// master is a master key that stays in OpenBao. It remembers what it opened, for a day after somebody asked for it:
+// data keys are in memory anyway, as long as their tenant is, so that what is known goes on when OpenBao is away.
 type master struct {
 	c      *Client
 	key    TransitKey
