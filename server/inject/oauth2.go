@@ -27,8 +27,8 @@ const (
 	unsaid         = 5 * time.Minute // for how long a token is good that does not say it
 )
 
-// oauth2 puts an access token on a call that was got for client credentials (RFC 6749 §4.4). The client's secret itself
-// never goes to the upstream.
+// oauth2 puts an access token on a call that was got for client credentials (RFC 6749 §4.4). The client's secret
+// itself never goes to the upstream.
 func (in *Injector) oauth2(ctx context.Context, t *Target, x tools.Injection, ref vault.Ref, v *vault.Value) (
 	[]string, error,
 ) {

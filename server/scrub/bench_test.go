@@ -17,11 +17,12 @@ const key = "sk-live-4Zt7/Qa9+xLm2Kp8Wv3Nb6Yc1Rd5"
 func texts() map[string]string {
 	var records strings.Builder
 	for i := range 8000 {
-		fmt.Fprintf(&records, `{"id":%d,"name":"customer %d","note":"said \"hello\" and left\n","url":"https:\/\/x.example\/%d"},`,
+		fmt.Fprintf(&records,
+			`{"id":%d,"name":"customer %d","note":"said \"hello\" and left\n","url":"https:\/\/x.example\/%d"},`,
 			i, i*7, i)
 	}
 	return map[string]string{
-		"prose":       strings.Repeat("The invoice for July was paid on the 3rd; a copy went to Mrs Okafor, who asked for terms.\n", 11000),
+		"prose":       strings.Repeat(prose, 3),
 		"json":        records.String(),
 		"binary":      strings.Repeat("\x00\xff\x13\x37", 1<<18),
 		"percent":     strings.Repeat("%41%42c%2Fd%20", 70000),

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -425,8 +426,7 @@ func TestTheShimThatInitSuggestsIsRight(t *testing.T) {
 		want config.Shim
 	}{
 		{config.Initial{}, config.Shim{Listen: "127.0.0.1:8081", URL: "http://127.0.0.1:8081"}},
-		{config.Initial{BaseURL: "https://sts.example"},
-			config.Shim{Listen: "127.0.0.1:8081", URL: "https://sts.example/shim"}},
+		{config.Initial{BaseURL: "https://sts.example"}, config.Shim{Listen: "127.0.0.1:8081", URL: "https://sts.example/shim"}},
 		{config.Initial{BaseURL: "https://sts.example", Listen: "0.0.0.0:8443"},
 			config.Shim{Listen: "0.0.0.0:8444", URL: "https://sts.example:8444"}},
 	} {
@@ -440,7 +440,7 @@ func TestTheShimThatInitSuggestsIsRight(t *testing.T) {
 			t.Fatal(err)
 		}
 		c, found := config.Parse(bytes.Replace(text, []byte("\n# shim: "), []byte("\nshim: "), 1), dir)
-		if len(found) > 0 || c.Shim.Listen != row.want.Listen || c.Shim.URL != row.want.URL {
+		if len(found) > 0 || !reflect.DeepEqual(c.Shim, row.want) {
 			t.Errorf("%+v: %v\n%s", row.in, found, text)
 		}
 	}
