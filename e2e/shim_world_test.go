@@ -38,6 +38,7 @@ const (
 // globex has a tool legacy too, with a key of its own.
 type shimWorld struct {
 	*harness.Server
+	apart   *harness.Outpost   // the shim, if it is a process of its own
 	up      *upstream.Upstream // of every tool but cert
 	mutual  *upstream.Upstream // of cert
 	evil    *upstream.Upstream // where no key may go
@@ -53,8 +54,15 @@ func eachShim(t *testing.T, run func(t *testing.T, w *shimWorld)) {
 	t.Helper()
 	t.Parallel()
 	harness.EachStore(t, func(t *testing.T, s *harness.Server) {
-		s.ServeShim(t)
-		run(t, newShimWorld(t, s))
+		if s.Redis == nil {
+			s.ServeShim(t)
+			run(t, newShimWorld(t, s))
+			return
+		}
+		s.ApartShim(t)
+		w := newShimWorld(t, s)
+		w.apart = s.StartOutpost(t, "", "acme", "globex")
+		run(t, w)
 	})
 }
 

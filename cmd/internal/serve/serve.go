@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -137,6 +138,9 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	s.swept.Go(func() { s.lookAtLogs(sweeping) })
 	if s.retainer != nil {
 		s.swept.Go(func() { s.retain(sweeping) })
+	}
+	if !strings.HasPrefix(cfg.Store, "bolt:") { // which nobody else writes to
+		s.swept.Go(func() { s.follow(sweeping) })
 	}
 	for _, p := range s.ports {
 		go p.Serve(s.failed)
