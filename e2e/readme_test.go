@@ -29,8 +29,8 @@ func TestTheStoryOfMCP(t *testing.T) {
 	follow(t, story, "--demo", "mcp")
 }
 
-// follow runs the shell blocks of a text in one shell, beside the bursar dev that the first one starts, and compares what
-// they print with the block that follows each. In the documentation … stands for whatever was left out.
+// follow runs the shell blocks of a text in one shell, beside the bursar dev that the first one starts, and compares
+// what they print with the block that follows each. In the documentation … stands for whatever was left out.
 func follow(t *testing.T, story string, dev ...string) {
 	t.Helper()
 	all := fences(story)

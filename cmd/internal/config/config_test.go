@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -439,7 +440,7 @@ func TestTheShimThatInitSuggestsIsRight(t *testing.T) {
 			t.Fatal(err)
 		}
 		c, found := config.Parse(bytes.Replace(text, []byte("\n# shim: "), []byte("\nshim: "), 1), dir)
-		if len(found) > 0 || c.Shim != row.want {
+		if len(found) > 0 || !reflect.DeepEqual(c.Shim, row.want) {
 			t.Errorf("%+v: %v\n%s", row.in, found, text)
 		}
 	}
