@@ -159,6 +159,21 @@ func TestCallsSendAndReadWhatTheirCommentsSay(t *testing.T) {
 			func(ctx context.Context, c *admin.Client) (any, error) { return c.RotatePlatformLogKeys(ctx) }},
 		{"revoke a key of the platform's log", "POST /admin/v1/platform/log/keys/k_1/revoke", "", logKeys,
 			func(ctx context.Context, c *admin.Client) (any, error) { return c.RevokePlatformLogKey(ctx, "k_1") }},
+		{"shims", "GET /admin/v1/t/acme/shims", "", `{"items":[{"id":"s","name":"edge","state":"trusted",` +
+			`"created":"2026-01-02T03:04:05Z"}]}`,
+			func(ctx context.Context, c *admin.Client) (any, error) { return c.Shims(ctx, "acme") }},
+		{"trust a shim", "POST /admin/v1/t/acme/shims", `{"name":"edge","event_key":"e","recipient_key":"r"}`,
+			`{"id":"s","state":"trusted","created":"2026-01-02T03:04:05Z","tenant_id":"t","grantor":"g"}`,
+			func(ctx context.Context, c *admin.Client) (any, error) {
+				return c.TrustShim(ctx, "acme", admin.ShimRequest{Name: "edge", EventKey: "e", RecipientKey: "r"})
+			}},
+		{"revoke a shim", "POST /admin/v1/t/acme/shims/s/revoke", "", `{"rotated":true,"secrets":3}`,
+			func(ctx context.Context, c *admin.Client) (any, error) { return c.RevokeShim(ctx, "acme", "s") }},
+		{"rewrap", "POST /admin/v1/platform/keys/rewrap", `{"after":"acme","all":true}`,
+			`{"master":"m","looked":1,"changed":1,"failed":[{"tenant":"globex","why":"x"}],"next":"globex"}`,
+			func(ctx context.Context, c *admin.Client) (any, error) {
+				return c.Rewrap(ctx, admin.RewrapRequest{After: "acme", All: true})
+			}},
 		{"events", "GET /admin/v1/t/acme/events?after=-10&limit=5&wait=2", "", events,
 			func(ctx context.Context, c *admin.Client) (any, error) {
 				return c.Events(ctx, "acme", admin.EventQuery{After: -10, Limit: 5, Wait: 2 * time.Second})

@@ -52,10 +52,11 @@ type LogUse string
 const (
 	LogEvents      LogUse = "event"
 	LogCheckpoints LogUse = "checkpoint"
+	LogShim        LogUse = "shim" // some events, of one standalone shim
 )
 
 // LogUses returns every use.
-func LogUses() []LogUse { return []LogUse{LogEvents, LogCheckpoints} }
+func LogUses() []LogUse { return []LogUse{LogEvents, LogCheckpoints, LogShim} }
 
 // LogKey is a key that signs the events or the checkpoints of a log, without its private part. Its state is active,
 // retired or revoked; Until is when a retired key of checkpoints ceases to sign beside the one that replaced it.

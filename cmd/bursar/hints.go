@@ -220,6 +220,7 @@ var logHints = map[auditor.Code]string{
 	auditor.MissingEntries:   changedCopy,
 	auditor.ExtraBytes:       changedCopy,
 	auditor.BadEvent:         changedCopy,
+	auditor.MisusedKey:       "A key that may sign some events only signed another one; revoke the shim whose key it is.",
 	auditor.ForgedEvent:      changedCopy,
 	auditor.RevokedKey:       "Events by a key that was revoked do not count from then on; find out who still has it.",
 	auditor.ForeignEvent:     changedCopy,

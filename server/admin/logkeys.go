@@ -19,7 +19,12 @@ type LogKey struct {
 }
 
 // LogUses are those of a LogKey, in the order in which LogKeys lists them.
-func LogUses() []string { return []string{string(keys.Events), string(keys.Checkpoints)} }
+func LogUses() (all []string) {
+	for _, use := range keys.LogUses() {
+		all = append(all, string(use))
+	}
+	return all
+}
 
 // LogKeys lists the keys of the log of what op acts on, its tenant or the platform: those of events first, the newest
 // first. None is ever forgotten.
@@ -89,8 +94,12 @@ func (s *Service) RotateLogKeys(ctx context.Context, op Operator) ([]LogKey, err
 func (s *Service) RevokeLogKey(ctx context.Context, op Operator, kid string) ([]LogKey, error) {
 	return s.changeLogKeys(ctx, op, func(r *keys.LogRing) ([]ledger.Row, error) {
 		put, err := r.Revoke(kid, s.cfg.Directory.Now())
-		if errors.Is(err, keys.ErrNoKey) {
+		switch {
+		case errors.Is(err, keys.ErrNoKey):
 			err = fault.Wrap(fault.NotFound, "key.unknown", "The log has no such key.", err)
+		case errors.Is(err, keys.ErrShimKey):
+			err = fault.Wrap(fault.Conflict, "key.of_shim",
+				"It is the key of a shim, of which there is more to revoke: revoke the shim.", err)
 		}
 		return put, err
 	})

@@ -38,6 +38,7 @@ const (
 	DisableSecret
 	DestroySecret
 	WriteKeys
+	WriteShims
 	WriteCutoffs
 	WriteOperators
 	WriteLog
@@ -71,6 +72,7 @@ var rules = [actions]rule{
 	DisableSecret:  {"disable_secret", []Role{Admin, Editor, Responder}, false},
 	DestroySecret:  {"destroy_secret", []Role{Admin}, false},
 	WriteKeys:      {"write_keys", []Role{Admin}, false},
+	WriteShims:     {"write_shims", []Role{Admin}, true},
 	WriteCutoffs:   {"write_cutoffs", []Role{Admin, Responder}, false},
 	WriteOperators: {"write_operators", []Role{Admin}, false},
 	WriteLog:       {"write_log", []Role{Admin}, false},

@@ -61,6 +61,7 @@ func calls(s *admin.Service) map[string]map[string]func(context.Context, admin.O
 				_, err := s.Route(ctx, o, "payments", admin.Call{Method: "GET", Path: "/"})
 				return err
 			},
+			"shims": func(ctx context.Context, o admin.Operator) error { _, err := s.Shims(ctx, o); return err },
 		},
 		"read_log": {
 			"events": events,
@@ -130,6 +131,13 @@ func calls(s *admin.Service) map[string]map[string]func(context.Context, admin.O
 				return err
 			},
 		},
+		"write_shims": {
+			"trust": func(ctx context.Context, o admin.Operator) error {
+				_, err := s.TrustShim(ctx, o, admin.ShimRequest{})
+				return err
+			},
+			"revoke": func(ctx context.Context, o admin.Operator) error { _, err := s.RevokeShim(ctx, o, "x"); return err },
+		},
 		"write_keys": {
 			"rotate vault": func(ctx context.Context, o admin.Operator) error {
 				_, err := s.RotateVaultKey(ctx, o)
@@ -184,7 +192,8 @@ func TestRoles(t *testing.T) {
 	}
 	ofPlatform := map[admin.Role][]string{
 		admin.Admin: append([]string{
-			"list_tenants", "read_platform", "write_platform", "create_tenant", "prune_log", "copy_tenant"},
+			"list_tenants", "read_platform", "write_platform", "create_tenant", "prune_log", "copy_tenant",
+			"write_shims"},
 			inTenant[admin.Admin]...),
 		admin.Auditor: {"read_config", "read_log", "list_tenants", "read_platform", "list_secrets"},
 	}

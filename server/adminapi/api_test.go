@@ -188,6 +188,8 @@ func TestTheClientAndTheServerAgree(t *testing.T) {
 	w.logs(t)
 	w.logKeysOf(t)
 	w.losses(t)
+	w.shimsOf(t)
+	w.rewraps(t)
 	w.prunings(t)
 	w.backups(t)
 	for path, methods := range w.watch.doc["paths"].(object) {

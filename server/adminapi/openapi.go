@@ -192,6 +192,8 @@ func words(t reflect.Type) []string {
 		return admin.LogUses()
 	case typ[operator.SecretState]():
 		return strs(operator.SecretStates())
+	case typ[operator.ShimState]():
+		return admin.ShimStates()
 	case typ[operator.CutoffKind]():
 		return admin.CutoffKinds()
 	case typ[operator.Cause]():

@@ -140,6 +140,7 @@ func routes() []route {
 	all = append(all, families()...)
 	all = append(all, logRoutes()...)
 	all = append(all, vaultRoutes()...)
+	all = append(all, shimRoutes()...)
 	for i := range all {
 		if all[i].status == nil {
 			all[i].status = []int{http.StatusOK}

@@ -1,10 +1,12 @@
 package keys
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -51,8 +53,16 @@ func OpenShims(m Master, t ledger.Tenant, rows []ledger.Row) (*Shims, error) {
 			s.shims = append(s.shims, s.open(row))
 		}
 	}
-	slices.SortFunc(s.shims, func(a, b *shim) int { return a.Created.Compare(b.Created) })
+	slices.SortFunc(s.shims, func(a, b *shim) int { return cmp.Compare(s.number(a.ID), s.number(b.ID)) })
 	return s, nil
+}
+
+// number counts the shims in the order in which they came to be trusted; what never was comes last.
+func (s *Shims) number(id string) int {
+	if k := s.ring.find(id); k != nil && k.Use == OfShim {
+		return k.Number
+	}
+	return math.MaxInt
 }
 
 // open reads one row.
