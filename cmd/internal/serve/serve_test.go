@@ -102,8 +102,8 @@ func TestKnowsWhatIsItsOwn(t *testing.T) {
 	s := start(t, func(c *config.Config) {
 		c.Store, c.Metrics.Listen, c.Admin.Listen = "redis://localhost:"+port, "127.0.0.1:0", "127.0.0.1:0"
 	})
-	for _, own := range []string{store.Addr, s.Address(), s.ports[1].listener.Addr().String(),
-		s.ports[2].listener.Addr().String()} {
+	for _, own := range []string{store.Addr, s.Address(), s.ports[1].Listener.Addr().String(),
+		s.ports[2].Listener.Addr().String()} {
 		if !slices.Contains(*s.own.Load(), netip.MustParseAddrPort(own)) {
 			t.Errorf("%s is not among %v", own, *s.own.Load())
 		}
@@ -133,7 +133,7 @@ func TestAnAdminListenerOfItsOwn(t *testing.T) {
 	if _, err := s.PlatformOperators(t.Context()); err == nil {
 		t.Error("the public listener serves the admin API")
 	}
-	s.BaseURL = "http://" + s.ports[1].listener.Addr().String()
+	s.BaseURL = "http://" + s.ports[1].Listener.Addr().String()
 	if _, err := s.PlatformOperators(t.Context()); err != nil {
 		t.Error(err)
 	}
