@@ -21,8 +21,10 @@ lint:
 	go vet ./...
 	go run $(STATICCHECK) ./...
 
-tools: ## what the tests start: a real Redis, and implementations of JOSE and MCP that are not ours
+tools: ## what the tests start: a real Redis, the proxies of Debian, and implementations of JOSE and MCP that are not ours
 	@command -v redis-server >/dev/null || .ci/install redis-server
+	@(for p in nginx caddy haproxy; do PATH=$$PATH:/usr/sbin command -v $$p >/dev/null || exit 1; done) || \
+		.ci/install nginx-light caddy haproxy
 	@command -v node >/dev/null && command -v npm >/dev/null || .ci/install nodejs npm
 	@npm --prefix e2e ls >/dev/null 2>&1 || npm --prefix e2e ci --no-audit --no-fund
 

@@ -119,7 +119,8 @@ func (w *behind) odd(t *testing.T) {
 		"/v1/refunds/a%2Fb", "/v1/refunds/a%5Cb", `/v1/refunds/a\b`, "/v1/refunds/7;x=1", "/v1/..;/admin",
 		"/v1/%252e%252e/admin", "/v1/refunds/%c0%ae", "/v1/refunds/7%00", "/v1/refunds/7%0d%0aX-Api-Key:%20x",
 		"/v1/refunds/%37", "/V1/refunds/7", "/v1beta/refunds/7", "/v1/refunds/7/", "/v1/refunds/7.", "/v1", "/admin",
-		"/v1/refunds/7?fields=a&fields=b", "/v1/refunds/7?fields=a;b=c", "/v1/refunds/7?fields=%zz", "/v1/refunds/7?api_key=x",
+		"/v1/refunds/7?fields=a&fields=b", "/v1/refunds/7?fields=a;b=c", "/v1/refunds/7?fields=%zz",
+		"/v1/refunds/7?api_key=x",
 		"http://evil.example/v1/refunds/7/x", "http://evil.example/admin", "*", "/v1/refunds/7#/../../admin",
 	} {
 		before := w.api.Count()

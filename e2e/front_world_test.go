@@ -123,8 +123,8 @@ func (w *behind) token(t *testing.T, tool string, actions ...string) string {
 		strings.Join(scopes, " ")))
 }
 
-// ask sends a request through the front: lines without their ends, the first of them the request line. The body, if any,
-// follows an empty line.
+// ask sends a request through the front: lines without their ends, the first of them the request line. The body, if
+// there is one, follows an empty line.
 func (w *behind) ask(t *testing.T, lines ...string) *raw.Reply {
 	t.Helper()
 	request, body := strings.Join(lines, "\r\n"), ""
