@@ -228,7 +228,7 @@ func (w *shimWorld) readSecrets(t *testing.T) {
 
 // crash has the process abort, with all that the library prints then.
 func (w *shimWorld) crash(t *testing.T) {
-	w.Within(t, "env", "GOTRACEBACK=crash")
+	w.within(t, "env", "GOTRACEBACK=crash")
 	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", w.PID()))
 	if err != nil {
 		t.Fatal(err)
@@ -256,7 +256,7 @@ func (w *shimWorld) crash(t *testing.T) {
 			t.Errorf("there is %v", cores)
 		}
 	}
-	w.Within(t)
+	w.within(t)
 }
 
 func (w *shimWorld) profiles(t *testing.T) {

@@ -2,11 +2,14 @@ package e2e_test
 
 import (
 	"bytes"
+	"context"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bursar-sts/bursar/e2e/harness"
 )
@@ -40,5 +43,45 @@ func TestTheStoryEndsWithTheLog(t *testing.T) {
 	}
 	if readFile(t, changed) != want || want == readFile(t, filepath.Join(dir, "acme.tar")) {
 		t.Error("the command does not change what the story changed")
+	}
+}
+
+// Every command of the story up to the revocation can be repeated in a shell, and does there what it did in the story:
+// the keys are new ones then, and the first call that does not end goes on with the key that it began with.
+func TestTheStorysCommandsCanBeRepeated(t *testing.T) {
+	demo := harness.Dev(t, t.TempDir())
+	opening, _, ok := strings.Cut(demo.Told, "$ bursar revoke ")
+	if !ok {
+		t.Fatalf("the story has no revocation:\n%s", demo.Told)
+	}
+	var script strings.Builder
+	commands := regexp.MustCompile(`(?m)^  \$ (.*)$`).FindAllStringSubmatch(opening, -1)
+	for _, command := range commands {
+		script.WriteString(command[1] + "\nprintf '\\036%s' $?\n")
+	}
+	script.WriteString("kill %1\n") // the call that does not end
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
+	cmd := exec.CommandContext(ctx, "bash", "-mc", script.String())
+	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(harness.Program(t))+":"+os.Getenv("PATH"))
+	out, err := cmd.CombinedOutput()
+	printed := strings.Split(string(out), "\x1e")
+	if len(printed) != len(commands)+1 {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	told := strings.Split(opening, "\n  $ ")[1:]
+	for i, command := range commands {
+		refused := strings.Contains(command[1], "refunds.delete")
+		if failed := !strings.HasPrefix(printed[i+1], "0"); failed != refused {
+			t.Errorf("%s: exit code %.1s\n%s", command[1], printed[i+1], printed[i])
+		}
+		// What tells whether it did the same: which key was used, what was masked, which refusal.
+		for _, mark := range regexp.MustCompile(`key-\d|\*{30,}|"code":"\w+"|\S+\.key\b`).
+			FindAllString(strings.Join(strings.SplitN(told[i], "\n", 2)[1:], ""), -1) {
+			again := strings.NewReplacer("key-1", "key-3", "key-2", "key-4").Replace(mark)
+			if !strings.Contains(printed[i], again) {
+				t.Errorf("%s: prints no %s:\n%s", command[1], again, printed[i])
+			}
+		}
 	}
 }

@@ -1,8 +1,8 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -25,21 +25,33 @@ import (
 // The addresses of the demonstration; a taken port is exchanged for a free one.
 const (
 	devServer = "127.0.0.1:8080"
+	devShim   = "127.0.0.1:8081"
 	devIssuer = "127.0.0.1:8082"
+	devLegacy = "127.0.0.1:8083"
 	anyPort   = "127.0.0.1:0"
 )
 
 func (p *program) devCommand() *cobra.Command {
 	var once bool
-	var dir string
-	cmd := command("dev [--once] [--data DIR]", "Run everything on this machine, and tell the whole story", cobra.NoArgs,
-		func(ctx context.Context, _ []string) error { return p.dev(ctx, dir, once) })
+	var dir, name string
+	cmd := command("dev [--demo payments | mcp] [--once] [--data DIR]",
+		"Run everything on this machine, and tell the whole story", cobra.NoArgs,
+		func(ctx context.Context, _ []string) error {
+			for _, kind := range []*demoKind{payments, tickets} {
+				if kind.name == name {
+					return p.dev(ctx, kind, dir, once)
+				}
+			}
+			return usage("--demo is payments or mcp")
+		})
+	cmd.Flags().StringVar(&name, "demo", payments.name,
+		"what is behind the shim: payments, an HTTP API; or mcp, a server of the Model Context Protocol")
 	cmd.Flags().BoolVar(&once, "once", false, "use free ports, and exit after the story; not 0 if a step fails")
 	cmd.Flags().StringVar(&dir, "data", "", "directory that keeps the state (default: a new one, removed at the end)")
 	return cmd
 }
 
-func (p *program) dev(ctx context.Context, dir string, once bool) (err error) {
+func (p *program) dev(ctx context.Context, kind *demoKind, dir string, once bool) (err error) {
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "bursar-dev-"); err != nil {
 			return err
@@ -47,7 +59,7 @@ func (p *program) dev(ctx context.Context, dir string, once bool) (err error) {
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	}
 	ctx, stop := context.WithCancel(ctx)
-	d, err := startDemo(ctx, dir, once)
+	d, err := startDemo(ctx, kind, dir, once)
 	if err != nil {
 		stop()
 		return err
@@ -62,11 +74,23 @@ func (p *program) dev(ctx context.Context, dir string, once bool) (err error) {
 	return nil
 }
 
-// demo is a server, two issuers and a tenant on this machine.
+// demoKind is one of the demonstrations.
+type demoKind struct {
+	name     string
+	about    string // what is behind the shim
+	template string // the tenant's file
+	upstream func() http.Handler
+	tell     func(ctx context.Context, s *story) error
+}
+
+// demo is a server with its shim, two issuers, an upstream and a tenant on this machine.
 type demo struct {
+	kind    *demoKind
 	dir     string
 	server  string // base URL
+	shim    string // base URL
 	issuers string // base URL
+	legacy  string // base URL
 	cluster *demoissuer.Issuer
 	sso     *demoissuer.Issuer
 	said    string // what the story's last step printed
@@ -78,15 +102,21 @@ func (d *demo) path(name string) string { return filepath.Join(d.dir, name) }
 // tenant is the issuer URL of the tenant acme.
 func (d *demo) tenant() string { return d.server + "/t/acme" }
 
+// resource is where the shim has one of its tools.
+func (d *demo) resource(tool string) string { return d.shim + "/t/acme/" + tool }
+
 // startDemo starts the parts. They end with ctx.
-func startDemo(ctx context.Context, dir string, freePorts bool) (*demo, error) {
-	d := &demo{dir: dir, ended: make(chan error, 1)}
+func startDemo(ctx context.Context, kind *demoKind, dir string, freePorts bool) (*demo, error) {
+	d := &demo{kind: kind, dir: dir, ended: make(chan error, 1)}
 	c, err := devConfig(dir, freePorts)
 	if err != nil {
 		return nil, err
 	}
-	d.server = c.BaseURL
+	d.server, d.shim = c.BaseURL, c.Shim.URL
 	if err := d.startIssuers(ctx, freePorts); err != nil {
+		return nil, err
+	}
+	if err := d.startUpstream(ctx, freePorts); err != nil {
 		return nil, err
 	}
 	secrets, found := c.Secrets()
@@ -122,7 +152,10 @@ func devConfig(dir string, freePorts bool) (*config.Config, error) {
 	if c.Listen, err = freeAddress(c.Listen, freePorts); err != nil {
 		return nil, err
 	}
-	c.BaseURL = "http://" + c.Listen
+	if c.Shim.Listen, err = freeAddress(cmp.Or(c.Shim.Listen, devShim), freePorts); err != nil {
+		return nil, err
+	}
+	c.BaseURL, c.Shim.URL = "http://"+c.Listen, "http://"+c.Shim.Listen
 	if c.Tenants == nil {
 		c.Tenants = map[string]config.Tenant{}
 	}
@@ -146,17 +179,31 @@ func freeAddress(address string, anyWillDo bool) (string, error) {
 	return l.Addr().String(), nil
 }
 
+// listenDemo opens the address of a part of the demonstration, or another, and returns its base URL too.
+func listenDemo(address string, freePorts bool) (l net.Listener, base string, err error) {
+	if address, err = freeAddress(address, freePorts); err != nil {
+		return nil, "", err
+	}
+	if l, err = net.Listen("tcp", address); err != nil {
+		return nil, "", err
+	}
+	return l, "http://" + l.Addr().String(), nil
+}
+
+// serveDemo serves a part of the demonstration until ctx ends.
+func serveDemo(ctx context.Context, l net.Listener, h http.Handler) {
+	server := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
+	go func() { _ = server.Serve(l) }() // ends with Close; nobody depends on its answer
+	context.AfterFunc(ctx, func() { _ = server.Close() })
+}
+
 // startIssuers serves the cluster and the sign-on of acme.
 func (d *demo) startIssuers(ctx context.Context, freePorts bool) error {
-	address, err := freeAddress(devIssuer, freePorts)
+	l, base, err := listenDemo(devIssuer, freePorts)
 	if err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		return err
-	}
-	d.issuers = "http://" + l.Addr().String()
+	d.issuers = base
 	mux := http.NewServeMux()
 	mount := func(name string, kind demoissuer.Kind) (*demoissuer.Issuer, error) {
 		issuer, err := demoissuer.New(demoissuer.Config{Kind: kind, URL: d.issuers + "/" + name, Audience: d.tenant()})
@@ -169,10 +216,19 @@ func (d *demo) startIssuers(ctx context.Context, freePorts bool) error {
 	if d.sso, err = mount("sso", demoissuer.OIDC); err != nil {
 		return err
 	}
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	go func() { _ = server.Serve(l) }() // ends with Close; nobody depends on its answer
-	context.AfterFunc(ctx, func() { _ = server.Close() })
+	serveDemo(ctx, l, mux)
 	go d.keepFresh(ctx)
+	return nil
+}
+
+// startUpstream serves what is behind the shim.
+func (d *demo) startUpstream(ctx context.Context, freePorts bool) error {
+	l, base, err := listenDemo(devLegacy, freePorts)
+	if err != nil {
+		return err
+	}
+	d.legacy = base
+	serveDemo(ctx, l, d.kind.upstream())
 	return nil
 }
 
@@ -216,10 +272,8 @@ func replaceFile(path, content string) error {
 	return os.Rename(path+".new", path)
 }
 
-//go:embed demo/acme.yaml
-var acmeTemplate string
-
 // tenantFile is the demonstration's tenant, at the addresses that were chosen.
 func (d *demo) tenantFile() string {
-	return strings.NewReplacer("SERVER", d.server, "ISSUER", d.issuers).Replace(acmeTemplate)
+	return strings.NewReplacer("SERVER", d.server, "SHIM", d.shim, "ISSUER", d.issuers, "LEGACY", d.legacy).
+		Replace(d.kind.template)
 }

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,14 +59,30 @@ func (s *Service) TestSecret(ctx context.Context, op Operator, name string, numb
 	e.Body.Tool = with.Name
 	e.Body.Secret = audit.Secret{Name: name, Version: int64(version.Number), Fingerprint: version.Fingerprint,
 		State: string(version.State), Kinds: version.Binding.Kinds, Host: version.Binding.Origin()}
-	if _, err := s.cfg.Log.Append(ctx, op.origin, e); err != nil {
-		return Probed{}, err
-	}
-	status, err := s.cfg.Prober.Probe(ctx, op.slug, with.Name, name, version.Number)
+	status, err := s.probe(ctx, op, e, func() (int, error) {
+		return s.cfg.Prober.Probe(ctx, op.slug, with.Name, name, version.Number)
+	})
 	if err != nil {
 		return Probed{}, err
 	}
 	return Probed{Tool: with.Name, Version: version, Status: status, Passed: with.Upstream.Probe.Expects(status)}, nil
+}
+
+// probe makes a call that e records: before it is made, and again with what came of it.
+func (s *Service) probe(ctx context.Context, op Operator, e audit.Event, call func() (int, error)) (int, error) {
+	e.Body.Use.Phase = audit.UseIntent
+	if _, err := s.cfg.Log.Append(ctx, op.origin, e); err != nil {
+		return 0, err
+	}
+	status, err := call()
+	e.Body.Use.Phase = audit.UseOutcome
+	if err == nil {
+		e.Body.Use.Status = int64(status)
+	} else {
+		e.Body.Outcome, e.Body.Reason = audit.Failed, fault.As(err).Reason
+	}
+	_, lost := s.cfg.Log.Append(context.WithoutCancel(ctx), op.origin, e)
+	return status, cmp.Or(err, lost)
 }
 
 // tried returns the version that is to be tried.

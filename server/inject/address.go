@@ -37,7 +37,7 @@ func without(raw, name string) (kept string, ok bool) {
 		switch {
 		case err != nil || strings.Contains(pair, ";"):
 			return "", false
-		case pair != "" && !strings.EqualFold(strings.TrimSpace(own), name):
+		case pair != "" && !strings.EqualFold(strings.TrimSpace(own), strings.TrimSpace(name)):
 			all = append(all, pair)
 		}
 	}

@@ -13,7 +13,8 @@ import (
 )
 
 func errType() error {
-	return fault.New(fault.InvalidRequest, "body.type", "The body must be of the kind that the key of the upstream is put in.")
+	return fault.New(fault.InvalidRequest, "body.type",
+		"The body must be of the kind that the key of the upstream is put in.")
 }
 
 func errAmbiguous() error {
@@ -34,7 +35,7 @@ func (t *Target) json(pointer, value string) ([]string, error) {
 		return nil, errType()
 	case !isText(value) || !utf8.ValidString(value):
 		return nil, errValue()
-	case !strings.HasPrefix(pointer, "/"):
+	case !strings.HasPrefix(pointer, "/") || !utf8.ValidString(pointer):
 		return nil, errPlace()
 	case !utf8.Valid(t.Body) || !json.Valid(t.Body):
 		return nil, errAmbiguous()

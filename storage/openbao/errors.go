@@ -53,11 +53,12 @@ func (s status) Error() string {
 }
 
 // statusOf returns the code of an answer that is no success; 0 if the error is another one.
-func statusOf(err error) int {
-	if s, ok := errors.AsType[status](err); ok {
-		return s.code
-	}
-	return 0
+func statusOf(err error) int { return refusal(err).code }
+
+// refusal returns the answer that is no success in an error, or none.
+func refusal(err error) status {
+	s, _ := errors.AsType[status](err)
+	return s
 }
 
 // known are the parts of OpenBao's texts that are told on: they help whoever set it up, and hold nothing of a request.

@@ -271,7 +271,9 @@ func read(answer *api.Secret, want string, now time.Time) (lease, error) {
 
 // close ends the session. A token that was got by a login is given back, if that is quick.
 func (s *session) close(ctx context.Context) {
+	s.mu.Lock() // after which nothing is begun that is to be waited for
 	s.cancel()
+	s.mu.Unlock()
 	s.ended.Wait()
 	s.mu.Lock()
 	l := s.current
