@@ -16,8 +16,8 @@ import (
 	"github.com/bursar-sts/bursar/storage/storagetest"
 )
 
-// A client of the Model Context Protocol that is not ours, and knows nothing but an address and its platform's token, is
-// led to a token, calls tools of a server that knows nothing but a key, never sees that key, and is cut off when its
+// A client of the Model Context Protocol that is not ours, and knows nothing but an address and its platform's token,
+// is led to a token, calls tools of a server that knows nothing but a key, never sees that key, and is cut off when its
 // agent is revoked.
 func TestAnMCPClientIsLedToATokenAndCutOff(t *testing.T) {
 	_, noNode := exec.LookPath("node")

@@ -29,8 +29,8 @@ func TestTheStoryOfMCP(t *testing.T) {
 	follow(t, story, "--demo", "mcp")
 }
 
-// follow runs the shell blocks of a text in one shell, beside the bursar dev that the first one starts, and compares what
-// they print with the block that follows each. In the documentation … stands for whatever was left out.
+// follow runs the shell blocks of a text in one shell, beside the bursar dev that the first one starts, and compares
+// what they print with the block that follows each. In the documentation … stands for whatever was left out.
 func follow(t *testing.T, story string, dev ...string) {
 	t.Helper()
 	all := fences(story)
@@ -119,6 +119,22 @@ func TestLinksInTheDocumentation(t *testing.T) {
 				t.Errorf("%s: link %s: there is no such heading", p.path, m[1])
 			}
 		}
+	}
+}
+
+// TestRefusalsInTheDocumentation finds every code by which the shim refuses, with its status, in the page about it.
+func TestRefusalsInTheDocumentation(t *testing.T) {
+	page := readPage(t, "../docs/shim.md").text
+	source := readFile(t, "../server/shim/problem.go")
+	codes := regexp.MustCompile(`= surface\{(\d+), "(\w+)"`).FindAllStringSubmatch(source, -1)
+	for _, m := range codes {
+		if !strings.Contains(page, "\n| "+m[1]+" | `"+m[2]+"` |") {
+			t.Errorf("docs/shim.md has no line for %s %s", m[1], m[2])
+		}
+	}
+	rows := regexp.MustCompile("(?m)^\\| [45]\\d\\d \\|").FindAllString(page, -1)
+	if len(rows) != len(codes) || len(codes) < 20 {
+		t.Errorf("docs/shim.md has %d refusals, the shim %d", len(rows), len(codes))
 	}
 }
 

@@ -33,8 +33,9 @@ var tickets = &demoKind{
 
 // message is a POST of one JSON-RPC message to the server, as streamable HTTP has it.
 func (d *demo) message(body string, headers ...string) curl {
+	usual := []string{"Content-Type: application/json", "Accept: application/json, text/event-stream"}
 	return curl{method: http.MethodPost, url: d.resource("tickets"), token: d.path("token.jwt"), body: body,
-		headers: append([]string{"Content-Type: application/json", "Accept: application/json, text/event-stream"}, headers...)}
+		headers: append(usual, headers...)}
 }
 
 const initialize = `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18",` +
@@ -74,7 +75,8 @@ func (s *story) tellDiscovery(ctx context.Context) error {
 	if err != nil || metadata.Resource != hello.url || len(metadata.Servers) != 1 {
 		return fmt.Errorf("the metadata are not those of %s: %w", hello.url, errors.Join(err))
 	}
-	return s.run(ctx, step{says: "It trades the token that its platform gave it for one that is good for this server alone.",
+	return s.run(ctx, step{
+		says: "It trades the token that its platform gave it for one that is good for this server alone.",
 		do: do("token", "exchange", "--issuer", metadata.Servers[0], "--resource", metadata.Resource,
 			"--subject-token-file", s.path("agent.jwt")), into: s.path("token.jwt")})
 }
@@ -113,8 +115,8 @@ func (s *story) tellSession(ctx context.Context) error {
 			do: s.message(called(4, "debug", "{}", ""), s.session...), keep: s.path("agent/debug.txt"), holds: "Bearer ****"},
 		step{says: "Methods that the operator did not list never reach the server.", do: other,
 			keep: s.path("agent/other.json"), holds: "body_constraint"},
-		step{says: "The key is in no file but the one of whoever made it: not in what the agent has or was sent, not in the\n" +
-			"   server's store or log.", do: s.search(s.path("tickets.key"))})
+		step{says: "The key is in no file but the one of whoever made it: not in what the agent has or was sent, not in " +
+			"the\n   server's store or log.", do: s.search(s.path("tickets.key"))})
 }
 
 // tellCut is the end of the agent.

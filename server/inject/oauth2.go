@@ -125,7 +125,7 @@ func readToken(answer []byte) (text string, life time.Duration, ok bool) {
 	}
 	d := json.NewDecoder(bytes.NewReader(answer))
 	d.UseNumber()
-	if len(answer) > maxTokenAnswer || d.Decode(&said) != nil || !strings.EqualFold(said.TokenType, "Bearer") {
+	if len(answer) > maxTokenAnswer || d.Decode(&said) != nil || d.More() || !strings.EqualFold(said.TokenType, "Bearer") {
 		return "", 0, false
 	}
 	if len(said.AccessToken) > maxToken || !isHeaderText(said.AccessToken) || strings.Contains(said.AccessToken, " ") {

@@ -285,6 +285,8 @@ func TestAnswersThatAreNoToken(t *testing.T) {
 		"a space":        says(`{"access_token":"said-by-the endpoint","token_type":"Bearer"}`),
 		"no ASCII":       says(`{"access_token":"said-by-the-endpoint-é","token_type":"Bearer"}`),
 		"too long":       says(`{"access_token":"` + strings.Repeat("x", 20_000) + `","token_type":"Bearer"}`),
+		"two of them":    says(`{"access_token":"said-by-the-endpoint","token_type":"Bearer"}{}`),
+		"a long tail":    says(`{"access_token":"said-by-the-endpoint","token_type":"Bearer"}` + strings.Repeat(" ", 70_000)),
 		"an endless one": says(strings.Repeat(" ", 70_000) + `{"access_token":"said-by-the-endpoint","token_type":"Bearer"}`),
 	} {
 		e.answer = answer
@@ -311,8 +313,6 @@ func says(text string) http.HandlerFunc {
 // TestATokenEndpointIsDialledThroughTheGuard refuses what the guard does, and whom nobody vouches for.
 func TestATokenEndpointIsDialledThroughTheGuard(t *testing.T) {
 	e := newEndpoint(t)
-	t.Setenv("HTTPS_PROXY", e.URL) // is not asked
-	t.Setenv("ALL_PROXY", e.URL)
 	get := func(in *inject.Injector, tokenURL string, guard *dial.Guard) string {
 		_, err := in.Apply(t.Context(), &inject.Target{Tenant: tenant, Request: &http.Request{Header: http.Header{}},
 			Dial: guard},
@@ -343,6 +343,14 @@ func TestATokenEndpointIsDialledThroughTheGuard(t *testing.T) {
 	}
 	if got := get(e.in, e.URL, nearby()); got != "" || e.count() != 1 {
 		t.Errorf("as it should be: %s", got)
+	}
+	// See TestMain: a proxy of the environment would be asked for this name, but not for an address of this host.
+	named := nearby()
+	named.Lookup = func(context.Context, string) ([]netip.Addr, error) {
+		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+	}
+	if got := get(e.in, strings.Replace(e.URL, "127.0.0.1", "example.com", 1), named); got != "" || e.count() != 2 {
+		t.Errorf("by name: %s", got)
 	}
 }
 

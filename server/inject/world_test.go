@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,16 @@ import (
 	"github.com/bursar-sts/bursar/server/tools"
 	"github.com/bursar-sts/bursar/server/vault"
 )
+
+// TestMain names a proxy that is not there. Whoever asked it would get nowhere.
+func TestMain(m *testing.M) {
+	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"} {
+		if err := os.Setenv(name, "http://127.0.0.1:9"); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(m.Run())
+}
 
 // secret is the value that most kinds inject. It has what each of them has to escape.
 const secret = `sk-live/4Zt7+Qa9=xLm2&Kp8?Wv3%Nb6:Yc1`
