@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"bytes"
 	"context"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,33 @@ import (
 
 	"github.com/bursar-sts/bursar/e2e/harness"
 )
+
+// The story can be told again in the same place, whatever the last one left there, unless somebody else is at its
+// address by now.
+func TestTheStoryCanBeToldAgain(t *testing.T) {
+	dir := t.TempDir()
+	tell := func(demo string) (string, error) {
+		out, err := exec.Command(harness.Program(t), "dev", "--once", "--data", dir, "--demo", demo).CombinedOutput()
+		return string(out), err
+	}
+	var out string
+	for _, demo := range []string{"payments", "mcp", "payments", "mcp"} {
+		var err error
+		if out, err = tell(demo); err != nil {
+			t.Fatalf("%s: %v\n%s", demo, err, out)
+		}
+	}
+	address := regexp.MustCompile(`bursar runs at http://(\S+),`).FindStringSubmatch(out)
+	l, err := net.Listen("tcp", address[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	out, err = tell("mcp")
+	if err == nil || !strings.Contains(out, "a server at "+address[1]+", where another one listens") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
 
 // The story of dev ends with the log verified, and with one byte of a copy changed: by a command that does the same in
 // a shell, and at the end of which the verifier complains.
