@@ -98,6 +98,8 @@ var rooms = map[string]string{
 	"cmd/internal/coredump":      "",
 	"cmd/internal/custody":       "cmd/internal/config server/keys server/ledger server/vault storage/openbao",
 	"cmd/internal/envelope":      "cmd/internal/strict",
+	"cmd/internal/build":         "",
+	"cmd/internal/metric":        "server/audit server/limit",
 	"cmd/internal/port":          "cmd/internal/strict",
 	"cmd/internal/port/porttest": "cmd/internal/strict",
 	"cmd/internal/restore": "cmd/internal/config cmd/internal/custody cmd/internal/envelope " +
