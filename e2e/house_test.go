@@ -118,6 +118,7 @@ var rooms = map[string]string{
 	"e2e/agent":            "",
 	"e2e/issuer":           "cmd/demoissuer",
 	"e2e/bench":            "clients/operator",
+	"e2e/bench/plain":      "",
 }
 
 // heavy third parties, and the one room that may import each.
