@@ -113,6 +113,9 @@ func (a *answer) pass(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		a.broken(err)
 	}
+	if body.decoded { // which ends before the body that it was in does: the trailer comes after that
+		_, _ = io.CopyN(io.Discard, a.Body, 1)
+	}
 	a.hits += a.clean(a.Trailer)
 	for name, values := range a.Trailer {
 		h[name] = values
