@@ -86,6 +86,7 @@ var rooms = map[string]string{
 	"server/audit/audittest":  "docs/events server/audit server/ledger",
 	// programs
 	"cmd/bursar":                   "*",
+	"cmd/bursar-shim":              "*",
 	"cmd/demoissuer":               "",
 	"cmd/demolegacy":               "",
 	"cmd/internal/attack":          "cmd/internal/attack/forge cmd/internal/attack/findings",
