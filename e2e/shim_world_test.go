@@ -54,14 +54,7 @@ type shimWorld struct {
 func eachShim(t *testing.T, run func(t *testing.T, w *shimWorld)) {
 	t.Helper()
 	t.Parallel()
-	harness.EachStore(t, func(t *testing.T, s *harness.Server) {
-		if s.Redis == nil {
-			s.ServeShim(t)
-		} else {
-			s.ApartShim(t)
-		}
-		run(t, newShimWorld(t, s))
-	})
+	harness.EachStore(t, func(t *testing.T, s *harness.Server) { run(t, newShimWorld(t, s)) })
 }
 
 func newShimWorld(t *testing.T, s *harness.Server) *shimWorld {
@@ -74,6 +67,11 @@ func newShimWorld(t *testing.T, s *harness.Server) *shimWorld {
 		oracle:  leak.Of(acmeKey, nextKey, globexKey, awsSecret, clientKey, accessToken, password),
 	}
 	w.up = upstream.Start(t, upstream.Options{Keys: keys, Answer: w.legacy})
+	if s.Redis == nil {
+		s.ServeShim(t)
+	} else {
+		s.ApartShim(t)
+	}
 	w.within(t)
 	w.Apply(t, w.tenant("acme", ""))
 	w.Apply(t, w.tenant("globex", ""))

@@ -14,8 +14,8 @@ func unexpected(what string) error {
 	return failed(reasonAnswer, "OpenBao does not answer as expected.", what, errors.New("the answer is not in its form"))
 }
 
-// read reads a path. The answer is nil for what does not exist there. That there is no such mount, or no such namespace,
-// is an error: both are answered with the same status as what does not exist, and the library makes no difference.
+// read reads a path. The answer is nil for what does not exist there. That there is no such mount, or no such
+// namespace, is an error: both are answered with the same status, and the library makes no difference.
 func read(ctx context.Context, from *api.Logical, path string) (*api.Secret, error) {
 	resp, err := from.ReadRawWithContext(ctx, path)
 	var refused *api.ResponseError
