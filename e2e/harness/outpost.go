@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -111,7 +112,7 @@ func (o *Outpost) Restart(t testing.TB) {
 	})
 }
 
-// Launch runs the shim without waiting for it.
+// Launch runs the shim without waiting for it, by the program that runs the server, if there is one.
 func (o *Outpost) Launch(t testing.TB) {
 	t.Helper()
 	out, err := os.OpenFile(o.Output(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -119,7 +120,8 @@ func (o *Outpost) Launch(t testing.TB) {
 		t.Fatal(err)
 	}
 	defer func() { _ = out.Close() }() // the process has its own
-	o.process = start(t, out, nil, binary(t, "bursar-shim"), "--config", o.config)
+	command := append(slices.Clone(o.server.wrap), binary(t, "bursar-shim"), "--config", o.config)
+	o.process = start(t, out, nil, command[0], command[1:]...)
 }
 
 // Ready reports whether the shim says that it can serve.

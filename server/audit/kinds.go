@@ -76,7 +76,7 @@ var kinds = append([]kind{
 			"if the shim was killed. A call with a good token that was refused has one.",
 		waits: "the call to the upstream", outcomes: "allowed denied error", of: ofAgent,
 		reasons: "path.* query.* body.* method.* scope.* details.* secret.* limit.* upstream.* answer.* revoked.* " +
-			"cut.* token.* target.* tenant.* store.* decide.* inject.* superseded internal",
+			"cut.* token.* target.* tenant.* store.* decide.* inject.* upgrade.* superseded internal",
 		body: "decision_id client_id actor(chain) tool actions? resource token(jti exp) lineage? " +
 			"use(phase? mode secrets? host? method? rule? status? sent? received? scrubbed? duration?)" + memRequest,
 	}, {
@@ -189,7 +189,7 @@ func secrets() []kind {
 			"are over the lines \"<name> <digest>\\n\" of all.",
 	}, {
 		name: SecretShred, waits: change, body: "change(object id) count?",
-		when: "An operator destroyed all secrets of the tenant, and the keys that seal them: no copy of a row opens again.",
+		when: "An operator destroyed all secrets of the tenant, and the data keys that seal them.",
 	}}
 	for i := range all {
 		all[i].outcomes = cmp.Or(all[i].outcomes, "allowed")

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -52,7 +53,7 @@ var errTooLarge = fault.New(fault.TooLarge, "body.too_large", "The body is large
 
 // body reads and judges the body of a call, as far as it must be read before it is sent.
 func (g *Grant) body(w http.ResponseWriter, r *http.Request) (payload, error) {
-	kind, coding := r.Header.Get("Content-Type"), r.Header.Get("Content-Encoding")
+	kind, coding := r.Header.Get("Content-Type"), strings.Join(r.Header["Content-Encoding"], ",")
 	switch {
 	case r.ContentLength == 0:
 		return payload{}, g.match.CheckBody(kind, nil)

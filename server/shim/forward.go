@@ -221,8 +221,8 @@ func (s *Shim) scrubber(g *Grant, texts []string) *scrub.Scrubber {
 // How long a scrubber is kept, and about what it takes, in bytes.
 const (
 	keepScrubber = 5 * time.Minute
-	perScrubber  = 16 << 10
-	perByte      = 256
+	perScrubber  = 32 << 10
+	perByte      = 550
 )
 
 // failure classifies what kept a call from being answered. The text of err may name addresses, so it is for the
