@@ -83,13 +83,12 @@ func (o *Outpost) path(name string) string { return filepath.Join(o.Dir, name) }
 
 func (o *Outpost) user() string { return "shim-" + strings.ToLower(o.ID[:8]) }
 
-// Admit makes the user of the Redis, as bursar keys shim printed its rights. Users do not outlive the Redis.
+// Admit makes the user of the Redis, as bursar keys shim printed its rights.
 func (o *Outpost) Admit(t testing.TB) {
 	t.Helper()
 	words := append([]string{"ACL", "SETUSER", o.user(), ">" + outpostPassword}, o.ACL[1:]...)
-	if answer := o.server.Redis.Command(t, strings.Join(words, " ")); answer != "OK" {
-		t.Fatalf("make a user of the Redis: %s", answer)
-	}
+	o.server.Redis.Command(t, strings.Join(words, " "))
+	o.server.Redis.Command(t, "ACL SAVE")
 }
 
 // RedisURL is the URL by which whoever stole the shim's password reaches the Redis.

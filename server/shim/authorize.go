@@ -229,7 +229,7 @@ func (g *Grant) claim() []ledger.Claim {
 	if !g.tool.Upstream.SingleUse || g.spent {
 		return nil
 	}
-	return []ledger.Claim{{Key: "use/" + g.claims.ID, Until: time.Unix(g.claims.Expiry, 0)}}
+	return []ledger.Claim{{Key: ledger.UseClaim + g.claims.ID, Until: time.Unix(g.claims.Expiry, 0)}}
 }
 
 // abandon records that an intended call was not made, and returns why.
