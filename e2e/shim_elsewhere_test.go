@@ -85,7 +85,7 @@ func (w *shimWorld) leadingHeaders(t *testing.T) {
 			}
 		}
 	}
-	if target := w.up.Last(t).Target; w.up.Last(t).Get("X-Api-Key") == nil {
+	if target := w.up.Last(t).Target; w.sent(t, "X-Api-Key") == nil {
 		t.Errorf("the key was not sent: %s", target)
 	}
 }
@@ -105,7 +105,7 @@ func (w *shimWorld) otherHosts(t *testing.T) {
 		}
 	}
 	text := strings.Replace(w.request(token, "legacy", "GET", "/v1/items/1", ""), "Host: "+w.host(), "Host: "+evil, 1)
-	if w.ask(t, text); !slices.Equal(w.up.Last(t).Get("Host"), []string{own}) {
+	if w.ask(t, text); !slices.Equal(w.sent(t, "Host"), []string{own}) {
 		t.Errorf("the upstream got %s", w.up.Last(t).Head())
 	}
 	for _, target := range []string{"http://" + evil, "https://" + evil, "http://" + w.host(), "//" + evil, evil} {
@@ -252,7 +252,7 @@ func (w *shimWorld) movedTokenEndpoint(t *testing.T) {
 	for _, status := range []int{301, 302, 307, 308} {
 		endpoint := fmt.Sprintf("%s/moved/%d", w.up.URL, status)
 		injection := `{in: oauth2, secret: sent-away, oauth2: {token_url: "` + endpoint + `"}}`
-		w.Apply(t, w.tenant("acme", w.tool("acme", "sent", w.up.URL, injection, w.up.CA, rules)))
+		w.with(t, "sent", injection, rules)
 		w.putAt(t, w.up, "acme/sent-away", operator.SecretRequest{TokenURL: endpoint,
 			Fields: map[string]string{"client_id": clientID, "client_secret": clientKey}})
 		delete(w.tokens, "sent")

@@ -270,8 +270,7 @@ func (w *shimWorld) smuggledUpgrades(t *testing.T) {
 	problem(t, "an upgrade that nobody asked for", w.get(t, "legacy", "/end/forged-upgrade"), http.StatusBadGateway,
 		"upstream_answer")
 	// A tool that has no WebSockets passes none on.
-	w.Apply(t, w.tenant("acme", w.tool("acme", "still", w.up.URL, injections["legacy"], w.up.CA,
-		strings.Replace(rules, "websocket: true", "websocket: false", 1))))
+	w.with(t, "still", injections["legacy"], strings.Replace(rules, "websocket: true", "websocket: false", 1))
 	w.silent(t, "a WebSocket that is not allowed", func() {
 		problem(t, "a WebSocket that is not allowed", w.get(t, "still", "/ws/echo", handshake...), 400, "malformed_request")
 	})

@@ -75,9 +75,8 @@ func (w *shimWorld) overriddenMethods(t *testing.T) {
 			"Content-Type: application/x-www-form-urlencoded"), 403, "body_constraint")
 	})
 	for _, header := range []string{"X-HTTP-Method-Override", "X-Method-Override", "X-HTTP-Method"} {
-		file := w.tenant("acme", w.tool("acme", "loose", w.up.URL, injections["legacy"], w.up.CA,
-			rules+"      headers: ["+header+"]\n"))
-		if out, err := w.TryApply(t, file); err == nil || !strings.Contains(out, "headers[0]") {
+		out, err := w.tryWith(t, "loose", injections["legacy"], rules+"      headers: ["+header+"]\n")
+		if err == nil || !strings.Contains(out, "headers[0]") {
 			t.Errorf("a tool may pass %s on: %v\n%s", header, err, out)
 		}
 	}
@@ -230,18 +229,17 @@ func (w *shimWorld) twoRules(t *testing.T) {
 		"crossing":          `{action: items.read, methods: [GET], path: "/a/{x}/b"}, {action: items.write, methods: [GET], path: "/{y}/a/b"}`,
 		"some methods more": `{action: items.read, methods: [GET, PUT], path: "/a"}, {action: items.write, methods: [POST, PUT], path: "/a"}`,
 	} {
-		out, err := w.TryApply(t, w.tenant("acme", w.tool("acme", "tied", w.up.URL, injections["legacy"], w.up.CA,
-			"\n      allow: ["+two+"]\n")))
+		out, err := w.tryWith(t, "tied", injections["legacy"], "\n      allow: ["+two+"]\n")
 		if err == nil || !strings.Contains(out, "allow[1]") {
 			t.Errorf("%s: %v\n%s", name, err, out)
 		}
 	}
-	w.Apply(t, w.tenant("acme", w.tool("acme", "tied", w.up.URL, injections["legacy"], w.up.CA, `
+	w.with(t, "tied", injections["legacy"], `
       allow:
         - {action: items.read, methods: [GET], path: "/{rest...}"}
         - {action: items.write, methods: [GET], path: "/v1/{id}"}
         - {action: admin.all, methods: [GET], path: "/v1/special"}
-`)))
+`)
 	token := w.fresh(t, "acme", "tied", "items.read")
 	for path, status := range map[string]int{"/other": 404, "/v1/a/b": 200, "/v1/7": 403, "/v1/special": 403} {
 		before := w.up.Count().Requests
@@ -250,7 +248,7 @@ func (w *shimWorld) twoRules(t *testing.T) {
 		if reply.Status != status || sent != map[bool]int{true: 0, false: 1}[status == 403] {
 			t.Errorf("%s: %d, %d requests", path, reply.Status, sent)
 		}
-		if sent > 0 && !slices.Equal(w.up.Last(t).Get("X-Api-Key"), []string{acmeKey}) {
+		if sent > 0 && !slices.Equal(w.sent(t, "X-Api-Key"), []string{acmeKey}) {
 			t.Errorf("%s: sent without the key", path)
 		}
 	}

@@ -271,6 +271,26 @@ func (w *shimWorld) tokenFile(t *testing.T, token string) string {
 	return path
 }
 
+// with gives acme another tool before the upstream, in the place of any other that it was given.
+func (w *shimWorld) with(t *testing.T, name, injection, rest string) {
+	t.Helper()
+	if out, err := w.tryWith(t, name, injection, rest); err != nil {
+		t.Fatalf("bursar apply: %v\n%s", err, out)
+	}
+}
+
+// tryWith is with, and returns what the binary says.
+func (w *shimWorld) tryWith(t *testing.T, name, injection, rest string) (string, error) {
+	t.Helper()
+	return w.TryApply(t, w.tenant("acme", w.tool("acme", name, w.up.URL, injection, w.up.CA, rest)))
+}
+
+// sent returns the values of a header of the last request that the upstream got.
+func (w *shimWorld) sent(t *testing.T, header string) []string {
+	t.Helper()
+	return w.up.Last(t).Get(header)
+}
+
 // run runs a command of the binary and fails the test if it does.
 func (w *shimWorld) run(t *testing.T, args ...string) string {
 	t.Helper()
