@@ -13,6 +13,7 @@ test: tools lint build
 	$(MAKE) mutation
 	dist/bursar version
 	dist/bursar dev --once >/dev/null
+	dist/bursar dev --once --demo mcp >/dev/null
 
 lint:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these'; exit 1; }
@@ -21,10 +22,12 @@ lint:
 	go vet ./...
 	go run $(STATICCHECK) ./...
 
-tools: ## what the tests start: a real Redis, and an independent JOSE implementation
+tools: ## what the tests start: a real Redis, the proxies of Debian, and implementations of JOSE and MCP that are not ours
 	@command -v redis-server >/dev/null || .ci/install redis-server
+	@(for p in nginx caddy haproxy; do PATH=$$PATH:/usr/sbin command -v $$p >/dev/null || exit 1; done) || \
+		.ci/install nginx-light caddy haproxy
 	@command -v node >/dev/null && command -v npm >/dev/null || .ci/install nodejs npm
-	@test -d e2e/node_modules/jose || npm --prefix e2e ci --no-audit --no-fund
+	@npm --prefix e2e ls >/dev/null 2>&1 || npm --prefix e2e ci --no-audit --no-fund
 
 mutation: ## plants one widening mistake at a time, and expects the property test to tell
 	go test -tags mutation -timeout 20m -run TestEachMutationIsCaught ./server/exchange

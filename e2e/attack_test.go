@@ -193,10 +193,9 @@ func TestTheAttackInTheDocumentation(t *testing.T) {
 	if len(all) != 3 {
 		t.Fatalf("the section has %d blocks, want a profile, a command and what it prints", len(all))
 	}
-	dir := t.TempDir()
-	server := harness.Dev(t, dir)
-	here := strings.NewReplacer("/tmp/acme", dir, "http://127.0.0.1:8080", server)
-	write(t, filepath.Join(dir, "profile.yaml"), all[0].text)
+	demo := harness.Dev(t, t.TempDir())
+	here := demo.Here()
+	write(t, filepath.Join(demo.Dir, "profile.yaml"), all[0].text)
 	cmd := exec.CommandContext(t.Context(), "bash", "-euc", here.Replace(all[1].text))
 	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(harness.Program(t))+":"+os.Getenv("PATH"))
 	out, err := cmd.CombinedOutput()
@@ -209,7 +208,7 @@ func TestTheAttackInTheDocumentation(t *testing.T) {
 	if !pattern(bare(here.Replace(all[2].text))).MatchString(strings.TrimSpace(bare(last))) {
 		t.Errorf("it ends:\n%s\nand not:\n%s", last, all[2].text)
 	}
-	if !strings.Contains(readFile(t, filepath.Join(dir, "attack.html")), server+"/t/acme") {
+	if !strings.Contains(readFile(t, filepath.Join(demo.Dir, "attack.html")), demo.Server+"/t/acme") {
 		t.Error("the page is not about the server")
 	}
 }

@@ -86,6 +86,7 @@ var rooms = map[string]string{
 	"server/audit/audittest":  "docs/events server/audit server/ledger",
 	// programs
 	"cmd/bursar":                   "*",
+	"cmd/bursar-shim":              "*",
 	"cmd/demoissuer":               "",
 	"cmd/demolegacy":               "",
 	"cmd/internal/attack":          "cmd/internal/attack/forge cmd/internal/attack/findings",
@@ -94,10 +95,14 @@ var rooms = map[string]string{
 	"cmd/internal/bao":             "cmd/internal/strict scopes storage/openbao",
 	"cmd/internal/config": "clients/auditor cmd/internal/bao cmd/internal/strict scopes server/admin server/keys " +
 		"server/limit storage/openbao",
-	"cmd/internal/configdoc": "",
-	"cmd/internal/coredump":  "",
-	"cmd/internal/custody":   "cmd/internal/config server/keys server/ledger server/vault storage/openbao",
-	"cmd/internal/envelope":  "cmd/internal/strict",
+	"cmd/internal/configdoc":     "",
+	"cmd/internal/coredump":      "",
+	"cmd/internal/custody":       "cmd/internal/config server/keys server/ledger server/vault storage/openbao",
+	"cmd/internal/envelope":      "cmd/internal/strict",
+	"cmd/internal/build":         "",
+	"cmd/internal/metric":        "server/audit server/limit",
+	"cmd/internal/port":          "cmd/internal/strict",
+	"cmd/internal/port/porttest": "cmd/internal/strict",
 	"cmd/internal/restore": "cmd/internal/config cmd/internal/custody cmd/internal/envelope " +
 		"server/audit server/backup server/keys server/ledger server/tenant storage",
 	"cmd/internal/serve":     "*",

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"os"
@@ -11,21 +12,33 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/bursar-sts/bursar/e2e/harness"
 )
 
-// TestTheReadmesStory runs the shell blocks of "The same by hand" in one shell, beside a real bursar dev, and compares
-// what they print with the block that follows each. In the documentation … stands for whatever was left out.
+// TestTheReadmesStory does what "The same by hand" says, beside a real bursar dev.
 func TestTheReadmesStory(t *testing.T) {
-	page := readPage(t, "../README.md")
-	section, _, _ := strings.Cut(after(t, page.text, "\n## The same by hand\n"), "\n## ")
-	all := fences(section)
-	if len(all) == 0 || !strings.Contains(all[0].text, "bursar dev --data /tmp/acme\n") {
-		t.Fatal("the section does not begin by starting bursar dev")
+	section, _, _ := strings.Cut(after(t, readPage(t, "../README.md").text, "\n## The same by hand\n"), "\n## ")
+	follow(t, section)
+}
+
+// TestTheStoryOfMCP does what the page about MCP says, beside a real bursar dev.
+func TestTheStoryOfMCP(t *testing.T) {
+	story, _, _ := strings.Cut(readPage(t, "../docs/mcp.md").text, "\n## ")
+	follow(t, story, "--demo", "mcp")
+}
+
+// follow runs the shell blocks of a text in one shell, beside the bursar dev that the first one starts, and compares
+// what they print with the block that follows each. In the documentation … stands for whatever was left out.
+func follow(t *testing.T, story string, dev ...string) {
+	t.Helper()
+	all := fences(story)
+	start := strings.Join(append([]string{"bursar dev"}, dev...), " ") + " --data /tmp/acme\n"
+	if len(all) == 0 || !strings.Contains(all[0].text, start) {
+		t.Fatalf("the story does not begin with %s", start)
 	}
-	dir := t.TempDir()
-	here := strings.NewReplacer("/tmp/acme", dir, "http://127.0.0.1:8080", harness.Dev(t, dir))
+	here := harness.Dev(t, t.TempDir(), dev...).Here()
 	var script strings.Builder
 	var blocks, expected []string
 	for _, f := range all[1:] {
@@ -37,7 +50,9 @@ func TestTheReadmesStory(t *testing.T) {
 			expected[len(expected)-1] = text
 		}
 	}
-	cmd := exec.Command("bash", "-euo", "pipefail", "-c", script.String())
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
+	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", script.String())
 	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(harness.Program(t))+":"+os.Getenv("PATH"))
 	out, err := cmd.CombinedOutput()
 	printed := strings.Split(string(out), "\x1e")
@@ -62,17 +77,18 @@ func pattern(text string) *regexp.Regexp {
 
 // TestTenantFilesInTheDocumentation applies every complete tenant file to a real server, each as a tenant of its own.
 func TestTenantFilesInTheDocumentation(t *testing.T) {
-	dir := t.TempDir()
-	server, found := harness.Dev(t, dir), 0
+	demo, found := harness.Dev(t, t.TempDir()), 0
 	for _, p := range readPages(t) {
 		for _, f := range p.fences {
 			if f.lang != "yaml" || !strings.HasPrefix(f.text, "apiVersion: bursar/v1\n") {
 				continue
 			}
 			found++
-			text := strings.Replace(f.text, "\ntenant: acme\n", fmt.Sprintf("\ntenant: page-%d\n", found), 1)
-			cmd := exec.Command(harness.Program(t), "apply", "--dry-run", "-f", "-", "--server", server,
-				"--token-file", filepath.Join(dir, "admin.token"))
+			name := fmt.Sprintf("page-%d", found)
+			text := strings.NewReplacer("\ntenant: acme\n", "\ntenant: "+name+"\n",
+				"https://sts.example/shim/t/acme/", demo.Shim+"/t/"+name+"/").Replace(f.text)
+			cmd := exec.Command(harness.Program(t), "apply", "--dry-run", "-f", "-", "--server", demo.Server,
+				"--token-file", filepath.Join(demo.Dir, "admin.token"))
 			cmd.Stdin = strings.NewReader(text)
 			if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "would be created") {
 				t.Errorf("%s: %v\n%s\n%s", p.path, err, out, f.text)
@@ -103,6 +119,22 @@ func TestLinksInTheDocumentation(t *testing.T) {
 				t.Errorf("%s: link %s: there is no such heading", p.path, m[1])
 			}
 		}
+	}
+}
+
+// TestRefusalsInTheDocumentation finds every code by which the shim refuses, with its status, in the page about it.
+func TestRefusalsInTheDocumentation(t *testing.T) {
+	page := readPage(t, "../docs/shim.md").text
+	source := readFile(t, "../server/shim/problem.go")
+	codes := regexp.MustCompile(`= surface\{(\d+), "(\w+)"`).FindAllStringSubmatch(source, -1)
+	for _, m := range codes {
+		if !strings.Contains(page, "\n| "+m[1]+" | `"+m[2]+"` |") {
+			t.Errorf("docs/shim.md has no line for %s %s", m[1], m[2])
+		}
+	}
+	rows := regexp.MustCompile("(?m)^\\| [45]\\d\\d \\|").FindAllString(page, -1)
+	if len(rows) != len(codes) || len(codes) < 20 {
+		t.Errorf("docs/shim.md has %d refusals, the shim %d", len(rows), len(codes))
 	}
 }
 

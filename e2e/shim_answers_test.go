@@ -72,7 +72,7 @@ func (w *shimWorld) otherForms(t *testing.T) {
 				if reply := w.get(t, tool, "/echo/"+place+"/"+form.Name); reply.Status != 200 {
 					t.Errorf("%s, %s in %s: %d %s", tool, form.Name, place, reply.Status, reply.Body)
 				}
-				if n := len(w.up.Last(t).Get("Authorization")); n == 0 && slices.Contains([]string{"bearer", "basic", "aws", "oauth"}, tool) {
+				if n := len(w.sent(t, "Authorization")); n == 0 && slices.Contains([]string{"bearer", "basic", "aws", "oauth"}, tool) {
 					t.Errorf("%s: nothing was injected", tool)
 				}
 			}
@@ -100,7 +100,7 @@ func (w *shimWorld) otherForms(t *testing.T) {
 func (w *shimWorld) signatures(t *testing.T) {
 	for tool, header := range map[string]string{"aws": "Authorization", "signed": "X-Signature"} {
 		reply := w.get(t, tool, "/echo/body/raw")
-		value := w.up.Last(t).Get(header)
+		value := w.sent(t, header)
 		if len(value) != 1 {
 			t.Fatalf("%s: no %s", tool, header)
 		}
@@ -118,7 +118,7 @@ func (w *shimWorld) compressed(t *testing.T) {
 	for _, place := range strings.Fields("gzip x-gzip deflate zlib br zstd twice odd") {
 		for _, form := range []string{"raw", "base64-1", "json-all"} {
 			reply := w.get(t, "legacy", "/echo/"+place+"/"+form, "Accept-Encoding: gzip, br, zstd")
-			if got := w.up.Last(t).Get("Accept-Encoding"); !slices.Equal(got, []string{"identity"}) {
+			if got := w.sent(t, "Accept-Encoding"); !slices.Equal(got, []string{"identity"}) {
 				t.Errorf("the upstream was asked for %q", got)
 			}
 			switch {
@@ -145,8 +145,8 @@ func (w *shimWorld) ranges(t *testing.T) {
 	}
 	w.oracle.Check(t, "the parts together", whole)
 	for _, header := range []string{"Range", "If-Range"} {
-		file := w.tenant("acme", w.tool("acme", "sliced", w.up.URL, injections["legacy"], w.up.CA, rules+"      headers: ["+header+"]\n"))
-		if out, err := w.TryApply(t, file); err == nil || !strings.Contains(out, "headers[0]") {
+		out, err := w.tryWith(t, "sliced", injections["legacy"], rules+"      headers: ["+header+"]\n")
+		if err == nil || !strings.Contains(out, "headers[0]") {
 			t.Errorf("a tool may pass %s on: %v\n%s", header, err, out)
 		}
 	}
@@ -196,8 +196,7 @@ func (w *shimWorld) actingHeaders(t *testing.T) {
 			}
 		}
 	}
-	w.Apply(t, w.tenant("acme", w.tool("acme", "challenging", w.up.URL, injections["legacy"], w.up.CA,
-		rules+"      response: {keep_challenge: true, strip: [X-Powered-By]}\n")))
+	w.with(t, "challenging", injections["legacy"], rules+"      response: {keep_challenge: true, strip: [X-Powered-By]}\n")
 	if reply := w.get(t, "challenging", "/echo/challenge/raw"); !strings.HasPrefix(reply.Get("WWW-Authenticate"), "Basic realm=\"***") {
 		t.Errorf("the challenge that was to be kept is %q", reply.Get("WWW-Authenticate"))
 	}
@@ -246,8 +245,7 @@ func (w *shimWorld) endlessAnswers(t *testing.T) {
 	if reply.Status == 200 && reply.Whole || len(reply.Body) > 64<<20 {
 		t.Errorf("a bomb: %d, %d bytes, whole %v", reply.Status, len(reply.Body), reply.Whole)
 	}
-	w.Apply(t, w.tenant("acme", w.tool("acme", "bounded", w.up.URL, injections["legacy"], w.up.CA,
-		rules+"      response: {max_body: 1MiB}\n")))
+	w.with(t, "bounded", injections["legacy"], rules+"      response: {max_body: 1MiB}\n")
 	if reply := w.get(t, "bounded", "/end/endless"); reply.Whole || len(reply.Body) > 1<<20 {
 		t.Errorf("without an end: %d bytes, whole %v", len(reply.Body), reply.Whole)
 	}
@@ -285,7 +283,7 @@ func (w *shimWorld) shortKeys(t *testing.T) {
 			t.Errorf("%d bytes, knowingly: %v\n%s", len(value), err, out)
 		}
 	}
-	w.Apply(t, w.tenant("acme", w.tool("acme", "brief", w.up.URL, `{in: header, name: X-Api-Key, secret: short-5}`, w.up.CA, rules)))
+	w.with(t, "brief", `{in: header, name: X-Api-Key, secret: short-5}`, rules)
 	w.up.Accept("short")
 	defer w.up.Accept(acmeKey, nextKey, globexKey, accessToken, password)
 	reply := w.get(t, "brief", "/echo/header/raw")

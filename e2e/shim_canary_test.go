@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"os"
 	"os/exec"
@@ -30,18 +31,8 @@ func TestTheKeyIsNowhere(t *testing.T) {
 		backup, export := filepath.Join(w.Dir, "acme.backup"), filepath.Join(w.Dir, "acme.tar")
 		w.run(t, "backup", "acme", "-o", backup)
 		w.run(t, "audit", "export", "acme", "-o", export)
-		places := map[string][]byte{
-			"the metrics": []byte(harness.Get(t, w.Metrics).Body),
-			"acme's log": everything(t, func(q operator.EventQuery) (*operator.Events, error) {
-				return w.Operator.Events(t.Context(), "acme", q)
-			}),
-			"globex's log": everything(t, func(q operator.EventQuery) (*operator.Events, error) {
-				return w.Operator.Events(t.Context(), "globex", q)
-			}),
-			"the platform's log": everything(t, func(q operator.EventQuery) (*operator.Events, error) {
-				return w.Operator.PlatformEvents(t.Context(), q)
-			}),
-		}
+		places := w.toldByLogs(t)
+		places["the metrics"] = []byte(harness.Get(t, w.Metrics).Body)
 		if w.Redis != nil {
 			w.Redis.Command(t, "SAVE")
 		}
@@ -64,6 +55,40 @@ func TestTheKeyIsNowhere(t *testing.T) {
 	})
 }
 
+// toldByLogs returns everything that is in each log, as the admin API tells it.
+func (w *shimWorld) toldByLogs(t *testing.T) map[string][]byte {
+	t.Helper()
+	places := map[string][]byte{}
+	for _, slug := range []string{"acme", "globex", ""} {
+		q := operator.EventQuery{Limit: operator.MaxEvents}
+		for {
+			page, err := w.page(t, slug, q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(page.Events) == 0 {
+				break
+			}
+			text, err := json.Marshal(page)
+			if err != nil {
+				t.Fatal(err)
+			}
+			places["the log of "+slug] = append(places["the log of "+slug], text...)
+			q.After = page.Next
+		}
+	}
+	return places
+}
+
+// page reads a tenant's log, or the platform's.
+func (w *shimWorld) page(t *testing.T, slug string, q operator.EventQuery) (*operator.Events, error) {
+	t.Helper()
+	if slug == "" {
+		return w.Operator.PlatformEvents(t.Context(), q)
+	}
+	return w.Operator.Events(t.Context(), slug, q)
+}
+
 // busyDay makes the agent do everything that it can, and what it cannot.
 func (w *shimWorld) busyDay(t *testing.T, agent *harness.Agent) {
 	t.Helper()
@@ -75,19 +100,20 @@ func (w *shimWorld) busyDay(t *testing.T, agent *harness.Agent) {
 		return agent.Call(t, harness.Order{Method: method, URL: w.resource("acme", tool) + target, Header: header, Body: body})
 	}
 	total := 0
-	for _, tool := range []string{"legacy", "bearer", "basic", "query", "cookie", "aws", "signed", "oauth"} {
+	for tool, forms := range map[string]string{"legacy": "raw base64-1 hex percent-all json-some", "query": "raw base64-2",
+		"basic": "raw", "bearer": "raw", "cookie": "raw", "aws": "raw", "signed": "raw", "oauth": "raw"} {
 		for _, place := range upstream.Places() {
-			for _, form := range []string{"raw", "base64-1", "hex", "percent-all", "json-some"} {
+			for form := range strings.FieldsSeq(forms) {
 				if place != "long" && (place != "bytewise" || form == "raw") {
 					total += call(tool, "GET", "/echo/"+place+"/"+form, "", nil).Bytes
 				}
 			}
 		}
-		for _, end := range strings.Fields("half close garbage header unasked forged-upgrade two-lengths") {
+		for end := range strings.FieldsSeq("half close garbage header unasked forged-upgrade two-lengths") {
 			call(tool, "GET", "/end/"+end, "", nil)
 		}
 	}
-	if total < 100_000 {
+	if total < 30_000 {
 		t.Errorf("the agent got only %d bytes", total)
 	}
 	call("body", "POST", "/echo/json/raw", `{"a":1}`, http.Header{"Content-Type": {"application/json"}})

@@ -85,7 +85,7 @@ func (w *shimWorld) leadingHeaders(t *testing.T) {
 			}
 		}
 	}
-	if target := w.up.Last(t).Target; w.up.Last(t).Get("X-Api-Key") == nil {
+	if target := w.up.Last(t).Target; w.sent(t, "X-Api-Key") == nil {
 		t.Errorf("the key was not sent: %s", target)
 	}
 }
@@ -105,7 +105,7 @@ func (w *shimWorld) otherHosts(t *testing.T) {
 		}
 	}
 	text := strings.Replace(w.request(token, "legacy", "GET", "/v1/items/1", ""), "Host: "+w.host(), "Host: "+evil, 1)
-	if w.ask(t, text); !slices.Equal(w.up.Last(t).Get("Host"), []string{own}) {
+	if w.ask(t, text); !slices.Equal(w.sent(t, "Host"), []string{own}) {
 		t.Errorf("the upstream got %s", w.up.Last(t).Head())
 	}
 	for _, target := range []string{"http://" + evil, "https://" + evil, "http://" + w.host(), "//" + evil, evil} {
@@ -160,8 +160,8 @@ func (w *shimWorld) environmentProxy(t *testing.T) {
 	for _, name := range []string{"http_proxy", "https_proxy", "all_proxy"} {
 		args = append(args, name+"="+w.evil.URL, strings.ToUpper(name)+"="+w.evil.URL)
 	}
-	w.Within(t, append(args, "no_proxy=", "NO_PROXY=")...)
-	defer w.Within(t)
+	w.within(t, append(args, "no_proxy=", "NO_PROXY=")...)
+	defer w.within(t)
 	for _, tool := range []string{"legacy", "oauth", "cert"} {
 		if reply := w.get(t, tool, "/status/200"); reply.Status != 200 {
 			t.Errorf("%s: %d %s", tool, reply.Status, reply.Body)
@@ -250,18 +250,22 @@ func (w *shimWorld) otherProtocols(t *testing.T) {
 
 func (w *shimWorld) movedTokenEndpoint(t *testing.T) {
 	for _, status := range []int{301, 302, 307, 308} {
-		up := upstream.Start(t, upstream.Options{Answer: func(x *upstream.Exchange) {
-			x.Send(upstream.Response{Status: status, Header: []upstream.Field{{Name: "Location", Value: w.evil.URL + "/token"}}})
-		}})
-		injection := `{in: oauth2, secret: sent-away, oauth2: {token_url: "` + up.URL + `/token"}}`
-		w.Apply(t, w.tenant("acme", w.tool("acme", "sent", up.URL, injection, up.CA, rules)))
-		w.putAt(t, up, "acme/sent-away", operator.SecretRequest{TokenURL: up.URL + "/token",
+		endpoint := fmt.Sprintf("%s/moved/%d", w.up.URL, status)
+		injection := `{in: oauth2, secret: sent-away, oauth2: {token_url: "` + endpoint + `"}}`
+		w.with(t, "sent", injection, rules)
+		w.putAt(t, w.up, "acme/sent-away", operator.SecretRequest{TokenURL: endpoint,
 			Fields: map[string]string{"client_id": clientID, "client_secret": clientKey}})
 		delete(w.tokens, "sent")
+		before := w.up.Count().Requests
 		if reply := w.get(t, "sent", "/v1/items/1"); reply.Status < 500 {
 			t.Errorf("%d: %d %s", status, reply.Status, reply.Body)
 		}
-		if n := up.Count().Requests; n == 0 {
+		for _, r := range w.up.Requests()[before:] {
+			if !strings.HasPrefix(r.Path(), "/moved/") {
+				t.Errorf("%d: the call was sent: %s", status, r.Head())
+			}
+		}
+		if n := w.up.Count().Requests; n == before {
 			t.Error("the token endpoint was not asked")
 		}
 	}
@@ -278,8 +282,7 @@ func (w *shimWorld) resolving(t *testing.T, answer func(name string, turn int) [
 	if out, err := exec.Command("unshare", "-m", "sh", "-c", swap, s.Conf, "true").CombinedOutput(); err != nil {
 		t.Skipf("the names of one process cannot be changed here: %v: %s", err, out)
 	}
-	w.Within(t, "env", "GODEBUG=netdns=go", "unshare", "-m", "sh", "-c", swap, s.Conf)
-	t.Cleanup(func() { w.Within(t) })
+	w.within(t, "env", "GODEBUG=netdns=go", "unshare", "-m", "sh", "-c", swap, s.Conf)
 	return s
 }
 

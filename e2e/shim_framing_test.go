@@ -54,7 +54,8 @@ func (w *shimWorld) oddFraming(t *testing.T) {
 		{"a length that is none", "Content-Length: two\r\n\r\n{}", false},
 		{"a length that overflows", "Content-Length: 18446744073709551618\r\n\r\n{}", false},
 		{"a blank before the colon", "Content-Length : 2\r\n\r\n{}", false},
-		{"a folded header", "X-A: b\r\n Content-Length: 2\r\n\r\n", false},
+		{"a folded header", "X-A: b\r\n Content-Length: 40\r\nContent-Length: 2\r\n\r\n{}" + smuggled, true}, // unfolded
+		{"a header folded at the start", " X-A: b\r\nContent-Length: 2\r\n\r\n{}", true},
 		{"a NUL in a header", "X-A: b\x00c\r\nContent-Length: 2\r\n\r\n{}", false},
 		{"a CR in a header", "X-A: b\rContent-Length: 40\r\nContent-Length: 2\r\n\r\n{}", false},
 		{"a header without a colon", "X-A\r\nContent-Length: 2\r\n\r\n{}", false},
@@ -269,8 +270,7 @@ func (w *shimWorld) smuggledUpgrades(t *testing.T) {
 	problem(t, "an upgrade that nobody asked for", w.get(t, "legacy", "/end/forged-upgrade"), http.StatusBadGateway,
 		"upstream_answer")
 	// A tool that has no WebSockets passes none on.
-	w.Apply(t, w.tenant("acme", w.tool("acme", "still", w.up.URL, injections["legacy"], w.up.CA,
-		strings.Replace(rules, "websocket: true", "websocket: false", 1))))
+	w.with(t, "still", injections["legacy"], strings.Replace(rules, "websocket: true", "websocket: false", 1))
 	w.silent(t, "a WebSocket that is not allowed", func() {
 		problem(t, "a WebSocket that is not allowed", w.get(t, "still", "/ws/echo", handshake...), 400, "malformed_request")
 	})

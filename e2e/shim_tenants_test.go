@@ -39,7 +39,7 @@ func TestATenantReachesNothingOfAnother(t *testing.T) {
 		for slug, key := range map[string]string{"acme": acmeKey, "globex": globexKey} {
 			token := w.fresh(t, slug, "legacy", "items.read")
 			text := strings.Replace(w.request(token, "legacy", "GET", "/v1/items/1", ""), "/t/acme/", "/t/"+slug+"/", 1)
-			if reply := w.ask(t, text); reply.Status != 200 || !slices.Equal(w.up.Last(t).Get("X-Api-Key"), []string{key}) {
+			if reply := w.ask(t, text); reply.Status != 200 || !slices.Equal(w.sent(t, "X-Api-Key"), []string{key}) {
 				t.Errorf("%s: %d %s", slug, reply.Status, reply.Body)
 			}
 		}

@@ -233,7 +233,7 @@ func respelled(token string) string {
 
 // onceOnly has a token for one call used by a hundred at once.
 func (w *shimWorld) onceOnly(t *testing.T) {
-	w.Apply(t, w.tenant("acme", w.tool("acme", "single", w.up.URL, injections["legacy"], w.up.CA, rules+"      single_use: true\n")))
+	w.with(t, "single", injections["legacy"], rules+"      single_use: true\n")
 	for range 3 {
 		token := w.fresh(t, "acme", "single", "items.read")
 		before := w.up.Count().Requests
@@ -358,8 +358,7 @@ func (w *shimWorld) ended(t *testing.T, what string, stream *bufio.Reader) {
 }
 
 func (w *shimWorld) streamsEnd(t *testing.T) {
-	w.Apply(t, w.tenant("acme", w.tool("acme", "cutting", w.up.URL, injections["legacy"], w.up.CA,
-		rules+"      stream: {on_expiry: cut}\n")))
+	w.with(t, "cutting", injections["legacy"], rules+"      stream: {on_expiry: cut}\n")
 	for name, cut := range map[string][]string{"revoking the client": {"revoke", "acme", "--client", "ap-bot"},
 		"revoking the tool": {"revoke", "acme", "--tool", "legacy"}, "disabling the key": {"secret", "disable", "acme/legacy-key"}} {
 		before := w.size(t)
@@ -408,12 +407,11 @@ func (w *shimWorld) streamsEnd(t *testing.T) {
 
 func (w *shimWorld) rotatedKey(t *testing.T) {
 	w.put(t, "acme/turning", acmeKey, "header")
-	w.Apply(t, w.tenant("acme", w.tool("acme", "turning", w.up.URL, strings.Replace(injections["legacy"], "legacy-key", "turning", 1),
-		w.up.CA, rules)))
+	w.with(t, "turning", strings.Replace(injections["legacy"], "legacy-key", "turning", 1), rules)
 	running := w.stream(t, w.token(t, "turning"), "turning", "/end/drip")
 	w.put(t, "acme/turning", nextKey, "header")
-	if reply := w.get(t, "turning", "/v1/items/1"); reply.Status != 200 || !slices.Equal(w.up.Last(t).Get("X-Api-Key"), []string{nextKey}) {
-		t.Errorf("the next call: %d, with %q", reply.Status, w.up.Last(t).Get("X-Api-Key"))
+	if reply := w.get(t, "turning", "/v1/items/1"); reply.Status != 200 || !slices.Equal(w.sent(t, "X-Api-Key"), []string{nextKey}) {
+		t.Errorf("the next call: %d, with %q", reply.Status, w.sent(t, "X-Api-Key"))
 	}
 	for range 200 { // the one under way goes on
 		if _, err := running.ReadByte(); err != nil {
@@ -421,8 +419,8 @@ func (w *shimWorld) rotatedKey(t *testing.T) {
 		}
 	}
 	w.run(t, "secret", "rollback", "acme/turning")
-	if w.get(t, "turning", "/v1/items/1"); !slices.Equal(w.up.Last(t).Get("X-Api-Key"), []string{acmeKey}) {
-		t.Errorf("rolled back, %q is sent", w.up.Last(t).Get("X-Api-Key"))
+	if w.get(t, "turning", "/v1/items/1"); !slices.Equal(w.sent(t, "X-Api-Key"), []string{acmeKey}) {
+		t.Errorf("rolled back, %q is sent", w.sent(t, "X-Api-Key"))
 	}
 	// A token that was got for the old client secret is dropped with it.
 	tokens := func() (n int) {

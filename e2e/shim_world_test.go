@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -38,6 +39,7 @@ const (
 // globex has a tool legacy too, with a key of its own.
 type shimWorld struct {
 	*harness.Server
+	apart   *harness.Outpost   // the shim, if it is a process of its own
 	up      *upstream.Upstream // of every tool but cert
 	mutual  *upstream.Upstream // of cert
 	evil    *upstream.Upstream // where no key may go
@@ -52,22 +54,25 @@ type shimWorld struct {
 func eachShim(t *testing.T, run func(t *testing.T, w *shimWorld)) {
 	t.Helper()
 	t.Parallel()
-	harness.EachStore(t, func(t *testing.T, s *harness.Server) {
-		s.ServeShim(t)
-		run(t, newShimWorld(t, s))
-	})
+	harness.EachStore(t, func(t *testing.T, s *harness.Server) { run(t, newShimWorld(t, s)) })
 }
 
 func newShimWorld(t *testing.T, s *harness.Server) *shimWorld {
 	t.Helper()
 	keys := []string{acmeKey, nextKey, globexKey, accessToken, password}
 	w := &shimWorld{Server: s, tokens: map[string]string{},
-		up:      upstream.Start(t, upstream.Options{Keys: keys, Answer: legacy}),
 		mutual:  upstream.Start(t, upstream.Options{Client: true}),
 		evil:    upstream.Start(t, upstream.Options{Plain: true}),
 		cluster: harness.StartIssuer(t, "kubernetes", "-audience", s.Issuer("acme")),
 		oracle:  leak.Of(acmeKey, nextKey, globexKey, awsSecret, clientKey, accessToken, password),
 	}
+	w.up = upstream.Start(t, upstream.Options{Keys: keys, Answer: w.legacy})
+	if s.Redis == nil {
+		s.ServeShim(t)
+	} else {
+		s.ApartShim(t)
+	}
+	w.within(t)
 	w.Apply(t, w.tenant("acme", ""))
 	w.Apply(t, w.tenant("globex", ""))
 	w.put(t, "acme/legacy-key", acmeKey, everyPlain...)
@@ -78,18 +83,32 @@ func newShimWorld(t *testing.T, s *harness.Server) *shimWorld {
 	w.certKey = key
 	w.putAt(t, w.mutual, "acme/cert", operator.SecretRequest{Fields: map[string]string{"certificate": certificate, "key": key}})
 	w.put(t, "globex/legacy-key", globexKey, "header")
+	if s.Redis != nil {
+		w.apart = s.StartOutpost(t, "", "acme", "globex")
+	}
 	t.Cleanup(func() { w.leavesNothing(t) })
 	return w
 }
 
-// legacy answers as upstream.Paths does, and is the token endpoint of the tool oauth.
-func legacy(x *upstream.Exchange) {
-	if x.Path() != "/token" {
+// legacy answers as upstream.Paths does, and is the token endpoint of the tool oauth, and one that sends elsewhere.
+func (w *shimWorld) legacy(x *upstream.Exchange) {
+	status := 0
+	switch _, _ = fmt.Sscanf(x.Path(), "/moved/%d", &status); {
+	case x.Path() == "/token":
+		x.Send(upstream.Response{Header: []upstream.Field{{Name: "Content-Type", Value: "application/json"}},
+			Body: []byte(`{"access_token":"` + accessToken + `","token_type":"Bearer","expires_in":3600}`)})
+	case status != 0:
+		x.Send(upstream.Response{Status: status, Header: []upstream.Field{{Name: "Location", Value: w.evil.URL + "/token"}}})
+	default:
 		upstream.Paths(x)
-		return
 	}
-	x.Send(upstream.Response{Header: []upstream.Field{{Name: "Content-Type", Value: "application/json"}},
-		Body: []byte(`{"access_token":"` + accessToken + `","token_type":"Bearer","expires_in":3600}`)})
+}
+
+// within serves again, run by another program. What it trusts beside the certificates of upstreams is the authority of
+// the token endpoint.
+func (w *shimWorld) within(t *testing.T, program ...string) {
+	t.Helper()
+	w.Within(t, append([]string{"env", "SSL_CERT_FILE=" + w.caFile(t, w.up)}, program...)...)
 }
 
 // rules are what every tool allows.
@@ -109,6 +128,19 @@ const rules = `
         - {action: items.write, methods: [POST], path: "/v1/notes", max_body: 1KiB, json: {/visibility: [internal]}}
         - {action: admin.all, methods: [GET, POST], path: "/admin/{rest...}"}
 `
+
+// rulesOf returns the rules of a tool: where the key is in the body, every call has one.
+func rulesOf(tool string) string {
+	kind := map[string]string{"body": "application/json", "form": "application/x-www-form-urlencoded"}[tool]
+	if kind == "" {
+		return rules
+	}
+	return fmt.Sprintf(`
+      allow:
+        - {action: items.write, methods: [POST, PUT], path: "/v1/items", content_types: [%[1]s]}
+        - {action: items.write, methods: [POST], path: "/echo/{place}/{form}", content_types: [%[1]s]}
+`, kind)
+}
 
 // injections are what the tools of acme inject, by the tool's name.
 var injections = map[string]string{
@@ -130,9 +162,10 @@ func (w *shimWorld) tenant(slug, more string) string {
 	tools := w.tool(slug, "legacy", w.up.URL, injections["legacy"], w.up.CA, rules)
 	names := []string{"legacy"}
 	if slug == "acme" {
-		for name, injection := range injections {
+		for _, name := range slices.Sorted(maps.Keys(injections)) {
 			if name != "legacy" {
-				tools += w.tool(slug, name, w.up.URL, strings.ReplaceAll(injection, "${up}", w.up.URL), w.up.CA, rules)
+				injection := strings.ReplaceAll(injections[name], "${up}", w.up.URL)
+				tools += w.tool(slug, name, w.up.URL, injection, w.up.CA, rulesOf(name))
 				names = append(names, name)
 			}
 		}
@@ -236,6 +269,26 @@ func (w *shimWorld) tokenFile(t *testing.T, token string) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// with gives acme another tool before the upstream, in the place of any other that it was given.
+func (w *shimWorld) with(t *testing.T, name, injection, rest string) {
+	t.Helper()
+	if out, err := w.tryWith(t, name, injection, rest); err != nil {
+		t.Fatalf("bursar apply: %v\n%s", err, out)
+	}
+}
+
+// tryWith is with, and returns what the binary says.
+func (w *shimWorld) tryWith(t *testing.T, name, injection, rest string) (string, error) {
+	t.Helper()
+	return w.TryApply(t, w.tenant("acme", w.tool("acme", name, w.up.URL, injection, w.up.CA, rest)))
+}
+
+// sent returns the values of a header of the last request that the upstream got.
+func (w *shimWorld) sent(t *testing.T, header string) []string {
+	t.Helper()
+	return w.up.Last(t).Get(header)
 }
 
 // run runs a command of the binary and fails the test if it does.

@@ -40,7 +40,7 @@ func (c *Client) Shims(ctx context.Context, tenant string) ([]Shim, error) {
 type ShimRequest struct {
 	Name         string `json:"name,omitempty"` // a slug
 	EventKey     string `json:"event_key"`      // Ed25519, by which it signs what it does
-	RecipientKey string `json:"recipient_key"`  // HPKE, of ML-KEM-768 with X25519, to which the vault's data keys are given
+	RecipientKey string `json:"recipient_key"`  // HPKE, ML-KEM-768 with X25519, to which the vault's data keys are given
 }
 
 // TrustedShim is a shim, and what its key file must hold about the tenant.

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -49,8 +48,16 @@ type recorded struct {
 			Action string `json:"action"`
 			KeyID  string `json:"kid"`
 		} `json:"log_key"`
+		Use struct {
+			Phase    string   `json:"phase"`
+			Secrets  []string `json:"secrets"`
+			Method   string   `json:"method"`
+			Rule     string   `json:"rule"`
+			Status   int      `json:"status"`
+			Scrubbed int      `json:"scrubbed"`
+		} `json:"use"`
 		Secret struct {
-			Version     int64  `json:"version"`
+			Version     int    `json:"version"`
 			State       string `json:"state"`
 			Fingerprint string `json:"fingerprint"`
 			Name        string `json:"name"`
@@ -89,15 +96,15 @@ func (p *program) printEvent(e operator.Event) error {
 		if b.Secret.Name != "" {
 			b.Change.Object, b.Change.ID = "secret", b.Secret.Name
 		}
-		version := b.Server.Version
-		if b.Secret.Version != 0 {
-			version = strconv.FormatInt(b.Secret.Version, 10)
-		}
+		version := b.Server.Version + number(b.Secret.Version)
 		line := fmt.Sprintf("%6d  %s  %-16s  ", e.Index, stamp(time.Unix(r.Issued, 0)), name)
 		outcome, rest := fmt.Sprintf("%-7s", b.Outcome), ""
 		for _, f := range []struct{ label, value string }{
-			{"reason", b.Reason}, {"client", b.ClientID}, {"tool", b.Tool}, {"actions", strings.Join(b.Actions, ",")},
+			{"phase", b.Use.Phase}, {"reason", b.Reason}, {"client", b.ClientID}, {"tool", b.Tool},
+			{"actions", strings.Join(b.Actions, ",")},
 			{"requested", strings.Join(b.Asked, ",")},
+			{"method", b.Use.Method}, {"rule", b.Use.Rule}, {"secret", strings.Join(b.Use.Secrets, ",")},
+			{"status", number(b.Use.Status)}, {"scrubbed", number(b.Use.Scrubbed)},
 			{"jti", b.Token.JTI}, {"decision", b.Decision}, {b.Change.Object, b.Change.ID}, {b.Cutoff.Kind, b.Cutoff.Value},
 			{"cause", b.Cutoff.Cause}, {"key", b.LogKey.KeyID}, {"use", b.LogKey.Use}, {"action", b.LogKey.Action},
 			{"version", version}, {"state", b.Secret.State}, {"fingerprint", b.Secret.Fingerprint},

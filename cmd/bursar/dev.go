@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bursar-sts/bursar/cmd/demoissuer"
+	"github.com/bursar-sts/bursar/cmd/demolegacy"
 	"github.com/bursar-sts/bursar/cmd/internal/config"
 	"github.com/bursar-sts/bursar/cmd/internal/serve"
 )
@@ -25,21 +25,33 @@ import (
 // The addresses of the demonstration; a taken port is exchanged for a free one.
 const (
 	devServer = "127.0.0.1:8080"
+	devShim   = "127.0.0.1:8081"
 	devIssuer = "127.0.0.1:8082"
+	devLegacy = "127.0.0.1:8083"
+	devMCP    = "127.0.0.1:8084"
 	anyPort   = "127.0.0.1:0"
 )
 
 func (p *program) devCommand() *cobra.Command {
 	var once bool
-	var dir string
-	cmd := command("dev [--once] [--data DIR]", "Run everything on this machine, and tell the whole story", cobra.NoArgs,
-		func(ctx context.Context, _ []string) error { return p.dev(ctx, dir, once) })
+	var dir, name string
+	cmd := command("dev [--demo payments | mcp] [--once] [--data DIR]",
+		"Run everything on this machine, and tell the whole story", cobra.NoArgs,
+		func(ctx context.Context, _ []string) error {
+			plot, ok := plots()[name]
+			if !ok {
+				return usage("--demo is payments or mcp")
+			}
+			return p.dev(ctx, plot, dir, once)
+		})
+	cmd.Flags().StringVar(&name, "demo", "payments",
+		"what the story is about: payments, an HTTP API; or mcp, a server of the Model Context Protocol")
 	cmd.Flags().BoolVar(&once, "once", false, "use free ports, and exit after the story; not 0 if a step fails")
 	cmd.Flags().StringVar(&dir, "data", "", "directory that keeps the state (default: a new one, removed at the end)")
 	return cmd
 }
 
-func (p *program) dev(ctx context.Context, dir string, once bool) (err error) {
+func (p *program) dev(ctx context.Context, plot plot, dir string, once bool) (err error) {
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "bursar-dev-"); err != nil {
 			return err
@@ -53,7 +65,7 @@ func (p *program) dev(ctx context.Context, dir string, once bool) (err error) {
 		return err
 	}
 	defer func() { stop(); err = errors.Join(err, d.wait()) }()
-	if err := p.tell(ctx, d); err != nil || once {
+	if err := p.tell(ctx, d, plot); err != nil || once {
 		return err
 	}
 	fmt.Fprintf(p.out, "\nEverything stays up, and %s and %s stay fresh. Ctrl-C ends it.\n",
@@ -62,11 +74,14 @@ func (p *program) dev(ctx context.Context, dir string, once bool) (err error) {
 	return nil
 }
 
-// demo is a server, two issuers and a tenant on this machine.
+// demo is a server with its shim, two issuers, two upstreams and a tenant on this machine.
 type demo struct {
 	dir     string
-	server  string // base URL
-	issuers string // base URL
+	server  string // base URL, as are the next ones
+	shim    string
+	issuers string
+	legacy  string // the payments API
+	mcp     string // the MCP server
 	cluster *demoissuer.Issuer
 	sso     *demoissuer.Issuer
 	said    string // what the story's last step printed
@@ -78,6 +93,9 @@ func (d *demo) path(name string) string { return filepath.Join(d.dir, name) }
 // tenant is the issuer URL of the tenant acme.
 func (d *demo) tenant() string { return d.server + "/t/acme" }
 
+// resource is where the shim has one of its tools.
+func (d *demo) resource(tool string) string { return d.shim + "/t/acme/" + tool }
+
 // startDemo starts the parts. They end with ctx.
 func startDemo(ctx context.Context, dir string, freePorts bool) (*demo, error) {
 	d := &demo{dir: dir, ended: make(chan error, 1)}
@@ -85,8 +103,14 @@ func startDemo(ctx context.Context, dir string, freePorts bool) (*demo, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.server = c.BaseURL
+	d.server, d.shim = c.BaseURL, c.Shim.URL
 	if err := d.startIssuers(ctx, freePorts); err != nil {
+		return nil, err
+	}
+	if d.legacy, err = serveUpstream(ctx, devLegacy, freePorts, demolegacy.NewPayments(demolegacy.Config{})); err != nil {
+		return nil, err
+	}
+	if d.mcp, err = serveUpstream(ctx, devMCP, freePorts, demolegacy.NewMCP(demolegacy.Config{})); err != nil {
 		return nil, err
 	}
 	secrets, found := c.Secrets()
@@ -109,25 +133,52 @@ func startDemo(ctx context.Context, dir string, freePorts bool) (*demo, error) {
 // wait returns once the server has ended.
 func (d *demo) wait() error { return <-d.ended }
 
-// devConfig returns the configuration of the data directory, made if there is none, on ports that are free.
+// devAddition is what bursar.yaml of a demonstration has beyond that of a new server.
+const devAddition = `
+# Of bursar dev: the issuers and upstreams of its tenant are on this machine.
+shim: {listen: %s, url: "http://%[1]s"}
+tenants: {acme: {private_cidrs: [127.0.0.0/8]}}
+`
+
+// devConfig returns the configuration of the data directory. One that is new is made for ports that are free. What is
+// in another belongs to the addresses that it began with, of which issuers, tools and logs have their names.
 func devConfig(dir string, freePorts bool) (*config.Config, error) {
-	path := filepath.Join(dir, config.DefaultFile)
-	if _, err := config.Init(dir, config.Initial{Listen: devServer}); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, err
-	}
-	c, err := config.Load(path)
+	server, err := freeAddress(devServer, freePorts)
 	if err != nil {
 		return nil, err
 	}
-	if c.Listen, err = freeAddress(c.Listen, freePorts); err != nil {
+	shim, err := freeAddress(devShim, freePorts)
+	if err != nil {
 		return nil, err
 	}
-	c.BaseURL = "http://" + c.Listen
-	if c.Tenants == nil {
-		c.Tenants = map[string]config.Tenant{}
+	switch path, err := config.Init(dir, config.Initial{Listen: server}); {
+	case err == nil:
+		if err := appendTo(path, fmt.Sprintf(devAddition, shim)); err != nil {
+			return nil, err
+		}
+	case !errors.Is(err, fs.ErrExist):
+		return nil, err
 	}
-	c.Tenants["acme"] = config.Tenant{PrivateCIDRs: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
+	c, err := config.Load(filepath.Join(dir, config.DefaultFile))
+	if err != nil {
+		return nil, err
+	}
+	for _, address := range []string{c.Listen, c.Shim.Listen} {
+		if free, err := freeAddress(address, false); err != nil || free != address {
+			return nil, &failure{code: exitRefused, text: dir + " is of a server at " + address + ", where another one listens",
+				hints: []string{"end that one, or give another directory with --data"}}
+		}
+	}
 	return c, nil
+}
+
+func appendTo(path, text string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
 }
 
 // freeAddress returns the address, or one with another port if that is taken or any will do.
@@ -146,17 +197,31 @@ func freeAddress(address string, anyWillDo bool) (string, error) {
 	return l.Addr().String(), nil
 }
 
+// listenDemo opens the address of a part of the demonstration, or another, and returns its base URL too.
+func listenDemo(address string, freePorts bool) (l net.Listener, base string, err error) {
+	if address, err = freeAddress(address, freePorts); err != nil {
+		return nil, "", err
+	}
+	if l, err = net.Listen("tcp", address); err != nil {
+		return nil, "", err
+	}
+	return l, "http://" + l.Addr().String(), nil
+}
+
+// serveDemo serves a part of the demonstration until ctx ends.
+func serveDemo(ctx context.Context, l net.Listener, h http.Handler) {
+	server := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
+	go func() { _ = server.Serve(l) }() // ends with Close; nobody depends on its answer
+	context.AfterFunc(ctx, func() { _ = server.Close() })
+}
+
 // startIssuers serves the cluster and the sign-on of acme.
 func (d *demo) startIssuers(ctx context.Context, freePorts bool) error {
-	address, err := freeAddress(devIssuer, freePorts)
+	l, base, err := listenDemo(devIssuer, freePorts)
 	if err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		return err
-	}
-	d.issuers = "http://" + l.Addr().String()
+	d.issuers = base
 	mux := http.NewServeMux()
 	mount := func(name string, kind demoissuer.Kind) (*demoissuer.Issuer, error) {
 		issuer, err := demoissuer.New(demoissuer.Config{Kind: kind, URL: d.issuers + "/" + name, Audience: d.tenant()})
@@ -169,11 +234,18 @@ func (d *demo) startIssuers(ctx context.Context, freePorts bool) error {
 	if d.sso, err = mount("sso", demoissuer.OIDC); err != nil {
 		return err
 	}
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	go func() { _ = server.Serve(l) }() // ends with Close; nobody depends on its answer
-	context.AfterFunc(ctx, func() { _ = server.Close() })
+	serveDemo(ctx, l, mux)
 	go d.keepFresh(ctx)
 	return nil
+}
+
+// serveUpstream serves what is behind the shim, and returns its base URL.
+func serveUpstream(ctx context.Context, address string, freePorts bool, h http.Handler) (string, error) {
+	l, base, err := listenDemo(address, freePorts)
+	if err == nil {
+		serveDemo(ctx, l, h)
+	}
+	return base, err
 }
 
 const (
@@ -221,5 +293,6 @@ var acmeTemplate string
 
 // tenantFile is the demonstration's tenant, at the addresses that were chosen.
 func (d *demo) tenantFile() string {
-	return strings.NewReplacer("SERVER", d.server, "ISSUER", d.issuers).Replace(acmeTemplate)
+	return strings.NewReplacer("SERVER", d.server, "SHIM", d.shim, "ISSUER", d.issuers, "LEGACY", d.legacy,
+		"TICKETS", d.mcp).Replace(acmeTemplate)
 }

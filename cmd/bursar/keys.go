@@ -13,8 +13,8 @@ import (
 )
 
 func (p *program) keysCommand() *cobra.Command {
-	return group("keys", "Manage the keys that sign the tokens and the log of a tenant",
-		p.keysListCommand(), p.keysRotateCommand(), p.keysRevokeCommand())
+	return group("keys", "Manage the keys of tenants: those that sign, those of shims, and the master key",
+		p.keysListCommand(), p.keysRotateCommand(), p.keysRevokeCommand(), p.keysShimCommand(), p.keysRewrapCommand())
 }
 
 func (p *program) keysListCommand() *cobra.Command {

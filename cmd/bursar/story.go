@@ -1,145 +1,158 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
 
 	"github.com/bursar-sts/bursar/clients/token"
-	"github.com/bursar-sts/bursar/server/ledger"
 )
 
-// step is one command of the story. It is run as it is printed, except that this process plays the program.
+// step is one command of the story. It is run as it is printed, except that this process plays the programs.
 type step struct {
-	says string
-	args []string     // of bursar; of another command if does is set
-	does func() error // what that command does
-	into string       // file that gets its output, instead of the screen
-	code int          // the exit code that it must have
-	show int          // lines of output to show; 0 shows all
+	says  string
+	do    deed
+	into  string // file that gets the output, instead of the screen
+	keep  string // file that gets the output too
+	show  int    // lines of output to show; 0 shows all
+	holds string // what the output must hold
 }
 
-// tell runs the story. The error names the first step that did not go as told.
-func (p *program) tell(ctx context.Context, d *demo) error {
+// deed is what a command line does, done in this process.
+type deed interface {
+	line() string
+	run(ctx context.Context, p *program, d *demo) (out string, err error)
+}
+
+// story is a demonstration that is being told.
+type story struct {
+	*demo
+	p       *program
+	number  int       // of the last step
+	stream  *follower // the call that does not end
+	session []string  // headers of the session of MCP
+}
+
+// plot is what a story consists of.
+type plot []func(s *story, ctx context.Context) error
+
+// plots are the stories: of an agent, a payments API that knows nothing but a key, and what each of them gets; and of
+// an agent that speaks the Model Context Protocol with such a server.
+func plots() map[string]plot {
+	return map[string]plot{
+		"payments": {(*story).tellToken, (*story).tellCalls, (*story).tellRefusal, (*story).tellRotation,
+			(*story).tellRevocation, (*story).tellLog},
+		"mcp": {(*story).tellDiscovery, (*story).tellSession, (*story).tellCut},
+	}
+}
+
+// tell tells a story to its end. The error names the first step that did not go as told.
+func (p *program) tell(ctx context.Context, d *demo, plot plot) error {
+	if err := os.MkdirAll(d.path("agent"), 0o700); err != nil {
+		return err
+	}
 	if err := os.WriteFile(d.path("acme.yaml"), []byte(d.tenantFile()), 0o600); err != nil {
 		return err
 	}
-	fmt.Fprintf(p.out, "bursar runs at %s, two identity issuers at %s, everything on this machine.\n"+
+	fmt.Fprintf(p.out, "bursar runs at %s, its shim at %s, two identity issuers at %s; and, knowing\n"+
+		"nothing but static keys, a payments API at %s and an MCP server at %s: everything on this machine.\n"+
 		"Each line that begins with $ can be repeated in another terminal, after these:\n\n"+
 		"  $ export BURSAR_SERVER=%s BURSAR_TOKEN_FILE=%s\n"+
 		"  $ alias bursar='%s'\n",
-		d.server, d.issuers, d.server, shellWord(d.path("admin.token")), invocation())
-	number := 0
-	run := func(steps ...step) error {
-		for _, s := range steps {
-			number++
-			if err := p.perform(ctx, d, number, s); err != nil {
-				return fmt.Errorf("step %d (%s): %w", number, strings.Join(s.args, " "), err)
-			}
+		d.server, d.shim, d.issuers, d.legacy, d.mcp, d.server, shellWord(d.path("admin.token")), invocation())
+	s := &story{demo: d, p: p}
+	for _, tell := range plot {
+		if err := tell(s, ctx); err != nil {
+			return err
 		}
-		return nil
 	}
-	if err := run(d.opening()...); err != nil {
-		return err
-	}
-	decision, err := d.refusal()
-	if err != nil {
-		return err
-	}
-	if err := run(d.checking(decision)...); err != nil {
-		return err
-	}
-	jti, err := d.jti()
-	if err != nil {
-		return err
-	}
-	if err := run(d.ending(jti)...); err != nil {
-		return err
-	}
-	if err := d.tellLog(run); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(p.out, "\nThat is the story: %d steps, each as expected.\n", number)
+	_, err := fmt.Fprintf(p.out, "\nThat is the story: %d steps, each as expected.\n", s.number)
 	return err
 }
 
-const devResource = "https://payments.acme.example"
-
-// opening is the story up to the first refusal.
-func (d *demo) opening() []step {
-	exchange := []string{"token", "exchange", "--issuer", d.tenant(), "--resource", devResource}
-	return []step{
-		{says: "The operator says who is trusted, who the agents are, and what they may do.",
-			args: []string{"apply", "-f", d.path("acme.yaml")}},
-		{says: "The payments API gets a secret with which it can ask about tokens.",
-			args: []string{"client", "secret", "acme/payments-api"}, into: d.path("payments-api.secret")},
-		{says: "The agent trades the token that its platform gave it for one that is good for one tool and two minutes.",
-			args: append(exchange, "--subject-token-file", d.path("agent.jwt"), "--scope", "payments:refunds.read"),
-			into: d.path("token.jwt")},
-		{says: "This is what it holds now: one tool (aud), one action (scope), its own name (sub), minutes (exp).",
-			args: []string{"token", "inspect", d.path("token.jwt")}},
-		{says: "For more, it must act for somebody: alice's token is the subject, its own the actor.",
-			args: append(exchange, "--subject-token-file", d.path("user.jwt"), "--actor-token-file", d.path("agent.jwt"),
-				"--scope", "payments:refunds.create"), into: d.path("alice.jwt")},
-		{says: "The token names both: alice (sub), and the agent that acts for her (act).",
-			args: []string{"token", "inspect", d.path("alice.jwt")}},
-		{says: "What no policy allows is refused. The caller learns no reason, only under which id to ask for it.",
-			args: append(exchange, "--subject-token-file", d.path("agent.jwt"), "--scope", "payments:refunds.delete"),
-			code: exitRefused},
+// tellTenant is how each story begins. A data directory that is used again has keys of an API that is gone.
+func (s *story) tellTenant(ctx context.Context, secret string) error {
+	err := s.run(ctx, step{
+		says: "The operator says who is trusted, who the agents are, what they may do, and which call needs which key.",
+		do:   do("apply", "-f", s.path("acme.yaml"))})
+	if err != nil {
+		return err
 	}
+	if _, err := do("secret", "list", secret).run(ctx, s.p, s.demo); err != nil {
+		return nil // there is none
+	}
+	return s.run(ctx, step{says: "An earlier story left keys of an API that is gone. They are destroyed.",
+		do: do("secret", "destroy", secret, "--all", "--force")})
 }
 
-// checking is the story from the explanation of a refusal to the first use of a token.
-func (d *demo) checking(decision string) []step {
-	introspect := []string{"token", "inspect", "--issuer", d.tenant(), "--introspect", "--client-id", "payments-api",
-		"--client-secret-file", d.path("payments-api.secret"), d.path("token.jwt")}
-	return []step{
-		{says: "The operator asks, and sees every step: what there was, what it left, and which rule or check refused.",
-			args: []string{"explain", "acme", decision}},
-		{says: "The payments API asks whether the token is active.", args: introspect, show: 1},
-		{says: "Or it asks nobody and verifies the signature with the tenant's public keys.",
-			args: []string{"token", "inspect", "--issuer", d.tenant(), "--audience", devResource, d.path("token.jwt")}, show: 1},
-	}
-}
-
-// ending is the story from the revocation of a token on.
-func (d *demo) ending(jti string) []step {
-	introspect := []string{"token", "inspect", "--issuer", d.tenant(), "--introspect", "--client-id", "payments-api",
-		"--client-secret-file", d.path("payments-api.secret")}
-	again := []string{"token", "exchange", "--issuer", d.tenant(), "--resource", devResource,
-		"--subject-token-file", d.path("agent.jwt")}
-	return []step{
-		{says: "Something looks wrong: the token is revoked.", args: []string{"revoke", "acme", "--jti", jti}},
-		{says: "It is inactive at once.", args: append(introspect, d.path("token.jwt")), code: exitRefused, show: 1},
-		{says: "Now the whole agent: all of its tokens, and no new ones.",
-			args: []string{"revoke", "acme", "--client", "ap-bot"}},
-		{says: "The token that it has for alice is gone too.",
-			args: append(introspect, d.path("alice.jwt")), code: exitRefused, show: 1},
-		{says: "It gets no other.", args: again, code: exitRefused},
-		{says: "The agent is repaired and enabled again; what was revoked stays revoked.",
-			args: []string{"enable", "acme", "--client", "ap-bot"}},
-		{says: "It works on.", args: again, into: d.path("token.jwt")},
-		{says: "Everything is on record, allowed or refused. The reason that the agent was not told is here.",
-			args: []string{"audit", "tail", "acme"}},
-	}
-}
-
-// refusal is the id of the decision that refused the last step's caller, as that caller was told it.
-func (d *demo) refusal() (decision string, err error) {
-	for _, word := range strings.Fields(d.said) {
-		if _, ok := ledger.IDTime(word); ok {
-			return word, nil
+// run performs steps, and prints each.
+func (s *story) run(ctx context.Context, steps ...step) error {
+	for _, one := range steps {
+		s.number++
+		if err := s.perform(ctx, one); err != nil {
+			return fmt.Errorf("step %d (%s): %w", s.number, one.do.line(), err)
 		}
 	}
-	return "", errors.New("the refused caller was told no decision's id")
+	return nil
 }
 
-// jti reads the id of the agent's token.
-func (d *demo) jti() (string, error) {
-	compact, err := os.ReadFile(d.path("token.jwt"))
+func (s *story) perform(ctx context.Context, one step) error {
+	line := one.do.line()
+	switch {
+	case one.into != "": // it is a secret
+		line = "(umask 077; " + line + " > " + shellWord(one.into) + ")"
+	case one.keep != "":
+		line += " | tee " + shellWord(one.keep)
+	}
+	fmt.Fprintf(s.p.out, "\n%d. %s\n\n  $ %s\n", s.number, one.says, line)
+	out, err := one.do.run(ctx, s.p, s.demo)
+	s.said = out
+	if err != nil {
+		return err
+	}
+	if !strings.Contains(out, one.holds) {
+		return fmt.Errorf("%q is not in what it printed: %s", one.holds, strings.TrimSpace(out))
+	}
+	switch {
+	case one.into != "":
+		return replaceFile(one.into, strings.TrimSpace(out))
+	case one.keep != "":
+		if err := replaceFile(one.keep, strings.TrimSpace(out)); err != nil {
+			return err
+		}
+	}
+	s.print(out, one.show)
+	return nil
+}
+
+// print shows the first lines of an output.
+func (s *story) print(out string, lines int) {
+	all := strings.Split(strings.TrimRight(out, "\n"), "\n")
+	if out == "" {
+		return
+	}
+	if lines > 0 {
+		all = all[:min(lines, len(all))]
+	}
+	for _, line := range all {
+		fmt.Fprintln(s.p.out, strings.TrimRight("  "+line, " "))
+	}
+}
+
+// word is the first word of what the last step printed that is of a kind.
+func (d *demo) word(is func(string) bool) (string, bool) {
+	for word := range strings.FieldsSeq(d.said) {
+		if is(word) {
+			return word, true
+		}
+	}
+	return "", false
+}
+
+// jti reads the id of the token in a file.
+func jti(file string) (string, error) {
+	compact, err := os.ReadFile(file)
 	if err != nil {
 		return "", err
 	}
@@ -149,43 +162,6 @@ func (d *demo) jti() (string, error) {
 	}
 	c, err := token.Parse(payload)
 	return c.ID, err
-}
-
-// perform runs one step and prints it.
-func (p *program) perform(ctx context.Context, d *demo, number int, s step) error {
-	words := make([]string, len(s.args))
-	for i, arg := range s.args {
-		words[i] = shellWord(arg)
-	}
-	line := "bursar " + strings.Join(words, " ")
-	if s.does != nil {
-		line = strings.Join(s.args, " ")
-	}
-	if s.into != "" {
-		line = "(umask 077; " + line + " > " + shellWord(s.into) + ")" // it is a secret
-	}
-	fmt.Fprintf(p.out, "\n%d. %s\n\n  $ %s\n", number, s.says, line)
-	if s.does != nil {
-		return s.does()
-	}
-	var out bytes.Buffer
-	actor := &program{in: strings.NewReader(""), out: &out, err: &out, env: d.env(p.env)}
-	code := actor.run(ctx, s.args)
-	d.said = out.String()
-	if code != s.code {
-		return fmt.Errorf("exit code %d instead of %d: %s", code, s.code, strings.TrimSpace(out.String()))
-	}
-	if s.into != "" {
-		return replaceFile(s.into, strings.TrimSpace(out.String()))
-	}
-	lines := strings.Split(strings.TrimRight(out.String(), "\n"), "\n")
-	if s.show > 0 {
-		lines = lines[:min(s.show, len(lines))]
-	}
-	for _, line := range lines {
-		fmt.Fprintln(p.out, strings.TrimRight("  "+line, " "))
-	}
-	return nil
 }
 
 // env is the environment of the story's commands.

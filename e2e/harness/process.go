@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"sync"
 	"syscall"
 	"testing"
 )
@@ -60,4 +61,24 @@ func (p *process) ended() bool {
 	default:
 		return false
 	}
+}
+
+// Run runs a program of somebody else's until stop is called, or the test ends. What it prints goes to the end of a
+// file.
+func Run(t testing.TB, output, program string, args ...string) (stop func()) {
+	t.Helper()
+	out, err := os.OpenFile(output, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = out.Close() }() // the process has its own
+	p := start(t, out, nil, program, args...)
+	stop = sync.OnceFunc(func() { p.end(syscall.SIGTERM) })
+	t.Cleanup(func() {
+		stop()
+		if text, err := os.ReadFile(output); err == nil && t.Failed() {
+			t.Logf("output of %s:\n%s", program, tail(text, 8<<10))
+		}
+	})
+	return stop
 }

@@ -60,7 +60,12 @@ func Start(t testing.TB, store string) *Server {
 	s := &Server{Dir: t.TempDir()}
 	url := "bolt:bursar.db"
 	if store == "redis" {
-		s.Redis = storagetest.StartRedis(t, "--appendfsync", "always") // tests kill it, and count what it acknowledged
+		users := filepath.Join(s.Dir, "redis.users") // they outlive the Redis
+		if err := os.WriteFile(users, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		// Tests kill it, and count what it acknowledged.
+		s.Redis = storagetest.StartRedis(t, "--appendfsync", "always", "--aclfile", users)
 		url = s.Redis.URL()
 	}
 	listen := freeAddress(t)
@@ -180,12 +185,14 @@ func (s *Server) Reconfigure(t testing.TB, more string) {
 	s.Restart(t)
 }
 
-// ServeShim serves again, with a shim in the same process, whose URL has a path.
-func (s *Server) ServeShim(t testing.TB) {
+// ServeShim serves again, with a shim in the same process, whose URL has a path. more are further fields of its
+// configuration.
+func (s *Server) ServeShim(t testing.TB, more ...string) {
 	t.Helper()
 	listen := freeAddress(t)
 	s.Shim = "http://" + listen + "/shim"
-	s.Reconfigure(t, fmt.Sprintf("shim: {listen: %q, url: %q}\n", listen, s.Shim))
+	fields := append([]string{fmt.Sprintf("listen: %q, url: %q", listen, s.Shim)}, more...)
+	s.Reconfigure(t, "shim: {"+strings.Join(fields, ", ")+"}\n")
 }
 
 // Within serves again, run by another program, which must become the server in the end.
@@ -251,9 +258,10 @@ func (s *Server) run(t testing.TB, args ...string) (string, error) {
 
 func (s *Server) runReading(t testing.TB, input string, args ...string) (string, error) {
 	t.Helper()
+	program := binary(t, "bursar") // which may have to be built first
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary(t, "bursar"), args...)
+	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = append(os.Environ(), "BURSAR_SERVER="+s.URL, "BURSAR_TOKEN_FILE="+filepath.Join(s.Dir, "admin.token"))
 	cmd.Stdin = strings.NewReader(input)
 	out, err := cmd.CombinedOutput()

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,14 +59,30 @@ func (s *Service) TestSecret(ctx context.Context, op Operator, name string, numb
 	e.Body.Tool = with.Name
 	e.Body.Secret = audit.Secret{Name: name, Version: int64(version.Number), Fingerprint: version.Fingerprint,
 		State: string(version.State), Kinds: version.Binding.Kinds, Host: version.Binding.Origin()}
-	if _, err := s.cfg.Log.Append(ctx, op.origin, e); err != nil {
-		return Probed{}, err
-	}
-	status, err := s.cfg.Prober.Probe(ctx, op.slug, with.Name, name, version.Number)
+	status, err := s.probe(ctx, op, e, func() (int, error) {
+		return s.cfg.Prober.Probe(ctx, op.slug, with.Name, name, version.Number)
+	})
 	if err != nil {
 		return Probed{}, err
 	}
 	return Probed{Tool: with.Name, Version: version, Status: status, Passed: with.Upstream.Probe.Expects(status)}, nil
+}
+
+// probe makes a call that e records: before it is made, and again with what came of it.
+func (s *Service) probe(ctx context.Context, op Operator, e audit.Event, call func() (int, error)) (int, error) {
+	e.Body.Use.Phase = audit.UseIntent
+	if _, err := s.cfg.Log.Append(ctx, op.origin, e); err != nil {
+		return 0, err
+	}
+	status, err := call()
+	e.Body.Use.Phase = audit.UseOutcome
+	if err == nil {
+		e.Body.Use.Status = int64(status)
+	} else {
+		e.Body.Outcome, e.Body.Reason = audit.Failed, fault.As(err).Reason
+	}
+	_, lost := s.cfg.Log.Append(context.WithoutCancel(ctx), op.origin, e)
+	return status, cmp.Or(err, lost)
 }
 
 // tried returns the version that is to be tried.
@@ -181,10 +198,10 @@ func (s *Service) rewrapStep(ctx context.Context, slug string) (more bool, err e
 	return count > 0, err
 }
 
-// ShredSecrets destroys all secrets of the tenant, and the data keys that seal them: no copy of a row, in whatever
-// backup, opens again. It cannot be undone, so that the tenant must be named once more. What a backend keeps is
-// destroyed after the change; where that fails, the error is Unavailable, and the backend has what is left. It returns
-// how many secrets there were.
+// ShredSecrets destroys all secrets of the tenant, and the data keys that seal them: leftovers of the rows do not open.
+// A backup that was made before has both. It cannot be undone, so that the tenant must be named once more. What a
+// backend keeps is destroyed after the change; where that fails, the error is Unavailable, and the backend has what is
+// left. It returns how many secrets there were.
 func (s *Service) ShredSecrets(ctx context.Context, op Operator, confirm string) (count int, err error) {
 	if err := s.allow(ctx, op, DestroySecret); err != nil {
 		return 0, err

@@ -53,7 +53,7 @@ func TestATestMakesTheProbeOfTheTool(t *testing.T) {
 	shim.err = fault.New(fault.Unavailable, "upstream.unreachable", "")
 	_, err = test("crm", 1, "crm")
 	wantReason(t, err, "upstream.unreachable")
-	if want := "acme crm crm 1"; !slices.Equal(shim.made, []string{want, want, want}) {
+	if call := "acme crm crm 1"; !slices.Equal(shim.made, []string{call, call, call}) {
 		t.Errorf("made %q", shim.made)
 	}
 	for _, row := range []struct {
@@ -70,8 +70,16 @@ func TestATestMakesTheProbeOfTheTool(t *testing.T) {
 	w.put("acme", "erp", "two")
 	_, err = test("erp", 0, "")
 	wantReason(t, err, "secret.no_probe")
-	if n := w.count("acme", audit.SecretTest); n != 3 || len(shim.made) != 3 {
-		t.Errorf("%d tests are recorded of %d", n, len(shim.made))
+	var got []string
+	for _, e := range w.records(w.id("acme")) {
+		if e.Name == audit.SecretTest {
+			got = append(got, fmt.Sprint(e.Body.Outcome, e.Body.Reason, " ", e.Body.Use.Phase, " ", e.Body.Use.Status))
+		}
+	}
+	want := []string{"allowed intent 0", "allowed outcome 204", "allowed intent 0", "allowed outcome 401",
+		"allowed intent 0", "errorupstream.unreachable outcome 0"}
+	if !slices.Equal(got, want) || len(shim.made) != 3 {
+		t.Errorf("recorded %q", got)
 	}
 }
 
@@ -205,5 +213,39 @@ func TestShreddingEndsEverySecretOfATenantAlone(t *testing.T) {
 	}
 	if n := w.count("acme", audit.SecretShred); n != 1 {
 		t.Errorf("%d are recorded", n)
+	}
+}
+
+// TestABrokenDataKeyBreaksTheSecretsAlone spoils the row of a vault's data key, as an intruder in the store would.
+func TestABrokenDataKeyBreaksTheSecretsAlone(t *testing.T) {
+	w := newWorld(t)
+	w.apply("acme", file("acme", "bot"))
+	w.put("acme", "crm", "one")
+	at := w.position("acme")
+	if _, err := w.start().log.Change(t.Context(), audit.Origin{Tenant: w.id("acme"), Issuer: baseURL + "/t/acme"},
+		ledger.Change{Expect: at.Revision, Put: []ledger.Row{{Kind: keys.KindDEK, ID: keys.VaultKey, Value: []byte("{}")}}},
+		audit.Event{Name: audit.WriterStart, Body: audit.Body{Outcome: audit.Allowed}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.call(w.process, "acme", "crm"); got != "secret.sealed" {
+		t.Errorf("a call gets %s", got)
+	}
+	if s, err := w.svc.VaultSecret(t.Context(), w.root("acme"), "crm"); err != nil || s.State != vault.Unreadable {
+		t.Errorf("%+v, %v", s, err)
+	}
+	_, err := w.svc.PutSecret(t.Context(), w.root("acme"), secretDraft("crm", "two"))
+	wantReason(t, err, "secret.sealed")
+	_, err = w.svc.RotateVaultKey(t.Context(), w.root("acme"))
+	wantReason(t, err, "secret.none")
+	w.apply("acme", file("acme", "bot", "more")) // everything else goes on
+	if err := w.svc.Maintain(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if n, err := w.svc.ShredSecrets(t.Context(), w.root("acme"), "acme"); err != nil || n != 1 {
+		t.Errorf("shredded %d, %v", n, err)
+	}
+	w.put("acme", "crm", "three")
+	if s, err := w.svc.VaultSecret(t.Context(), w.root("acme"), "crm"); err != nil || s.State != vault.Staged {
+		t.Errorf("put anew: %+v, %v", s, err)
 	}
 }

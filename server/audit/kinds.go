@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -75,7 +76,7 @@ var kinds = append([]kind{
 			"if the shim was killed. A call with a good token that was refused has one.",
 		waits: "the call to the upstream", outcomes: "allowed denied error", of: ofAgent,
 		reasons: "path.* query.* body.* method.* scope.* details.* secret.* limit.* upstream.* answer.* revoked.* " +
-			"cut.* token.* target.* tenant.* store.* decide.* inject.* superseded internal",
+			"cut.* token.* target.* tenant.* store.* decide.* inject.* upgrade.* superseded internal",
 		body: "decision_id client_id actor(chain) tool actions? resource token(jti exp) lineage? " +
 			"use(phase? mode secrets? host? method? rule? status? sent? received? scrubbed? duration?)" + memRequest,
 	}, {
@@ -177,18 +178,21 @@ func secrets() []kind {
 		name: SecretDestroy, waits: change, body: memRow + "secret(name version? fingerprint? state)",
 		when: "An operator destroyed the value of a version, or, where no version is named, of all.",
 	}, {
-		name: SecretTest, waits: "the call that tries it", body: memVersion + " tool",
-		when: "An operator had the probe of a tool made with a version of a secret; what came of it is in `key.use`.",
+		name: SecretTest, waits: "the call that tries it, and its answer", outcomes: "allowed error",
+		reasons: "upstream.* answer.* secret.* target.* inject.* tenant.* store.* internal",
+		body:    memVersion + " tool use(phase status?)",
+		when: "An operator had the probe of a tool made with a version of a secret. There are two: the intent before " +
+			"anything is sent, and the outcome, with the status that the upstream answered.",
 	}, {
 		name: SecretRewrap, waits: "the change", body: "change(object before? after?) count?",
 		when: "The server sealed secrets anew, after a rotation of the vault's data key: one event for many. The digests " +
 			"are over the lines \"<name> <digest>\\n\" of all.",
 	}, {
 		name: SecretShred, waits: change, body: "change(object id) count?",
-		when: "An operator destroyed all secrets of the tenant, and the keys that seal them: no copy of a row opens again.",
+		when: "An operator destroyed all secrets of the tenant, and the data keys that seal them.",
 	}}
 	for i := range all {
-		all[i].outcomes = "allowed"
+		all[i].outcomes = cmp.Or(all[i].outcomes, "allowed")
 		all[i].body += memOperator + memRequest
 	}
 	return all

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"io"
 	"log"
 	"math/big"
@@ -17,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -242,4 +244,23 @@ func isHeard(ctx context.Context, address string, cfg *tls.Config) bool {
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(resp.Body)
 	return err == nil && string(body) == "heard"
+}
+
+func TestASocketHasTheGroupOfADirectoryWithTheSetgidBit(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can give a directory to a group that it is not in")
+	}
+	dir := t.TempDir()
+	const group = 12345
+	if err := errors.Join(os.Chown(dir, -1, group), os.Chmod(dir, 0o750|os.ModeSetgid)); err != nil {
+		t.Fatal(err)
+	}
+	mustOpen(t, socketIn(dir))
+	info, err := os.Lstat(socketIn(dir).Socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := info.Sys().(*syscall.Stat_t); s.Gid != group || info.Mode().Perm() != 0o660 {
+		t.Errorf("the socket's group is %d, its mode %v", s.Gid, info.Mode())
+	}
 }

@@ -24,7 +24,16 @@ func (t *Target) query(name, value string) ([]string, error) {
 		return nil, errPlace()
 	}
 	t.Request.URL.RawQuery = appended(kept, name, value)
-	return []string{value}, nil
+	return spellings(value, escape(value)), nil
+}
+
+// spellings are the texts of a value that goes out as sent: an upstream that repeats what it got in base64 repeats that
+// spelling of it.
+func spellings(value, sent string) []string {
+	if value == sent {
+		return []string{value}
+	}
+	return []string{value, sent}
 }
 
 // without returns a query, or the body of a form, without the parameters of a name. It reports false if somebody could
@@ -37,7 +46,7 @@ func without(raw, name string) (kept string, ok bool) {
 		switch {
 		case err != nil || strings.Contains(pair, ";"):
 			return "", false
-		case pair != "" && !strings.EqualFold(strings.TrimSpace(own), name):
+		case pair != "" && !strings.EqualFold(strings.TrimSpace(own), strings.TrimSpace(name)):
 			all = append(all, pair)
 		}
 	}
@@ -69,7 +78,7 @@ func (t *Target) path(name, value string) ([]string, error) {
 	}
 	segments[number] = escape(value)
 	t.Request.URL.Opaque = strings.Join(segments, "/")
-	return []string{value}, nil
+	return spellings(value, escape(value)), nil
 }
 
 // escape escapes everything but what is unreserved (RFC 3986 §2.3), so that there is one reading of it.

@@ -13,7 +13,8 @@ import (
 )
 
 func errType() error {
-	return fault.New(fault.InvalidRequest, "body.type", "The body must be of the kind that the key of the upstream is put in.")
+	return fault.New(fault.InvalidRequest, "body.type",
+		"The body must be of the kind that the key of the upstream is put in.")
 }
 
 func errAmbiguous() error {
@@ -34,7 +35,7 @@ func (t *Target) json(pointer, value string) ([]string, error) {
 		return nil, errType()
 	case !isText(value) || !utf8.ValidString(value):
 		return nil, errValue()
-	case !strings.HasPrefix(pointer, "/"):
+	case !strings.HasPrefix(pointer, "/") || !utf8.ValidString(pointer):
 		return nil, errPlace()
 	case !utf8.Valid(t.Body) || !json.Valid(t.Body):
 		return nil, errAmbiguous()
@@ -43,12 +44,13 @@ func (t *Target) json(pointer, value string) ([]string, error) {
 	for i, token := range tokens {
 		tokens[i] = strings.NewReplacer("~1", "/", "~0", "~").Replace(token)
 	}
-	body, err := splice(t.Body, tokens, quote(value))
+	quoted := quote(value)
+	body, err := splice(t.Body, tokens, quoted)
 	if err != nil {
 		return nil, err
 	}
 	t.replace(body)
-	return []string{value}, nil
+	return spellings(value, quoted[1:len(quoted)-1]), nil
 }
 
 // splice returns a JSON text with the value at a place replaced by, or added as, text.
@@ -166,7 +168,7 @@ func (t *Target) form(name, value string) ([]string, error) {
 		return nil, errAmbiguous()
 	}
 	t.replace([]byte(appended(kept, name, value)))
-	return []string{value}, nil
+	return spellings(value, escape(value)), nil
 }
 
 // media returns the media type of the body, "" if it has none or that cannot be read.

@@ -27,8 +27,8 @@ const (
 	unsaid         = 5 * time.Minute // for how long a token is good that does not say it
 )
 
-// oauth2 puts an access token on a call that was got for client credentials (RFC 6749 §4.4). The client's secret itself
-// never goes to the upstream.
+// oauth2 puts an access token on a call that was got for client credentials (RFC 6749 §4.4). The client's secret
+// itself never goes to the upstream.
 func (in *Injector) oauth2(ctx context.Context, t *Target, x tools.Injection, ref vault.Ref, v *vault.Value) (
 	[]string, error,
 ) {
@@ -125,7 +125,7 @@ func readToken(answer []byte) (text string, life time.Duration, ok bool) {
 	}
 	d := json.NewDecoder(bytes.NewReader(answer))
 	d.UseNumber()
-	if len(answer) > maxTokenAnswer || d.Decode(&said) != nil || !strings.EqualFold(said.TokenType, "Bearer") {
+	if len(answer) > maxTokenAnswer || d.Decode(&said) != nil || d.More() || !strings.EqualFold(said.TokenType, "Bearer") {
 		return "", 0, false
 	}
 	if len(said.AccessToken) > maxToken || !isHeaderText(said.AccessToken) || strings.Contains(said.AccessToken, " ") {
@@ -158,5 +158,5 @@ func unreachable(err error) error {
 			"The upstream's token endpoint is at an address that is not allowed; the platform's operator can allow it.", err)
 	}
 	return fault.Wrap(fault.Unavailable, "upstream.token_unreachable",
-		"The upstream's token endpoint cannot be reached, or its certificate is not good.", err)
+		"The upstream's token endpoint cannot be reached, or its certificate is not good.", dial.Cause(err))
 }

@@ -302,7 +302,8 @@ func TestD6AnEventLeavesAtOnce(t *testing.T) {
 // TestD7CredentialsInFields masks the fields that the shim drops as well, should a route keep one.
 func TestD7CredentialsInFields(t *testing.T) {
 	h := http.Header{}
-	for _, name := range []string{"Set-Cookie", "WWW-Authenticate", "Authentication-Info", "Proxy-Authenticate", "Alt-Svc"} {
+	for _, name := range []string{"Set-Cookie", "WWW-Authenticate", "Authentication-Info", "Proxy-Authenticate",
+		"Alt-Svc"} {
 		h.Add(name, `session="`+key+`"; Path=/`)
 		h.Add(name, base64.URLEncoding.EncodeToString([]byte(key)))
 	}

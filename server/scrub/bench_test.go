@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,11 +19,12 @@ const key = "sk-live-4Zt7/Qa9+xLm2Kp8Wv3Nb6Yc1Rd5"
 func texts() map[string]string {
 	var records strings.Builder
 	for i := range 8000 {
-		fmt.Fprintf(&records, `{"id":%d,"name":"customer %d","note":"said \"hello\" and left\n","url":"https:\/\/x.example\/%d"},`,
+		fmt.Fprintf(&records,
+			`{"id":%d,"name":"customer %d","note":"said \"hello\" and left\n","url":"https:\/\/x.example\/%d"},`,
 			i, i*7, i)
 	}
 	return map[string]string{
-		"prose":       strings.Repeat("The invoice for July was paid on the 3rd; a copy went to Mrs Okafor, who asked for terms.\n", 11000),
+		"prose":       strings.Repeat(prose, 3),
 		"json":        records.String(),
 		"binary":      strings.Repeat("\x00\xff\x13\x37", 1<<18),
 		"percent":     strings.Repeat("%41%42c%2Fd%20", 70000),
@@ -74,6 +76,16 @@ func BenchmarkReader(b *testing.B) {
 			})
 		})
 	}
+}
+
+func BenchmarkHeader(b *testing.B) {
+	h := http.Header{"Content-Type": {"application/json; charset=utf-8"}, "Date": {"Sun, 29 Nov 2026 23:18:34 GMT"},
+		"Cache-Control": {"no-store, max-age=0"}, "Content-Length": {"1024"}, "X-Request-Id": {"0190f2a4b7c8d9e0"},
+		"Content-Security-Policy": {"default-src 'none'; frame-ancestors 'none'"},
+		"Etag":                    {`"5d41402abc4b2a76b9719d911017c592"`},
+		"X-Ratelimit-Remaining":   {"4999"}, "Vary": {"Accept, Accept-Encoding"}, "Server": {"nginx"}}
+	s := scrub.New(key)
+	perCoreSecond(b, 300, func() { s.Header(h) })
 }
 
 // BenchmarkFloor searches for the value as it is, and for nothing else: what a scrubber can be compared with.

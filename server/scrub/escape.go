@@ -125,8 +125,8 @@ var plainEscapes = [256]byte{
 	'"': '"', '\\': '\\', '/': '/', '\'': '\'', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t',
 }
 
-// entity reads &amp;, &#38; or &#x26; (HTML Living Standard §13.2.5.72 and following). A number may lack its semicolon,
-// as it may there.
+// entity reads &amp;, &#38; or &#x26; (HTML Living Standard §13.2.5.72 and following). A number may lack its
+// semicolon, as it may there.
 func (r *reader) entity() (rune, bool) {
 	if !r.char('#') {
 		return r.named()

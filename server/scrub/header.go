@@ -38,7 +38,7 @@ func (s *Scrubber) inName(name string) (hits int) {
 			hits++
 		}
 	}
-	if len(name) < Shortest {
+	if len(name) < s.least { // no escape makes a form shorter
 		return hits
 	}
 	_, n := s.folded().maskString(strings.ToLower(name))

@@ -103,13 +103,23 @@ func (m *machine) tabulate() {
 		}
 	}
 	for s := range m.swift { // only now, so that no row is copied with it
-		for c := range 256 {
-			if escapes(byte(c)) || m.stands(s, byte(c)) != 0 {
+		for _, c := range ambiguous {
+			if escapes(c) || m.stands(s, c) != 0 {
 				m.rows[s<<8|uint32(c)] |= special
 			}
 		}
 	}
 }
+
+// ambiguous are the bytes that can be more than themselves in a shallow state.
+var ambiguous = func() (all []byte) {
+	for c := range 256 {
+		if escapes(byte(c)) || stands[c].kind != 0 {
+			all = append(all, byte(c))
+		}
+	}
+	return all
+}()
 
 // next returns the state after c in state s.
 func (m *machine) next(s uint32, c byte) uint32 {

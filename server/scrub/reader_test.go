@@ -67,7 +67,8 @@ func TestOnlyAPossiblePartWaits(t *testing.T) {
 
 var errMore = errors.New("more is to come")
 
-// TestReadKeepsToItsContract checks it against what the standard library expects of a reader, over plain and secret text.
+// TestReadKeepsToItsContract checks it against what the standard library expects of a reader, over plain and secret
+// text.
 func TestReadKeepsToItsContract(t *testing.T) {
 	for _, text := range []string{"", "short", prose[:3000], strings.Repeat(key+" & "+percentAll(key)+"\n", 99)} {
 		masked := []byte(text)
@@ -214,12 +215,14 @@ func TestFurtherValues(t *testing.T) {
 	want := len(text) - strings.Count(text, " ") - len("and,")
 	b := []byte(text)
 	masked, hits := s.String(text)
-	h := map[string][]string{"X-Echo": {text}, "X-" + once: {""}, "X-" + strings.ToUpper(hex.EncodeToString([]byte(key))): {""}}
+	h := map[string][]string{"X-Echo": {text}, "X-" + once: {""},
+		"X-" + strings.ToUpper(hex.EncodeToString([]byte(key))): {""}}
 	r := s.Reader(iotest.OneByteReader(strings.NewReader(text)))
 	streamed, err := io.ReadAll(r)
 	frames := s.Frames(strings.NewReader(string(stream(frame{0x81, text}))), 1000)
 	framed, frameErr := io.ReadAll(frames)
-	if s.Mask(b) != 3 || hits != 3 || s.Header(h) != 5 || r.Hits() != 3 || frames.Hits() != 3 || err != nil || frameErr != nil {
+	if s.Mask(b) != 3 || hits != 3 || s.Header(h) != 5 || r.Hits() != 3 || frames.Hits() != 3 || err != nil ||
+		frameErr != nil {
 		t.Errorf("%s: %d hits as a string, %d as a stream, %d in a frame", b, hits, r.Hits(), frames.Hits())
 	}
 	for _, out := range []string{string(b), masked, h["X-Echo"][0], string(streamed), parse(t, framed)[0].payload} {

@@ -11,7 +11,10 @@
 // it by looking.
 package scrub
 
-import "sync"
+import (
+	"math"
+	"sync"
+)
 
 // Shortest is the length in bytes from which a value is searched for. A shorter one would be found in text that has
 // nothing to do with it: of those, headers are cleaned, and nothing else.
@@ -21,6 +24,7 @@ const Shortest = 8
 type Scrubber struct {
 	machine machine
 	folded  func() *machine // of the same forms in lower case, for the names of headers
+	least   int             // length of the shortest form
 	short   []string        // values below Shortest
 	also    *Scrubber       // looks for further values
 }
@@ -28,7 +32,7 @@ type Scrubber struct {
 // New prepares to find values. It returns nil if there is none, and takes about the time of a hundred lookups for each
 // byte of them: keep what it returns.
 func New(values ...string) *Scrubber {
-	s := new(Scrubber)
+	s := &Scrubber{least: math.MaxInt}
 	var forms []form
 	for _, value := range values {
 		switch {
@@ -40,6 +44,9 @@ func New(values ...string) *Scrubber {
 	}
 	if len(forms) == 0 && len(s.short) == 0 {
 		return nil
+	}
+	for _, f := range forms {
+		s.least = min(s.least, len(f.text))
 	}
 	s.machine = build(forms)
 	s.folded = sync.OnceValue(func() *machine {

@@ -43,7 +43,7 @@ type versionRow struct {
 	Terms       terms     `json:"terms"`
 	Sealed      []byte    `json:"sealed,omitempty"` // a body; nothing if destroyed
 
-	bound string // the text of Terms, because every call asks; "" before the row was read
+	binding string // the text of Terms, of a row that was read: each call needs it
 }
 
 // terms are what a version is bound to: they stand beside the sealed value, inside it, and in what it is bound to.
@@ -64,7 +64,7 @@ func (t terms) text() (string, error) {
 
 // body is what is sealed of a version: its fields, or by what a backend finds them, and their digest.
 type body struct {
-	Terms  json.RawMessage   `json:"terms"` // the text of the version's
+	Terms  json.RawMessage   `json:"terms"` // terms.text
 	Fields map[string]string `json:"fields,omitempty"`
 	Ref    string            `json:"ref,omitempty"`
 	Digest []byte            `json:"digest,omitempty"` // SHA-256 of canonical(fields), of those in a backend
@@ -110,12 +110,21 @@ func (v *Vault) read(row ledger.Row) *secret {
 		s.broken = fmt.Errorf("read secret: %w", err)
 		return s
 	}
-	for i := range s.row.Versions {
-		r := &s.row.Versions[i]
-		r.bound, _ = r.Terms.text() // whoever needs it tries again
+	if s.broken = v.believe(row.ID, s.row); s.broken == nil {
+		s.broken = s.row.bind()
 	}
-	s.broken = v.believe(row.ID, s.row)
 	return s
+}
+
+// bind notes the texts that values are bound to.
+func (r *secretRow) bind() (err error) {
+	for i := range r.Versions {
+		n := &r.Versions[i]
+		if n.binding, err = n.Terms.text(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (v *Vault) believe(id string, r secretRow) error {
@@ -182,16 +191,9 @@ func sealBody(s *keys.Sealer, name string, r *versionRow, b body) error {
 	return nil
 }
 
-// open opens what sealBody sealed.
+// open opens what sealBody sealed. What comes out says itself that it is bound to the row's terms.
 func (v *Vault) open(name string, r *versionRow) (*body, error) {
-	binding := r.bound
-	if binding == "" {
-		var err error
-		if binding, err = r.Terms.text(); err != nil {
-			return nil, err
-		}
-	}
-	plain, err := v.sealer.Open(valueObject(name), strconv.Itoa(r.Number), binding, r.Sealed)
+	plain, err := v.sealer.Open(valueObject(name), strconv.Itoa(r.Number), r.binding, r.Sealed)
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +201,7 @@ func (v *Vault) open(name string, r *versionRow) (*body, error) {
 	if err := json.Unmarshal(plain, b); err != nil {
 		return nil, errors.New("read value: it is not in the form of one") // the cause could show some of it
 	}
-	if string(b.Terms) != binding {
+	if string(b.Terms) != r.binding {
 		return nil, errors.New("read value: it is bound to something else")
 	}
 	return b, nil
@@ -220,7 +222,7 @@ func (v *Vault) value(ctx context.Context, r *versionRow, b *body) (*Value, erro
 	case subtle.ConstantTimeCompare(digest(fields), b.Digest) != 1:
 		return nil, sealed(errors.New("the backend gave something else than what was put"))
 	}
-	return NewValue(fields), nil
+	return &Value{fields}, nil
 }
 
 // info is what anybody may know of a version.

@@ -251,7 +251,7 @@ func (v *Vault) openAt(ctx context.Context, ref Ref, kind tools.Kind, bound func
 	switch {
 	case err != nil:
 		return nil, sealed(err)
-	case version.Terms.Binding.Host == "" || !bound(version.Terms.Binding): // the sealed terms are the same
+	case version.Terms.Binding.Host == "" || !bound(version.Terms.Binding):
 		return nil, errHost()
 	case !version.Terms.Binding.allows(kind):
 		return nil, fault.New(fault.Forbidden, "secret.kind_not_bound", "The secret may not be put on a request like this.")

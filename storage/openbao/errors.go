@@ -53,19 +53,20 @@ func (s status) Error() string {
 }
 
 // statusOf returns the code of an answer that is no success; 0 if the error is another one.
-func statusOf(err error) int {
-	if s, ok := errors.AsType[status](err); ok {
-		return s.code
-	}
-	return 0
+func statusOf(err error) int { return refusal(err).code }
+
+// refusal returns the answer that is no success in an error, or none.
+func refusal(err error) status {
+	s, _ := errors.AsType[status](err)
+	return s
 }
 
 // known are the parts of OpenBao's texts that are told on: they help whoever set it up, and hold nothing of a request.
 var known = []string{
-	"permission denied", "no handler for route", "check-and-set parameter", "encryption key not found",
-	"message authentication failed", "disallowed by policy (too old)", "version is too new", "invalid ciphertext",
-	"Vault is sealed", "could not be found", "invalid role name", "error validating token", "lease is not renewable",
-	"token is expired", "associated_data",
+	"permission denied", "no handler for route", "namespace not found", "check-and-set parameter",
+	"encryption key not found", "message authentication failed", "disallowed by policy (too old)",
+	"version is too new", "invalid ciphertext", "Vault is sealed", "could not be found", "invalid role name",
+	"error validating token", "lease is not renewable", "token is expired", "associated_data",
 }
 
 // explain makes an error of the library's one of ours, that holds nothing of what was sent or received.

@@ -8,11 +8,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/openbao/openbao/api/v2"
 
@@ -41,26 +44,36 @@ func ParseTransitKey(s string) (TransitKey, error) {
 	return k, nil
 }
 
-// master is a master key that stays in OpenBao. It remembers what it opened: data keys are in memory anyway, as long as
-// a tenant is, so that what is known goes on when OpenBao is away.
+// master is a master key that stays in OpenBao. It remembers what it opened, for a day after somebody asked for it:
+// data keys are in memory anyway, as long as their tenant is, so that what is known goes on when OpenBao is away.
 type master struct {
 	c      *Client
 	key    TransitKey
 	latest atomic.Int64 // the newest version that is known of
 
 	mu     sync.Mutex
-	opened map[[sha256.Size]byte][]byte
+	opened map[[sha256.Size]byte]*opened
+	swept  time.Time
 }
 
-// maxOpened bounds what is remembered: the data keys of some twenty thousand tenants.
-const maxOpened = 1 << 16
+// opened is a data key, and when it was last asked for.
+type opened struct {
+	plain []byte
+	used  time.Time
+}
+
+// Bounds of what is remembered: the data keys of some twenty thousand tenants, and none that nobody asks for.
+const (
+	maxOpened = 1 << 16
+	maxUnused = 24 * time.Hour
+)
 
 var _ keys.Master = (*master)(nil)
 
 // Master returns the master key that is a key of the transit engine, once it has sealed and opened something. Errors
 // say what is wrong: no such key, no right to it, OpenBao is away.
 func (c *Client) Master(ctx context.Context, key TransitKey) (keys.Master, error) {
-	m := &master{c: c, key: key, opened: map[[sha256.Size]byte][]byte{}}
+	m := &master{c: c, key: key, opened: map[[sha256.Size]byte]*opened{}}
 	if err := m.exists(ctx); err != nil {
 		return nil, err
 	}
@@ -86,10 +99,10 @@ func (c *Client) Master(ctx context.Context, key TransitKey) (keys.Master, error
 // exists looks for the key, if that is allowed: to encrypt with a key that is none could make it.
 func (m *master) exists(ctx context.Context) error {
 	answer, err := m.ask(ctx, "read the key", func(ctx context.Context, to *api.Logical) (*api.Secret, error) {
-		return to.ReadWithContext(ctx, m.key.Mount+"/keys/"+m.key.Name)
+		return read(ctx, to, m.key.Mount+"/keys/"+m.key.Name)
 	})
 	switch {
-	case statusOf(err) == 403:
+	case statusOf(err) == http.StatusForbidden:
 		return nil
 	case err != nil:
 		return err
@@ -144,11 +157,8 @@ func (m *master) seal(ctx context.Context, plain, aad []byte) ([]byte, error) {
 
 // Open implements keys.Master.
 func (m *master) Open(sealed, aad []byte) ([]byte, error) {
-	m.mu.Lock()
-	plain, known := m.opened[name(sealed, aad)]
-	m.mu.Unlock()
-	if known {
-		return slices.Clone(plain), nil
+	if plain := m.known(name(sealed, aad)); plain != nil {
+		return plain, nil
 	}
 	plain, err := m.open(context.Background(), sealed, aad)
 	if err == nil {
@@ -163,6 +173,9 @@ func (m *master) open(ctx context.Context, sealed, aad []byte) ([]byte, error) {
 		return to.WriteWithContext(ctx, m.key.Mount+"/decrypt/"+m.key.Name, map[string]any{
 			"ciphertext": string(sealed), "associated_data": encode(aad)})
 	})
+	if statusOf(err) == http.StatusBadRequest { // it does not open, and will not when it is tried again
+		return nil, fmt.Errorf("%s %s: %s", what, m.key, refusal(err))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -178,13 +191,30 @@ func (m *master) open(ctx context.Context, sealed, aad []byte) ([]byte, error) {
 // that sealing it again makes it depend on that one.
 func (m *master) Outdated(sealed []byte) bool { return versionOf(sealed) < m.latest.Load() }
 
+// known returns what is remembered under a name, or nil.
+func (m *master) known(name [sha256.Size]byte) []byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	o := m.opened[name]
+	if o == nil {
+		return nil
+	}
+	o.used = m.c.cfg.Now()
+	return slices.Clone(o.plain)
+}
+
 func (m *master) remember(sealed, aad, plain []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	now := m.c.cfg.Now()
 	if len(m.opened) >= maxOpened {
 		clear(m.opened)
 	}
-	m.opened[name(sealed, aad)] = slices.Clone(plain)
+	if now.Sub(m.swept) > maxUnused/2 {
+		maps.DeleteFunc(m.opened, func(_ [sha256.Size]byte, o *opened) bool { return now.Sub(o.used) > maxUnused })
+		m.swept = now
+	}
+	m.opened[name(sealed, aad)] = &opened{slices.Clone(plain), now}
 }
 
 // name names sealed bytes in their place.

@@ -1,10 +1,12 @@
 package config_test
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -414,6 +416,33 @@ func TestInitWritesNothingThatWouldNotStart(t *testing.T) {
 	}
 	if c, err := config.Load(path); err != nil || c.TLS.Cert != filepath.Join(dir, "tls.crt") {
 		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+// What init has in a comment for a shim is what works there, once the comment is one no more.
+func TestTheShimThatInitSuggestsIsRight(t *testing.T) {
+	for _, row := range []struct {
+		in   config.Initial
+		want config.Shim
+	}{
+		{config.Initial{}, config.Shim{Listen: "127.0.0.1:8081", URL: "http://127.0.0.1:8081"}},
+		{config.Initial{BaseURL: "https://sts.example"}, config.Shim{Listen: "127.0.0.1:8081", URL: "https://sts.example/shim"}},
+		{config.Initial{BaseURL: "https://sts.example", Listen: "0.0.0.0:8443"},
+			config.Shim{Listen: "0.0.0.0:8444", URL: "https://sts.example:8444"}},
+	} {
+		dir := t.TempDir()
+		path, err := config.Init(dir, row.in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, found := config.Parse(bytes.Replace(text, []byte("\n# shim: "), []byte("\nshim: "), 1), dir)
+		if len(found) > 0 || !reflect.DeepEqual(c.Shim, row.want) {
+			t.Errorf("%+v: %v\n%s", row.in, found, text)
+		}
 	}
 }
 

@@ -3,6 +3,8 @@ package config
 import (
 	"errors"
 	"io/fs"
+	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -102,6 +104,20 @@ func (in Initial) TLS() bool {
 	return err == nil && !scopes.IsLoopback(host)
 }
 
+// Shim is where agents would call tools: on loopback, as the server itself is; with its certificate, on a port beside
+// its own; or below the address that a proxy serves.
+func (in Initial) Shim() Shim {
+	u, err := url.Parse(in.BaseURL)
+	switch {
+	case err == nil && scopes.IsLoopback(u.Hostname()):
+		return Shim{Listen: "127.0.0.1:8081", URL: "http://127.0.0.1:8081"}
+	case err == nil && in.TLS():
+		host, _ := strict.HostPort(in.Listen)
+		return Shim{Listen: net.JoinHostPort(host, "8444"), URL: "https://" + net.JoinHostPort(u.Hostname(), "8444")}
+	}
+	return Shim{Listen: "127.0.0.1:8081", URL: in.BaseURL + "/shim"}
+}
+
 func (in Initial) render() string {
 	var b strings.Builder
 	if err := initial.Execute(&b, in); err != nil { // the template and its fields are fixed
@@ -129,4 +145,7 @@ tls: {cert: tls.crt, key: tls.key}   # put the certificate and its key there; th
 store: {{.Store | yaml}}
 master_key: file:` + masterKeyFile + `   # seals every key in the store: keep a copy, apart from backups of the store
 admin: {token_file: ` + adminTokenFile + `}   # the first operator's token
+
+# For APIs that know nothing but a key: agents call them at this URL, and the shim puts the key in.
+# shim: {listen: {{.Shim.Listen | yaml}}, url: {{.Shim.URL | yaml}}}
 `))

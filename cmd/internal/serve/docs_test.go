@@ -17,6 +17,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/bursar-sts/bursar/cmd/internal/config"
+	"github.com/bursar-sts/bursar/cmd/internal/port/porttest"
 )
 
 // everyMetric returns what a server shows that uses everything: TLS, traces, a sink, a witness, and one decision.
@@ -24,7 +25,7 @@ func everyMetric(t *testing.T) series {
 	t.Helper()
 	dir := t.TempDir()
 	files := config.TLS{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
-	writePair(t, files, 1, time.Now())
+	porttest.WritePair(t, files, 1, time.Now())
 	s := start(t, func(c *config.Config) {
 		withMetrics(c)
 		c.TLS, c.Traces = files, config.Traces{OTLP: "http://127.0.0.1:1", Sample: 1}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/bursar-sts/bursar/cmd/internal/config"
+	"github.com/bursar-sts/bursar/cmd/internal/port"
 	"github.com/bursar-sts/bursar/cmd/internal/shimstats"
 	"github.com/bursar-sts/bursar/cmd/internal/strict"
 	"github.com/bursar-sts/bursar/server/decide"
@@ -26,19 +27,19 @@ func (s *Server) openDoors() error {
 			door = decide.Door{Socket: path}
 		}
 		if first := d.lock.Certificate; first != nil {
-			door.Certificate = newCertificate(d.door.TLS, first, s.cfg.Logger, time.Now).get
+			door.Certificate = port.NewCertificate(d.door.TLS, first, s.cfg.Logger, time.Now).Get
 		}
 		l, err := door.Open()
 		if err != nil {
 			return fmt.Errorf("listen for front proxies at shim.%s: %w", d.name, err)
 		}
-		s.ports = append(s.ports, &port{name: d.name, listener: l})
+		s.ports = append(s.ports, &port.Port{Name: d.name, Listener: l})
 	}
 	return nil
 }
 
 // newDecider returns who answers at a door.
-func (s *Server) newDecider(name string) answerer {
+func (s *Server) newDecider(name string) port.Answerer {
 	if name == "grpc" {
 		e := extauthz.New(s.cfg.Shim.URL, s.shim, s.cfg.Logger)
 		s.registry.MustRegister(shimstats.Decisions(name, e.Stats))

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/bursar-sts/bursar/cmd/internal/config"
+	"github.com/bursar-sts/bursar/cmd/internal/port/porttest"
 )
 
 func TestFrontProxiesAskAtSocketsThatGoAtTheEnd(t *testing.T) {
@@ -66,7 +67,7 @@ func TestFrontProxiesAskAtSocketsThatGoAtTheEnd(t *testing.T) {
 func TestADoorOverTCPTakesNobodyWithoutACertificate(t *testing.T) {
 	dir := t.TempDir()
 	files := config.TLS{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
-	writePair(t, files, 1, time.Now())
+	porttest.WritePair(t, files, 1, time.Now())
 	door := config.Door{Listen: "127.0.0.1:0", TLS: files, ClientCA: files.Cert}
 	s := start(t, func(c *config.Config) {
 		c.Shim = config.Shim{URL: "https://sts.example/shim", Decide: door, GRPC: door}
@@ -76,11 +77,11 @@ func TestADoorOverTCPTakesNobodyWithoutACertificate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := greet(t, p.listener.Addr().String(), nil); err == nil {
-			t.Errorf("%s: somebody without a certificate was heard", p.name)
+		if err := greet(t, p.Listener.Addr().String(), nil); err == nil {
+			t.Errorf("%s: somebody without a certificate was heard", p.Name)
 		}
-		if err := greet(t, p.listener.Addr().String(), pair); err != nil {
-			t.Errorf("%s: whoever has one was not heard: %v", p.name, err)
+		if err := greet(t, p.Listener.Addr().String(), pair); err != nil {
+			t.Errorf("%s: whoever has one was not heard: %v", p.Name, err)
 		}
 	}
 	s.stop()

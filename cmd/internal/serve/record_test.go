@@ -67,7 +67,7 @@ func TestAStartAndAnEndAreRecorded(t *testing.T) {
 
 func TestAListenerThatFailsIsRecordedAsTheEnd(t *testing.T) {
 	s := start(t, func(*config.Config) {})
-	_ = s.ports[0].listener.Close()
+	_ = s.ports[0].Listener.Close()
 	if err := <-s.ended; err == nil {
 		t.Error("it ended without an error")
 	}

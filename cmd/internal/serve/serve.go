@@ -10,12 +10,15 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/bursar-sts/bursar/cmd/internal/config"
 	"github.com/bursar-sts/bursar/cmd/internal/custody"
+	"github.com/bursar-sts/bursar/cmd/internal/metric"
+	"github.com/bursar-sts/bursar/cmd/internal/port"
 	"github.com/bursar-sts/bursar/cmd/internal/telemetry"
 	"github.com/bursar-sts/bursar/server"
 	"github.com/bursar-sts/bursar/server/admin"
@@ -68,7 +71,7 @@ type Server struct {
 	sweeping   context.CancelFunc                // ends that; nil before it has begun
 	shim       *shim.Shim                        // nil: none in this process
 	shimLimits *limit.Limiter
-	ports      []*port
+	ports      []*port.Port
 	started    bool // the start is recorded
 	failed     chan error
 	own        atomic.Pointer[[]netip.AddrPort] // what is never dialled for a tenant
@@ -85,7 +88,7 @@ const (
 
 // Start opens the store and begins to serve. Run must follow.
 func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
-	s := &Server{cfg: cfg, registry: newRegistry(cfg.Version), failed: make(chan error, 6)}
+	s := &Server{cfg: cfg, registry: metric.NewRegistry(cfg.Version), failed: make(chan error, 6)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close(context.WithoutCancel(ctx), audit.Failed))
@@ -136,8 +139,11 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if s.retainer != nil {
 		s.swept.Go(func() { s.retain(sweeping) })
 	}
+	if !strings.HasPrefix(cfg.Store, "bolt:") { // which nobody else writes to
+		s.swept.Go(func() { s.follow(sweeping) })
+	}
 	for _, p := range s.ports {
-		go p.serve(s.failed)
+		go p.Serve(s.failed)
 	}
 	return s, nil
 }
@@ -174,14 +180,14 @@ func (s *Server) listen() error {
 		if l.address == "" {
 			continue
 		}
-		p, err := openPort(l.name, l.address, s.cfg.Logger)
+		p, err := port.Open(l.name, l.address, s.cfg.Logger)
 		if err != nil {
 			return err
 		}
 		if first := s.cfg.Secrets.Certificate; first != nil && !l.plain {
-			p.certificate = newCertificate(s.cfg.TLS, first, s.cfg.Logger, time.Now)
+			p.Certificate = port.NewCertificate(s.cfg.TLS, first, s.cfg.Logger, time.Now)
 			if len(s.ports) == 0 { // each listener has the same
-				showExpiry(s.registry, p.certificate)
+				metric.ShowExpiry(s.registry, p.Certificate.Expiry)
 			}
 		}
 		s.ports = append(s.ports, p)
@@ -197,7 +203,7 @@ func (s *Server) assemble() error {
 	s.registry.MustRegister(treeCollector{s.trees.Stats})
 	s.log = audit.New(audit.Config{Store: s.store, Master: s.custody.Master, Appended: s.trees.Appended,
 		Gate: s.trees.Gate, Lost: s.trees.Doubt, Node: node(), Logger: s.cfg.Logger})
-	s.registry.MustRegister(logCollector{s.log.Stats})
+	s.registry.MustRegister(metric.Log{Stats: s.log.Stats})
 	s.sources = identity.NewSources(identity.Config{Deny: func() []netip.AddrPort { return *s.own.Load() },
 		Fetched: fetches(s.registry)})
 	ceilings := make(map[string][]netip.Prefix, len(s.cfg.Tenants))
@@ -207,7 +213,7 @@ func (s *Server) assemble() error {
 	}
 	s.limits = limit.New(limit.Config{Rules: s.cfg.Limits.Rules(), Tenants: limits, Store: s.store,
 		Interval: s.cfg.Limits.Share})
-	s.registry.MustRegister(limitCollector{s.limits.Stats})
+	s.registry.MustRegister(metric.Limits{Stats: s.limits.Stats})
 	s.directory = tenant.NewDirectory(tenant.Config{Store: s.store, Master: s.custody.Master, Sources: s.sources,
 		BaseURL: s.cfg.BaseURL, ShimURL: s.cfg.Shim.URL, Ceilings: ceilings, Backend: s.custody.Backend})
 	s.registry.MustRegister(tenantCollector{s.directory.Held, s.cfg.Keys.RotateEvery, s.directory.Now})
@@ -248,17 +254,17 @@ func (s *Server) assemble() error {
 	}
 	proxies, surfaces := peer.Proxies(s.cfg.TrustedProxies), server.New(public)
 	for _, p := range s.ports {
-		switch p.name {
+		switch p.Name {
 		case "public":
-			p.handler = proxies.Believe(surfaces)
+			p.Handler = proxies.Believe(surfaces)
 		case "admin":
-			p.handler = proxies.Believe(surfaces.Apart("admin", api))
+			p.Handler = proxies.Believe(surfaces.Apart("admin", api))
 		case "shim":
-			p.server = s.shim.Server(proxies.Believe(surfaces.Apart("shim", s.shim)))
+			p.Server = s.shim.Server(proxies.Believe(surfaces.Apart("shim", s.shim)))
 		case "decide", "grpc":
-			p.server = s.newDecider(p.name)
+			p.Server = s.newDecider(p.Name)
 		case "metrics":
-			p.handler = promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
+			p.Handler = promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
 		}
 	}
 	return nil
@@ -269,7 +275,7 @@ func (s *Server) assemble() error {
 func (s *Server) lookAround(ctx context.Context) error {
 	own, err := s.store.Addresses(ctx)
 	for _, p := range s.ports {
-		if tcp, ok := p.listener.Addr().(*net.TCPAddr); ok {
+		if tcp, ok := p.Listener.Addr().(*net.TCPAddr); ok {
 			own = append(own, tcp.AddrPort())
 		}
 	}
@@ -411,11 +417,11 @@ func (s *Server) drain(ctx context.Context) error {
 	}
 	var closing sync.WaitGroup
 	for i, p := range s.ports {
-		closing.Go(func() { errs[i] = p.close(ctx) })
+		closing.Go(func() { errs[i] = p.Close(ctx) })
 	}
 	closing.Wait()
 	return errors.Join(errs...)
 }
 
 // Address returns the address on which the server listens.
-func (s *Server) Address() string { return s.ports[0].listener.Addr().String() }
+func (s *Server) Address() string { return s.ports[0].Listener.Addr().String() }

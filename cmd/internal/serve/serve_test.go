@@ -18,6 +18,7 @@ import (
 
 	"github.com/bursar-sts/bursar/clients/operator"
 	"github.com/bursar-sts/bursar/cmd/internal/config"
+	"github.com/bursar-sts/bursar/cmd/internal/metric"
 	"github.com/bursar-sts/bursar/server/audit"
 	"github.com/bursar-sts/bursar/storage/storagetest"
 )
@@ -102,8 +103,8 @@ func TestKnowsWhatIsItsOwn(t *testing.T) {
 	s := start(t, func(c *config.Config) {
 		c.Store, c.Metrics.Listen, c.Admin.Listen = "redis://localhost:"+port, "127.0.0.1:0", "127.0.0.1:0"
 	})
-	for _, own := range []string{store.Addr, s.Address(), s.ports[1].listener.Addr().String(),
-		s.ports[2].listener.Addr().String()} {
+	for _, own := range []string{store.Addr, s.Address(), s.ports[1].Listener.Addr().String(),
+		s.ports[2].Listener.Addr().String()} {
 		if !slices.Contains(*s.own.Load(), netip.MustParseAddrPort(own)) {
 			t.Errorf("%s is not among %v", own, *s.own.Load())
 		}
@@ -133,7 +134,7 @@ func TestAnAdminListenerOfItsOwn(t *testing.T) {
 	if _, err := s.PlatformOperators(t.Context()); err == nil {
 		t.Error("the public listener serves the admin API")
 	}
-	s.BaseURL = "http://" + s.ports[1].listener.Addr().String()
+	s.BaseURL = "http://" + s.ports[1].Listener.Addr().String()
 	if _, err := s.PlatformOperators(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -145,7 +146,7 @@ func TestAnAdminListenerOfItsOwn(t *testing.T) {
 
 func TestEveryFigureOfTheLogIsShown(t *testing.T) {
 	r := prometheus.NewPedanticRegistry()
-	r.MustRegister(logCollector{func() audit.Stats {
+	r.MustRegister(metric.Log{Stats: func() audit.Stats {
 		return audit.Stats{Recorded: 1, Commits: 2, Refused: 3, Unreleased: 4, Lost: 5, Queued: 6, Down: 7, Frozen: 8}
 	}})
 	families, err := r.Gather()

@@ -61,14 +61,6 @@ func (c tenantCollector) Collect(to chan<- prometheus.Metric) {
 	gauge(descKeyPeriod, c.period.Seconds())
 }
 
-// showExpiry shows when a certificate expires.
-func showExpiry(r prometheus.Registerer, c *certificate) {
-	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "bursar_certificate_expiry_timestamp_seconds",
-		Help: "When the TLS certificate of the server expires, Unix seconds.",
-	}, func() float64 { return float64(c.expiry().Unix()) }))
-}
-
 // spanCollector shows what became of the spans that have ended.
 type spanCollector struct {
 	stats func() telemetry.Stats

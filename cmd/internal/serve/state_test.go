@@ -17,14 +17,15 @@ import (
 
 	"github.com/bursar-sts/bursar/clients/operator"
 	"github.com/bursar-sts/bursar/cmd/internal/config"
+	"github.com/bursar-sts/bursar/cmd/internal/port"
 	"github.com/bursar-sts/bursar/storage/storagetest"
 )
 
 // scrape returns the metrics of a server.
 func scrape(t *testing.T, s running) string {
 	t.Helper()
-	i := slices.IndexFunc(s.ports, func(p *port) bool { return p.name == "metrics" })
-	resp, err := http.Get("http://" + s.ports[i].listener.Addr().String() + "/metrics")
+	i := slices.IndexFunc(s.ports, func(p *port.Port) bool { return p.Name == "metrics" })
+	resp, err := http.Get("http://" + s.ports[i].Listener.Addr().String() + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 // Paths answers by the path of the request:
 //
 //	/v1/…                what an API answers: 200 and {"ok": true, "key": n} for its nth key, 401 for none
-//	/echo/PLACE/FORM     the whole request, in a place of the answer and in a form; see Places and Forms
+//	/echo/PLACE/FORM/…   the whole request, in a place of the answer and in a form; see Places and Forms
 //	/random/SEED         the key in places, forms, codings and pieces that follow from the seed; see Random
 //	/end/HOW             an answer that ends badly, or never; see Ends
 //	/ws/HOW              a WebSocket; see Sockets
@@ -71,7 +71,7 @@ func Places() []string {
 }
 
 func echo(x *Exchange, rest []string) bool {
-	if len(rest) != 2 {
+	if len(rest) < 2 {
 		return false
 	}
 	form, ok := FormNamed(rest[1])

@@ -1,4 +1,4 @@
-package serve
+package port
 
 import (
 	"crypto/tls"
@@ -7,16 +7,16 @@ import (
 	"sync"
 	"time"
 
-	"github.com/bursar-sts/bursar/cmd/internal/config"
+	"github.com/bursar-sts/bursar/cmd/internal/strict"
 )
 
 // recheck is how often a handshake looks whether the certificate's files have changed.
 const recheck = time.Minute
 
-// certificate is a TLS certificate that is renewed on disk while the server runs, as certificates are. One that cannot
+// Certificate is a TLS certificate that is renewed on disk while the server runs, as certificates are. One that cannot
 // be read is reported, and the last good one is used on.
-type certificate struct {
-	files  config.TLS
+type Certificate struct {
+	files  strict.TLS
 	logger *slog.Logger
 	now    func() time.Time
 
@@ -26,12 +26,13 @@ type certificate struct {
 	looked  time.Time
 }
 
-func newCertificate(files config.TLS, first *tls.Certificate, logger *slog.Logger, now func() time.Time) *certificate {
-	return &certificate{files: files, logger: logger, now: now, current: first, written: newest(files), looked: now()}
+// NewCertificate returns the certificate of some files, which was read first.
+func NewCertificate(files strict.TLS, first *tls.Certificate, logger *slog.Logger, now func() time.Time) *Certificate {
+	return &Certificate{files: files, logger: logger, now: now, current: first, written: newest(files), looked: now()}
 }
 
-// get is a tls.Config's GetCertificate.
-func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+// Get is a tls.Config's GetCertificate.
+func (c *Certificate) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if now := c.now(); now.Sub(c.looked) >= recheck {
@@ -41,14 +42,14 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return c.current, nil
 }
 
-// expiry returns when the certificate that is served expires.
-func (c *certificate) expiry() time.Time {
+// Expiry returns when the certificate that is served expires.
+func (c *Certificate) Expiry() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.current.Leaf.NotAfter // tls.X509KeyPair parses it
 }
 
-func (c *certificate) renew() {
+func (c *Certificate) renew() {
 	written := newest(c.files)
 	if written.Equal(c.written) {
 		return
@@ -63,7 +64,7 @@ func (c *certificate) renew() {
 }
 
 // newest is when the newer of the files was written; zero if one cannot be looked at.
-func newest(files config.TLS) time.Time {
+func newest(files strict.TLS) time.Time {
 	var newest time.Time
 	for _, path := range []string{files.Cert, files.Key} {
 		info, err := os.Stat(path)
