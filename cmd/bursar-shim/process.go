@@ -24,10 +24,13 @@ import (
 	"github.com/bursar-sts/bursar/cmd/internal/shimstats"
 	"github.com/bursar-sts/bursar/server/audit"
 	"github.com/bursar-sts/bursar/server/decide"
+	"github.com/bursar-sts/bursar/server/ledger"
 	"github.com/bursar-sts/bursar/server/limit"
 	"github.com/bursar-sts/bursar/server/outpost"
 	"github.com/bursar-sts/bursar/server/peer"
 	"github.com/bursar-sts/bursar/server/shim"
+	"github.com/bursar-sts/bursar/server/vault"
+	"github.com/bursar-sts/bursar/storage/openbao"
 	"github.com/bursar-sts/bursar/storage/redis"
 )
 
@@ -39,6 +42,7 @@ type process struct {
 	registry *prometheus.Registry
 	ports    []*port.Port
 	store    *redis.DB
+	bao      *openbao.Client // nil without one
 	tenants  *outpost.Directory
 	log      *audit.Log
 	limits   *limit.Limiter
@@ -70,6 +74,11 @@ func start(ctx context.Context, c *Config, s *secrets, logger *slog.Logger) (_ *
 		return nil, err
 	}
 	logger.InfoContext(ctx, "store opened", "durability", p.store.Durability())
+	if s.OpenBao != nil {
+		if p.bao, err = c.OpenBao.Open(ctx, *s.OpenBao, false, logger); err != nil {
+			return nil, fmt.Errorf("openbao: %w", err)
+		}
+	}
 	if err := p.listen(); err != nil {
 		return nil, err
 	}
@@ -136,7 +145,7 @@ func (p *process) assemble() (err error) {
 		private[slug] = t.PrivateCIDRs
 	}
 	p.tenants = outpost.New(outpost.Config{Store: p.store, Key: p.secrets.Key, BaseURL: p.cfg.BaseURL, URL: p.cfg.URL,
-		Private: private, Roots: p.secrets.Roots, Logger: p.logger})
+		Private: private, Roots: p.secrets.Roots, Backend: p.backend(), Logger: p.logger})
 	p.registry.MustRegister(tenantCollector{p.tenants.Stats})
 	p.log = audit.New(audit.Config{Store: p.store, Signer: p.secrets.Key, Gate: p.tenants.Gate, Node: node(),
 		Logger: p.logger})
@@ -164,6 +173,15 @@ func (p *process) assemble() (err error) {
 		}
 	}
 	return nil
+}
+
+// backend returns what has the values of secrets that are kept in OpenBao; nil without one.
+func (p *process) backend() func(string, ledger.Tenant) vault.Backend {
+	if p.bao == nil {
+		return nil
+	}
+	all := p.bao.Backends(p.cfg.OpenBao.Layout(), p.cfg.OpenBao.MaxStaleness)
+	return func(slug string, t ledger.Tenant) vault.Backend { return all.Of(slug, t) }
 }
 
 // beside answers whether the process lives and can serve, and leaves everything else to the shim.
@@ -199,8 +217,8 @@ func node() string {
 	return name
 }
 
-// lookAround finds out anew what is never dialled for a tenant: the shim's own listeners, its store, and the server,
-// wherever those are by now. What is known goes into effect even if there is more that cannot be found out.
+// lookAround finds out anew what is never dialled for a tenant: the shim's own listeners, its store, the server, and
+// OpenBao, wherever those are by now. What is known goes into effect even if there is more that cannot be found out.
 func (p *process) lookAround(ctx context.Context) error {
 	own, err := p.store.Addresses(ctx)
 	for _, x := range p.ports {
@@ -209,6 +227,9 @@ func (p *process) lookAround(ctx context.Context) error {
 		}
 	}
 	own = append(own, addresses(ctx, p.cfg.BaseURL)...)
+	if p.bao != nil {
+		own = append(own, addresses(ctx, p.cfg.OpenBao.Address)...)
+	}
 	p.own.Store(&own)
 	return err
 }
@@ -276,6 +297,9 @@ func (p *process) close(ctx context.Context) error {
 	if p.tenants != nil {
 		p.warming.Wait()
 		p.tenants.Close()
+	}
+	if p.bao != nil {
+		p.bao.Close(ctx)
 	}
 	if p.store != nil {
 		errs = append(errs, p.store.Close())
