@@ -16,8 +16,8 @@ import (
 )
 
 // TestTheKeyIsNowhere: after a busy day of calls, mistakes, rotations and crashes the keys are looked for in everything
-// that was written down, sent or kept: the output, the metrics, the traces, the logs, the data, backups and exports, and
-// the memory of the agent that made the calls. They are at rest, sealed, and nowhere else.
+// that was written down, sent or kept: the output, the metrics, the traces, the logs, the data, backups and exports,
+// and the memory of the agent that made the calls. They are at rest, sealed, and nowhere else.
 func TestTheKeyIsNowhere(t *testing.T) {
 	eachShim(t, func(t *testing.T, w *shimWorld) {
 		agent := harness.StartAgent(t)
@@ -97,7 +97,8 @@ func (w *shimWorld) busyDay(t *testing.T, agent *harness.Agent) {
 			header = http.Header{}
 		}
 		header.Set("Authorization", "Bearer "+w.token(t, tool))
-		return agent.Call(t, harness.Order{Method: method, URL: w.resource("acme", tool) + target, Header: header, Body: body})
+		return agent.Call(t, harness.Order{Method: method, URL: w.resource("acme", tool) + target, Header: header,
+			Body: body})
 	}
 	total := 0
 	for tool, forms := range map[string]string{"legacy": "raw base64-1 hex percent-all json-some", "query": "raw base64-2",
