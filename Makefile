@@ -13,6 +13,7 @@ test: tools lint build
 	$(MAKE) mutation
 	dist/bursar version
 	dist/bursar dev --once >/dev/null
+	dist/bursar dev --once --demo mcp >/dev/null
 
 lint:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these'; exit 1; }

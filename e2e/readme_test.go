@@ -122,6 +122,22 @@ func TestLinksInTheDocumentation(t *testing.T) {
 	}
 }
 
+// TestRefusalsInTheDocumentation finds every code by which the shim refuses, with its status, in the page about it.
+func TestRefusalsInTheDocumentation(t *testing.T) {
+	page := readPage(t, "../docs/shim.md").text
+	source := readFile(t, "../server/shim/problem.go")
+	codes := regexp.MustCompile(`= surface\{(\d+), "(\w+)"`).FindAllStringSubmatch(source, -1)
+	for _, m := range codes {
+		if !strings.Contains(page, "\n| "+m[1]+" | `"+m[2]+"` |") {
+			t.Errorf("docs/shim.md has no line for %s %s", m[1], m[2])
+		}
+	}
+	rows := regexp.MustCompile("(?m)^\\| [45]\\d\\d \\|").FindAllString(page, -1)
+	if len(rows) != len(codes) || len(codes) < 20 {
+		t.Errorf("docs/shim.md has %d refusals, the shim %d", len(rows), len(codes))
+	}
+}
+
 // TestPlacesInTheDocumentation looks up every file, folder and test of this repository that the documentation names.
 func TestPlacesInTheDocumentation(t *testing.T) {
 	place := regexp.MustCompile("`((?:server|storage|scopes|clients|cmd|e2e|web)(?:/[^`\\s]*)?|Test[A-Z]\\w+)`")

@@ -38,6 +38,7 @@ const (
 // globex has a tool legacy too, with a key of its own.
 type shimWorld struct {
 	*harness.Server
+	apart   *harness.Outpost   // the shim, if it is a process of its own
 	up      *upstream.Upstream // of every tool but cert
 	mutual  *upstream.Upstream // of cert
 	evil    *upstream.Upstream // where no key may go
@@ -65,7 +66,11 @@ func newShimWorld(t *testing.T, s *harness.Server) *shimWorld {
 		oracle:  leak.Of(acmeKey, nextKey, globexKey, awsSecret, clientKey, accessToken, password),
 	}
 	w.up = upstream.Start(t, upstream.Options{Keys: keys, Answer: w.legacy})
-	s.ServeShim(t)
+	if s.Redis == nil {
+		s.ServeShim(t)
+	} else {
+		s.ApartShim(t)
+	}
 	w.within(t)
 	w.Apply(t, w.tenant("acme", ""))
 	w.Apply(t, w.tenant("globex", ""))
@@ -78,6 +83,9 @@ func newShimWorld(t *testing.T, s *harness.Server) *shimWorld {
 	w.putAt(t, w.mutual, "acme/cert", operator.SecretRequest{Fields: map[string]string{"certificate": certificate,
 		"key": key}})
 	w.put(t, "globex/legacy-key", globexKey, "header")
+	if s.Redis != nil {
+		w.apart = s.StartOutpost(t, "", "acme", "globex")
+	}
 	t.Cleanup(func() { w.leavesNothing(t) })
 	return w
 }

@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"bytes"
 	"context"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,33 @@ import (
 
 	"github.com/bursar-sts/bursar/e2e/harness"
 )
+
+// The story can be told again in the same place, whatever the last one left there, unless somebody else is at its
+// address by now.
+func TestTheStoryCanBeToldAgain(t *testing.T) {
+	dir := t.TempDir()
+	tell := func(demo string) (string, error) {
+		out, err := exec.Command(harness.Program(t), "dev", "--once", "--data", dir, "--demo", demo).CombinedOutput()
+		return string(out), err
+	}
+	var out string
+	for _, demo := range []string{"payments", "mcp", "payments", "mcp"} {
+		var err error
+		if out, err = tell(demo); err != nil {
+			t.Fatalf("%s: %v\n%s", demo, err, out)
+		}
+	}
+	address := regexp.MustCompile(`bursar runs at http://(\S+),`).FindStringSubmatch(out)
+	l, err := net.Listen("tcp", address[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	out, err = tell("mcp")
+	if err == nil || !strings.Contains(out, "a server at "+address[1]+", where another one listens") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
 
 // The story of dev ends with the log verified, and with one byte of a copy changed: by a command that does the same in
 // a shell, and at the end of which the verifier complains.
@@ -69,7 +97,7 @@ func TestTheStorysCommandsCanBeRepeated(t *testing.T) {
 	if len(printed) != len(commands)+1 {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	told := strings.Split(opening, "\n  $ ")[1:]
+	told, compared := strings.Split(opening, "\n  $ ")[1:], 0
 	for i, command := range commands {
 		refused := strings.Contains(command[1], "refunds.delete")
 		if failed := !strings.HasPrefix(printed[i+1], "0"); failed != refused {
@@ -78,10 +106,14 @@ func TestTheStorysCommandsCanBeRepeated(t *testing.T) {
 		// What tells whether it did the same: which key was used, what was masked, which refusal.
 		for _, mark := range regexp.MustCompile(`key-\d|\*{30,}|"code":"\w+"|\S+\.key\b`).
 			FindAllString(strings.Join(strings.SplitN(told[i], "\n", 2)[1:], ""), -1) {
+			compared++
 			again := strings.NewReplacer("key-1", "key-3", "key-2", "key-4").Replace(mark)
 			if !strings.Contains(printed[i], again) {
 				t.Errorf("%s: prints no %s:\n%s", command[1], again, printed[i])
 			}
 		}
+	}
+	if compared < 8 {
+		t.Errorf("only %d marks were compared", compared)
 	}
 }

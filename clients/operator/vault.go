@@ -232,8 +232,8 @@ type Shredded struct {
 	Secrets int `json:"secrets"` // how many there were
 }
 
-// ShredSecrets destroys all secrets of the tenant and the keys that seal them, so that no copy of a row opens again,
-// whatever backup it is in. It cannot be undone. Admin.
+// ShredSecrets destroys all secrets of the tenant and the data keys that seal them. It cannot be undone here; a backup
+// that was made before still has them. Admin.
 //
 //	POST /t/{tenant}/vault/shred ShredRequest → 200 Shredded
 //	404 not_found: the tenant has no secrets

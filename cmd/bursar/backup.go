@@ -26,7 +26,7 @@ func (p *program) backupCommand() *cobra.Command {
 		func(ctx context.Context, c *operator.Client, slug string, asJSON bool) error {
 			to, err := envelope.To(texts, files)
 			if err != nil {
-				return err
+				return usage(err.Error(), "age-keygen makes a pair of keys, and prints the public one")
 			}
 			done, err := p.backUp(ctx, c, slug, out, to)
 			switch {
@@ -158,7 +158,7 @@ func (p *program) restoreCommand() *cobra.Command {
 			}
 			keys, err := envelope.From(identity)
 			if err != nil {
-				return err
+				return usage(err.Error(), "it is the file that age-keygen wrote")
 			}
 			done, err := restore.Run(ctx, restore.Config{Config: c, Secrets: secrets, File: args[0], Identities: keys,
 				Replace: replace})

@@ -1,15 +1,14 @@
 package main
 
 import (
-	"cmp"
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bursar-sts/bursar/cmd/demoissuer"
+	"github.com/bursar-sts/bursar/cmd/demolegacy"
 	"github.com/bursar-sts/bursar/cmd/internal/config"
 	"github.com/bursar-sts/bursar/cmd/internal/serve"
 )
@@ -28,6 +28,7 @@ const (
 	devShim   = "127.0.0.1:8081"
 	devIssuer = "127.0.0.1:8082"
 	devLegacy = "127.0.0.1:8083"
+	devMCP    = "127.0.0.1:8084"
 	anyPort   = "127.0.0.1:0"
 )
 
@@ -37,21 +38,20 @@ func (p *program) devCommand() *cobra.Command {
 	cmd := command("dev [--demo payments | mcp] [--once] [--data DIR]",
 		"Run everything on this machine, and tell the whole story", cobra.NoArgs,
 		func(ctx context.Context, _ []string) error {
-			for _, kind := range []*demoKind{payments, tickets} {
-				if kind.name == name {
-					return p.dev(ctx, kind, dir, once)
-				}
+			plot, ok := plots()[name]
+			if !ok {
+				return usage("--demo is payments or mcp")
 			}
-			return usage("--demo is payments or mcp")
+			return p.dev(ctx, plot, dir, once)
 		})
-	cmd.Flags().StringVar(&name, "demo", payments.name,
-		"what is behind the shim: payments, an HTTP API; or mcp, a server of the Model Context Protocol")
+	cmd.Flags().StringVar(&name, "demo", "payments",
+		"what the story is about: payments, an HTTP API; or mcp, a server of the Model Context Protocol")
 	cmd.Flags().BoolVar(&once, "once", false, "use free ports, and exit after the story; not 0 if a step fails")
 	cmd.Flags().StringVar(&dir, "data", "", "directory that keeps the state (default: a new one, removed at the end)")
 	return cmd
 }
 
-func (p *program) dev(ctx context.Context, kind *demoKind, dir string, once bool) (err error) {
+func (p *program) dev(ctx context.Context, plot plot, dir string, once bool) (err error) {
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "bursar-dev-"); err != nil {
 			return err
@@ -59,13 +59,13 @@ func (p *program) dev(ctx context.Context, kind *demoKind, dir string, once bool
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	}
 	ctx, stop := context.WithCancel(ctx)
-	d, err := startDemo(ctx, kind, dir, once)
+	d, err := startDemo(ctx, dir, once)
 	if err != nil {
 		stop()
 		return err
 	}
 	defer func() { stop(); err = errors.Join(err, d.wait()) }()
-	if err := p.tell(ctx, d); err != nil || once {
+	if err := p.tell(ctx, d, plot); err != nil || once {
 		return err
 	}
 	fmt.Fprintf(p.out, "\nEverything stays up, and %s and %s stay fresh. Ctrl-C ends it.\n",
@@ -74,23 +74,14 @@ func (p *program) dev(ctx context.Context, kind *demoKind, dir string, once bool
 	return nil
 }
 
-// demoKind is one of the demonstrations.
-type demoKind struct {
-	name     string
-	about    string // what is behind the shim
-	template string // the tenant's file
-	upstream func() http.Handler
-	tell     func(ctx context.Context, s *story) error
-}
-
-// demo is a server with its shim, two issuers, an upstream and a tenant on this machine.
+// demo is a server with its shim, two issuers, two upstreams and a tenant on this machine.
 type demo struct {
-	kind    *demoKind
 	dir     string
-	server  string // base URL
-	shim    string // base URL
-	issuers string // base URL
-	legacy  string // base URL
+	server  string // base URL, as are the next ones
+	shim    string
+	issuers string
+	legacy  string // the payments API
+	mcp     string // the MCP server
 	cluster *demoissuer.Issuer
 	sso     *demoissuer.Issuer
 	said    string // what the story's last step printed
@@ -106,8 +97,8 @@ func (d *demo) tenant() string { return d.server + "/t/acme" }
 func (d *demo) resource(tool string) string { return d.shim + "/t/acme/" + tool }
 
 // startDemo starts the parts. They end with ctx.
-func startDemo(ctx context.Context, kind *demoKind, dir string, freePorts bool) (*demo, error) {
-	d := &demo{kind: kind, dir: dir, ended: make(chan error, 1)}
+func startDemo(ctx context.Context, dir string, freePorts bool) (*demo, error) {
+	d := &demo{dir: dir, ended: make(chan error, 1)}
 	c, err := devConfig(dir, freePorts)
 	if err != nil {
 		return nil, err
@@ -116,7 +107,10 @@ func startDemo(ctx context.Context, kind *demoKind, dir string, freePorts bool) 
 	if err := d.startIssuers(ctx, freePorts); err != nil {
 		return nil, err
 	}
-	if err := d.startUpstream(ctx, freePorts); err != nil {
+	if d.legacy, err = serveUpstream(ctx, devLegacy, freePorts, demolegacy.NewPayments(demolegacy.Config{})); err != nil {
+		return nil, err
+	}
+	if d.mcp, err = serveUpstream(ctx, devMCP, freePorts, demolegacy.NewMCP(demolegacy.Config{})); err != nil {
 		return nil, err
 	}
 	secrets, found := c.Secrets()
@@ -139,28 +133,52 @@ func startDemo(ctx context.Context, kind *demoKind, dir string, freePorts bool) 
 // wait returns once the server has ended.
 func (d *demo) wait() error { return <-d.ended }
 
-// devConfig returns the configuration of the data directory, made if there is none, on ports that are free.
+// devAddition is what bursar.yaml of a demonstration has beyond that of a new server.
+const devAddition = `
+# Of bursar dev: the issuers and upstreams of its tenant are on this machine.
+shim: {listen: %s, url: "http://%[1]s"}
+tenants: {acme: {private_cidrs: [127.0.0.0/8]}}
+`
+
+// devConfig returns the configuration of the data directory. One that is new is made for ports that are free. What is
+// in another belongs to the addresses that it began with, of which issuers, tools and logs have their names.
 func devConfig(dir string, freePorts bool) (*config.Config, error) {
-	path := filepath.Join(dir, config.DefaultFile)
-	if _, err := config.Init(dir, config.Initial{Listen: devServer}); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, err
-	}
-	c, err := config.Load(path)
+	server, err := freeAddress(devServer, freePorts)
 	if err != nil {
 		return nil, err
 	}
-	if c.Listen, err = freeAddress(c.Listen, freePorts); err != nil {
+	shim, err := freeAddress(devShim, freePorts)
+	if err != nil {
 		return nil, err
 	}
-	if c.Shim.Listen, err = freeAddress(cmp.Or(c.Shim.Listen, devShim), freePorts); err != nil {
+	switch path, err := config.Init(dir, config.Initial{Listen: server}); {
+	case err == nil:
+		if err := appendTo(path, fmt.Sprintf(devAddition, shim)); err != nil {
+			return nil, err
+		}
+	case !errors.Is(err, fs.ErrExist):
 		return nil, err
 	}
-	c.BaseURL, c.Shim.URL = "http://"+c.Listen, "http://"+c.Shim.Listen
-	if c.Tenants == nil {
-		c.Tenants = map[string]config.Tenant{}
+	c, err := config.Load(filepath.Join(dir, config.DefaultFile))
+	if err != nil {
+		return nil, err
 	}
-	c.Tenants["acme"] = config.Tenant{PrivateCIDRs: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
+	for _, address := range []string{c.Listen, c.Shim.Listen} {
+		if free, err := freeAddress(address, false); err != nil || free != address {
+			return nil, &failure{code: exitRefused, text: dir + " is of a server at " + address + ", where another one listens",
+				hints: []string{"end that one, or give another directory with --data"}}
+		}
+	}
 	return c, nil
+}
+
+func appendTo(path, text string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
 }
 
 // freeAddress returns the address, or one with another port if that is taken or any will do.
@@ -221,15 +239,13 @@ func (d *demo) startIssuers(ctx context.Context, freePorts bool) error {
 	return nil
 }
 
-// startUpstream serves what is behind the shim.
-func (d *demo) startUpstream(ctx context.Context, freePorts bool) error {
-	l, base, err := listenDemo(devLegacy, freePorts)
-	if err != nil {
-		return err
+// serveUpstream serves what is behind the shim, and returns its base URL.
+func serveUpstream(ctx context.Context, address string, freePorts bool, h http.Handler) (string, error) {
+	l, base, err := listenDemo(address, freePorts)
+	if err == nil {
+		serveDemo(ctx, l, h)
 	}
-	d.legacy = base
-	serveDemo(ctx, l, d.kind.upstream())
-	return nil
+	return base, err
 }
 
 const (
@@ -272,8 +288,11 @@ func replaceFile(path, content string) error {
 	return os.Rename(path+".new", path)
 }
 
+//go:embed demo/acme.yaml
+var acmeTemplate string
+
 // tenantFile is the demonstration's tenant, at the addresses that were chosen.
 func (d *demo) tenantFile() string {
-	return strings.NewReplacer("SERVER", d.server, "SHIM", d.shim, "ISSUER", d.issuers, "LEGACY", d.legacy).
-		Replace(d.kind.template)
+	return strings.NewReplacer("SERVER", d.server, "SHIM", d.shim, "ISSUER", d.issuers, "LEGACY", d.legacy,
+		"TICKETS", d.mcp).Replace(acmeTemplate)
 }

@@ -93,6 +93,9 @@ func (a *answers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if strings.HasSuffix(r.URL.Path, "/log/events") {
 		w.Header().Set("Content-Type", "application/x-ndjson")
 	}
+	if strings.HasSuffix(r.URL.Path, "/backup") {
+		w.Header().Set("Content-Type", "application/octet-stream")
+	}
 	if status >= 400 && strings.HasPrefix(r.URL.Path, "/admin/") {
 		w.Header().Set("Content-Type", "application/problem+json")
 		w.Header().Set("Retry-After", "2")

@@ -180,7 +180,7 @@ func (p *program) secretShredCommand() *cobra.Command {
 	var asJSON *bool
 	var confirm string
 	cmd := command("shred TENANT --confirm TENANT",
-		"Destroy all secrets of a tenant with the keys that seal them, in every backup too", cobra.ExactArgs(1),
+		"Destroy all secrets of a tenant with the data keys that seal them", cobra.ExactArgs(1),
 		func(ctx context.Context, args []string) error {
 			if confirm != args[0] {
 				return usage("every secret of the tenant is lost for good; confirm with --confirm " + args[0])
@@ -196,8 +196,8 @@ func (p *program) secretShredCommand() *cobra.Command {
 			case *asJSON:
 				return p.printJSON(done)
 			}
-			_, err = fmt.Fprintf(p.out, "shredded %d secrets of %s: no copy of them opens again\n", done.Secrets,
-				harmless(args[0]))
+			_, err = fmt.Fprintf(p.out, "shredded %d secrets of %s; a backup that was made before still has them\n",
+				done.Secrets, harmless(args[0]))
 			return err
 		})
 	conn, asJSON = p.connect(cmd), jsonFlag(cmd)

@@ -2,21 +2,17 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
-	"net/url"
-	"os"
 	"runtime"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
 	"github.com/bursar-sts/bursar/clients/operator"
+	"github.com/bursar-sts/bursar/cmd/internal/build"
 	"github.com/bursar-sts/bursar/cmd/internal/config"
+	"github.com/bursar-sts/bursar/cmd/internal/port"
 )
 
 func (p *program) healthCommand() *cobra.Command {
@@ -63,39 +59,17 @@ func notReady(status int) error {
 	return f
 }
 
-// local returns the client of the server that a file configures and that runs on this machine: it speaks to its
-// listener, wherever its name leads to.
+// local returns the client of the server that a file configures and that runs on this machine.
 func local(path string) (*operator.Client, error) {
 	c, err := config.Load(path)
 	if err != nil {
 		return nil, err
 	}
-	transport := &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, network, c.Listen) // of an unspecified address: this machine
-	}}
-	client := &operator.Client{BaseURL: "http://" + c.Listen, HTTP: &http.Client{Transport: transport}}
-	if c.TLS.Cert == "" {
-		return client, nil
-	}
-	base, err := url.Parse(c.BaseURL)
+	base, client, err := port.Local(c.Listen, c.TLS, c.BaseURL)
 	if err != nil {
 		return nil, err
 	}
-	client.BaseURL = "https://" + base.Host
-	// The certificate must be good for that name, and one that the system trusts or the one that is configured, which may
-	// be of an authority that only the clients know.
-	chain, err := os.ReadFile(c.TLS.Cert)
-	if err != nil {
-		return nil, err
-	}
-	roots, err := x509.SystemCertPool()
-	if err != nil {
-		return nil, err
-	}
-	roots.AppendCertsFromPEM(chain)
-	transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
-	return client, nil
+	return &operator.Client{BaseURL: base, HTTP: client}, nil
 }
 
 func (p *program) versionCommand() *cobra.Command {
@@ -112,20 +86,6 @@ func (p *program) versionCommand() *cobra.Command {
 	return cmd
 }
 
-// version is what the build recorded: the module's version, or the commit that it was built from.
 func version() operator.Version {
-	v := operator.Version{Version: "unknown", Go: runtime.Version()}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return v
-	}
-	if info.Main.Version != "" {
-		v.Version = info.Main.Version
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && v.Version == "(devel)" {
-			v.Version = s.Value
-		}
-	}
-	return v
+	return operator.Version{Version: build.Version(), Go: runtime.Version()}
 }

@@ -34,26 +34,56 @@ type story struct {
 	session []string  // headers of the session of MCP
 }
 
+// plot is what a story consists of.
+type plot []func(s *story, ctx context.Context) error
+
+// plots are the stories: of an agent, a payments API that knows nothing but a key, and what each of them gets; and of
+// an agent that speaks the Model Context Protocol with such a server.
+func plots() map[string]plot {
+	return map[string]plot{
+		"payments": {(*story).tellToken, (*story).tellCalls, (*story).tellRefusal, (*story).tellRotation,
+			(*story).tellRevocation, (*story).tellLog},
+		"mcp": {(*story).tellDiscovery, (*story).tellSession, (*story).tellCut},
+	}
+}
+
 // tell tells a story to its end. The error names the first step that did not go as told.
-func (p *program) tell(ctx context.Context, d *demo) error {
+func (p *program) tell(ctx context.Context, d *demo, plot plot) error {
 	if err := os.MkdirAll(d.path("agent"), 0o700); err != nil {
 		return err
 	}
 	if err := os.WriteFile(d.path("acme.yaml"), []byte(d.tenantFile()), 0o600); err != nil {
 		return err
 	}
-	fmt.Fprintf(p.out, "bursar runs at %s, its shim at %s, two identity issuers at %s,\n"+
-		"and %s at %s, everything on this machine.\n"+
+	fmt.Fprintf(p.out, "bursar runs at %s, its shim at %s, two identity issuers at %s; and, knowing\n"+
+		"nothing but static keys, a payments API at %s and an MCP server at %s: everything on this machine.\n"+
 		"Each line that begins with $ can be repeated in another terminal, after these:\n\n"+
 		"  $ export BURSAR_SERVER=%s BURSAR_TOKEN_FILE=%s\n"+
 		"  $ alias bursar='%s'\n",
-		d.server, d.shim, d.issuers, d.kind.about, d.legacy, d.server, shellWord(d.path("admin.token")), invocation())
+		d.server, d.shim, d.issuers, d.legacy, d.mcp, d.server, shellWord(d.path("admin.token")), invocation())
 	s := &story{demo: d, p: p}
-	if err := d.kind.tell(ctx, s); err != nil {
-		return err
+	for _, tell := range plot {
+		if err := tell(s, ctx); err != nil {
+			return err
+		}
 	}
 	_, err := fmt.Fprintf(p.out, "\nThat is the story: %d steps, each as expected.\n", s.number)
 	return err
+}
+
+// tellTenant is how each story begins. A data directory that is used again has keys of an API that is gone.
+func (s *story) tellTenant(ctx context.Context, secret string) error {
+	err := s.run(ctx, step{
+		says: "The operator says who is trusted, who the agents are, what they may do, and which call needs which key.",
+		do:   do("apply", "-f", s.path("acme.yaml"))})
+	if err != nil {
+		return err
+	}
+	if _, err := do("secret", "list", secret).run(ctx, s.p, s.demo); err != nil {
+		return nil // there is none
+	}
+	return s.run(ctx, step{says: "An earlier story left keys of an API that is gone. They are destroyed.",
+		do: do("secret", "destroy", secret, "--all", "--force")})
 }
 
 // run performs steps, and prints each.

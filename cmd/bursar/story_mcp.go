@@ -2,34 +2,12 @@ package main
 
 import (
 	"context"
-	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
-
-	"github.com/bursar-sts/bursar/cmd/demolegacy"
 )
-
-//go:embed demo/mcp.yaml
-var mcpTemplate string
-
-// tickets is the story of an agent that speaks the Model Context Protocol with a server that knows nothing but a key.
-var tickets = &demoKind{
-	name: "mcp", about: "an MCP server that knows nothing but a static key", template: mcpTemplate,
-	upstream: func() http.Handler { return demolegacy.NewMCP(demolegacy.Config{}) },
-	tell: func(ctx context.Context, s *story) error {
-		for _, chapter := range []func(*story, context.Context) error{
-			(*story).tellDiscovery, (*story).tellSession, (*story).tellCut,
-		} {
-			if err := chapter(s, ctx); err != nil {
-				return err
-			}
-		}
-		return nil
-	},
-}
 
 // message is a POST of one JSON-RPC message to the server, as streamable HTTP has it.
 func (d *demo) message(body string, headers ...string) curl {
@@ -45,13 +23,14 @@ const initialize = `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"pro
 func (s *story) tellDiscovery(ctx context.Context) error {
 	hello := s.message(initialize)
 	hello.token, hello.status, hello.head = "", http.StatusUnauthorized, true
+	if err := s.tellTenant(ctx, "acme/tickets-key"); err != nil {
+		return err
+	}
 	err := s.run(ctx,
-		step{says: "The operator says who is trusted, who the agents are, what they may do, and which call needs which key.",
-			do: do("apply", "-f", s.path("acme.yaml"))},
 		step{says: "The MCP server knows nothing but a static key. Whoever runs it makes one.",
-			do: curl{method: "POST", url: s.legacy + "/keys", status: http.StatusCreated}, into: s.path("tickets.key")},
+			do: curl{method: "POST", url: s.mcp + "/keys", status: http.StatusCreated}, into: s.path("tickets.key")},
 		step{says: "The key goes into the vault, for this one host. From there nobody reads it back.",
-			do: do("secret", "put", "acme/tickets-key", "--host", s.legacy, "--activate", "-").
+			do: do("secret", "put", "acme/tickets-key", "--host", s.mcp, "--activate", "-").
 				reading(s.path("tickets.key"))},
 		step{says: "The agent knows an address and nothing else. It says hello, and is told where to read on.",
 			do: hello, keep: s.path("agent/hello.txt"), holds: "resource_metadata"})

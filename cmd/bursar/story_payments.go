@@ -2,33 +2,11 @@ package main
 
 import (
 	"context"
-	_ "embed"
 	"errors"
 	"net/http"
 
-	"github.com/bursar-sts/bursar/cmd/demolegacy"
 	"github.com/bursar-sts/bursar/server/ledger"
 )
-
-//go:embed demo/acme.yaml
-var acmeTemplate string
-
-// payments is the whole story: an agent, a payments API that knows nothing but a key, and what each of them gets.
-var payments = &demoKind{
-	name: "payments", about: "a payments API that knows nothing but a static key", template: acmeTemplate,
-	upstream: func() http.Handler { return demolegacy.NewPayments(demolegacy.Config{}) },
-	tell: func(ctx context.Context, s *story) error {
-		for _, chapter := range []func(*story, context.Context) error{
-			(*story).tellToken, (*story).tellCalls, (*story).tellRefusal, (*story).tellRotation, (*story).tellRevocation,
-			(*story).tellLog,
-		} {
-			if err := chapter(s, ctx); err != nil {
-				return err
-			}
-		}
-		return nil
-	},
-}
 
 // exchange is a command that gets a token for the tool.
 func (d *demo) exchange(args ...string) []string {
@@ -42,9 +20,10 @@ func (d *demo) byAgent(scope string) []string {
 
 // tellToken is the story up to the first token.
 func (s *story) tellToken(ctx context.Context) error {
+	if err := s.tellTenant(ctx, "acme/payments-key"); err != nil {
+		return err
+	}
 	return s.run(ctx,
-		step{says: "The operator says who is trusted, who the agents are, what they may do, and which call needs which key.",
-			do: do("apply", "-f", s.path("acme.yaml"))},
 		step{says: "The payments API knows nothing but a static key. Whoever runs it makes one.",
 			do: curl{method: "POST", url: s.legacy + "/keys", status: http.StatusCreated}, into: s.path("payments.key")},
 		step{says: "The key goes into the vault, for this one host. From there nobody reads it back.",

@@ -45,12 +45,12 @@ func Dev(t testing.TB, dir string, args ...string) *Demo {
 		return strings.Contains(read(), "Everything stays up")
 	})
 	d := &Demo{Dir: dir, Told: read()}
-	opening, _, _ := strings.Cut(d.Told, ", everything on this machine")
+	opening, _, _ := strings.Cut(d.Told, ": everything on this machine")
 	found := regexp.MustCompile(`http://127\.0\.0\.1:\d+`).FindAllString(opening, -1)
-	if len(found) != 4 {
+	if len(found) != 5 {
 		t.Fatalf("bursar dev names the addresses %q:\n%s", found, opening)
 	}
-	d.Server, d.Shim, d.Legacy = found[0], found[1], found[3]
+	d.Server, d.Shim, d.Legacy = found[0], found[1], found[3] // the issuers are at found[2], the MCP server at found[4]
 	return d
 }
 

@@ -48,7 +48,7 @@ func build() {
 		return
 	}
 	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", shared.dir, module+"/cmd/bursar",
-		module+"/e2e/agent", module+"/e2e/issuer")
+		module+"/cmd/bursar-shim", module+"/e2e/agent", module+"/e2e/issuer")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		shared.err = fmt.Errorf("build the programs: %w\n%s", err, out)
 	}

@@ -60,7 +60,12 @@ func Start(t testing.TB, store string) *Server {
 	s := &Server{Dir: t.TempDir()}
 	url := "bolt:bursar.db"
 	if store == "redis" {
-		s.Redis = storagetest.StartRedis(t, "--appendfsync", "always") // tests kill it, and count what it acknowledged
+		users := filepath.Join(s.Dir, "redis.users") // they outlive the Redis
+		if err := os.WriteFile(users, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		// Tests kill it, and count what it acknowledged.
+		s.Redis = storagetest.StartRedis(t, "--appendfsync", "always", "--aclfile", users)
 		url = s.Redis.URL()
 	}
 	listen := freeAddress(t)

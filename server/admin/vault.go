@@ -3,7 +3,6 @@ package admin
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -130,7 +129,7 @@ func (s *Service) PutSecret(ctx context.Context, op Operator, d *vault.Draft) (V
 		return vaultChange{c, names}, err
 	})
 	if err != nil {
-		if refused, known := errors.AsType[*fault.Error](err); kept != nil && known && refused.Kind == fault.Conflict {
+		if kept != nil && fault.As(err).Kind == fault.Conflict { // it is known that nothing was put
 			_ = kept.Drop(context.WithoutCancel(ctx), d.Kept()...) // nothing leads to it; what is left is no way in
 		}
 		return VaultChange{}, err

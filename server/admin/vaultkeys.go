@@ -198,10 +198,10 @@ func (s *Service) rewrapStep(ctx context.Context, slug string) (more bool, err e
 	return count > 0, err
 }
 
-// ShredSecrets destroys all secrets of the tenant, and the data keys that seal them: no copy of a row, in whatever
-// backup, opens again. It cannot be undone, so that the tenant must be named once more. What a backend keeps is
-// destroyed after the change; where that fails, the error is Unavailable, and the backend has what is left. It returns
-// how many secrets there were.
+// ShredSecrets destroys all secrets of the tenant, and the data keys that seal them: leftovers of the rows do not open.
+// A backup that was made before has both. It cannot be undone, so that the tenant must be named once more. What a
+// backend keeps is destroyed after the change; where that fails, the error is Unavailable, and the backend has what is
+// left. It returns how many secrets there were.
 func (s *Service) ShredSecrets(ctx context.Context, op Operator, confirm string) (count int, err error) {
 	if err := s.allow(ctx, op, DestroySecret); err != nil {
 		return 0, err

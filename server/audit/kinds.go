@@ -189,7 +189,7 @@ func secrets() []kind {
 			"are over the lines \"<name> <digest>\\n\" of all.",
 	}, {
 		name: SecretShred, waits: change, body: "change(object id) count?",
-		when: "An operator destroyed all secrets of the tenant, and the keys that seal them: no copy of a row opens again.",
+		when: "An operator destroyed all secrets of the tenant, and the data keys that seal them.",
 	}}
 	for i := range all {
 		all[i].outcomes = cmp.Or(all[i].outcomes, "allowed")

@@ -71,6 +71,9 @@ func (d *Decider) Refuse(ctx context.Context, c shim.Call, err error) Answer {
 	if k := fault.As(err).Kind; (k == fault.Internal || k == fault.Unavailable) && ctx.Err() == nil {
 		d.logger.ErrorContext(ctx, "nothing could be decided", "tenant", c.Slug, "tool", c.Tool, "error", err)
 	}
+	if fault.As(err).Reason == errTool.Reason { // no agent can bring that about
+		d.logger.WarnContext(ctx, "a front proxy does not name the tool that it asks for")
+	}
 	r := d.judge.Refusal(c, err)
 	if r.Status == http.StatusUnauthorized {
 		d.unauthenticated.Add(1)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/bursar-sts/bursar/scopes"
 	"github.com/bursar-sts/bursar/server/audit"
+	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/peer"
 	"github.com/bursar-sts/bursar/server/shim"
 )
@@ -18,13 +19,16 @@ type Resources struct {
 // NewResources returns the Resources of a shim's URL.
 func NewResources(shimURL string) Resources { return Resources{shimURL + "/t/"} }
 
+var errTool = fault.New(fault.InvalidRequest, "request.resource",
+	"The proxy must name the tool by its resource URI, below the shim's URL.")
+
 // Find returns the call of a tool of which nothing but the tool is known. The URI must be the tool's resource, to the
 // byte. Whether there is such a tool is not known. Errors are *fault.Error.
 func (r Resources) Find(resource string) (c shim.Call, err error) {
 	below, ok := strings.CutPrefix(resource, r.prefix)
 	slug, tool, two := strings.Cut(below, "/")
 	if r.prefix == "" || !ok || !two || scopes.CheckSlug(slug) != nil || scopes.CheckSlug(tool) != nil {
-		return c, malformed("request.resource", "The proxy must name the tool by its resource URI, below the shim's URL.")
+		return c, errTool
 	}
 	return shim.Call{Slug: slug, Tool: tool, Mode: audit.UseDecision}, nil
 }

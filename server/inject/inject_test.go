@@ -17,8 +17,8 @@ import (
 const escaped = "sk-live%2F4Zt7%2BQa9%3DxLm2%26Kp8%3FWv3%25Nb6%3AYc1"
 
 // TestEachKindOnTheWire sends calls with everything that an agent can put in the way, and reads what arrives byte by
-// byte: the secret once, nothing of the agent's in its place (B8, C6), also where a Connection header names it (C3), path
-// and query as they were judged; and an answer with all of that comes back without the secret (D3).
+// byte: the secret once, nothing of the agent's in its place (B8, C6), also where a Connection header names it (C3),
+// path and query as they were judged; and an answer with all of that comes back without the secret (D3).
 func TestEachKindOnTheWire(t *testing.T) {
 	w := listen(t, nil)
 	address := "http://" + w.Addr().String()

@@ -115,8 +115,13 @@ type place struct {
 
 // aad writes each field behind its length, so that no two places share their bytes.
 func (p place) aad() []byte {
-	var b []byte
-	for _, field := range [...]string{"bursar/v1", string(p.tenant), p.purpose, p.object, p.version, p.binding} {
+	fields := [...]string{"bursar/v1", string(p.tenant), p.purpose, p.object, p.version, p.binding}
+	size := 8 * len(fields)
+	for _, field := range fields {
+		size += len(field)
+	}
+	b := make([]byte, 0, size)
+	for _, field := range fields {
 		b = binary.BigEndian.AppendUint64(b, uint64(len(field)))
 		b = append(b, field...)
 	}

@@ -59,6 +59,10 @@ type Claim struct {
 	Until time.Time
 }
 
+// UseClaim begins the keys of claims that a shim takes: those of tokens that are good for one call. A standalone shim
+// may take no others, so that its user of the store need not be able to touch those of the servers.
+const UseClaim = "use/"
+
 // Taken is the error of a commit that claimed what somebody else has. Nothing of it was written.
 type Taken struct {
 	Claims []int // the indexes of those claims among the commit's, in order; never empty

@@ -8,6 +8,7 @@ import (
 
 	"github.com/bursar-sts/bursar/server/audit"
 	"github.com/bursar-sts/bursar/server/fault"
+	"github.com/bursar-sts/bursar/server/ledger"
 )
 
 // The stop rule of the log, as servers have it: what the log records while nobody signs its head could vanish without a
@@ -21,12 +22,17 @@ const (
 // cover is how far signed heads cover a tenant's log.
 type cover struct {
 	mu      sync.Mutex
+	epoch   int64
 	looked  time.Time
 	entries int64 // of the log when it was looked at last
 	size    int64 // of the head then
 	mark    int64 // entries that the log had at since, and that no head covered yet when it was looked at last
 	since   time.Time
 }
+
+// Accepted has f told of each log that goes on in another epoch, because an operator accepted a loss. Call it before
+// anything is recorded.
+func (d *Directory) Accepted(f func(ledger.Tenant)) { d.accepted = f }
 
 // Gate says why nothing may be done in a tenant's log now, or returns nil. It looks at the store every so often; that
 // the store is away is for those to find out who write to it.
@@ -48,7 +54,10 @@ func (c *cover) check(ctx context.Context, d *Directory, s *slot) error {
 		if err != nil {
 			return fmt.Errorf("read the head of the log: %w", err)
 		}
-		c.looked, c.entries, c.size = now, at.Index, head.Size
+		if before := c.epoch; before > 0 && head.Epoch > before && d.accepted != nil {
+			d.accepted(s.tenant.ID)
+		}
+		c.looked, c.epoch, c.entries, c.size = now, head.Epoch, at.Index, head.Size
 		if c.since.IsZero() || head.Size >= c.mark {
 			c.mark, c.since = at.Index, now
 		}

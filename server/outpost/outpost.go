@@ -61,6 +61,8 @@ type Directory struct {
 	client  *http.Client
 	running sync.WaitGroup // shared reads
 	slots   map[string]*slot
+
+	accepted func(ledger.Tenant) // or nil
 }
 
 // New returns a directory that has read nothing yet.

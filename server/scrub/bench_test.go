@@ -1,6 +1,7 @@
 package scrub_test
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net/http"
@@ -80,10 +81,19 @@ func BenchmarkReader(b *testing.B) {
 func BenchmarkHeader(b *testing.B) {
 	h := http.Header{"Content-Type": {"application/json; charset=utf-8"}, "Date": {"Sun, 29 Nov 2026 23:18:34 GMT"},
 		"Cache-Control": {"no-store, max-age=0"}, "Content-Length": {"1024"}, "X-Request-Id": {"0190f2a4b7c8d9e0"},
-		"Content-Security-Policy": {"default-src 'none'; frame-ancestors 'none'"}, "Etag": {`"5d41402abc4b2a76b9719d911017c592"`},
-		"X-Ratelimit-Remaining": {"4999"}, "Vary": {"Accept, Accept-Encoding"}, "Server": {"nginx"}}
+		"Content-Security-Policy": {"default-src 'none'; frame-ancestors 'none'"},
+		"Etag":                    {`"5d41402abc4b2a76b9719d911017c592"`},
+		"X-Ratelimit-Remaining":   {"4999"}, "Vary": {"Accept, Accept-Encoding"}, "Server": {"nginx"}}
 	s := scrub.New(key)
 	perCoreSecond(b, 300, func() { s.Header(h) })
+}
+
+// BenchmarkFloor searches for the value as it is, and for nothing else: what a scrubber can be compared with.
+func BenchmarkFloor(b *testing.B) {
+	for name, text := range texts() {
+		buf := []byte(text)
+		b.Run(name, func(b *testing.B) { perCoreSecond(b, len(buf), func() { bytes.Contains(buf, []byte(key)) }) })
+	}
 }
 
 func BenchmarkNew(b *testing.B) {

@@ -176,6 +176,10 @@ func (a *answer) open(r *http.Request) (s source, err error) {
 	if a.grant.tool.Upstream.Response.Scrub == tools.ScrubHeaders || empty {
 		return s, nil
 	}
+	if !searchable(a.Header["Content-Type"]) {
+		return s, fault.New(fault.Unavailable, "answer.unscrubbable",
+			"The upstream's answer is in characters that cannot be searched for the key.")
+	}
 	limit := int64(a.grant.tool.Upstream.Response.MaxBody)
 	if coding := a.Header["Content-Encoding"]; len(coding) > 0 {
 		if s.Reader, err = scrub.Decode(coding, a.Body, scrub.Limit{Bytes: limit}); err != nil {
@@ -187,6 +191,25 @@ func (a *answer) open(r *http.Request) (s source, err error) {
 	s.masked = a.scrub.Reader(s.Reader)
 	s.Reader = s.masked
 	return s, nil
+}
+
+// charsets are the beginnings of names of charsets in which ASCII is itself.
+var charsets = []string{"utf-8", "utf8", "us-ascii", "ascii", "iso-8859", "iso8859", "iso-2022", "latin", "windows-125",
+	"cp125", "windows-31j", "koi8", "shift_jis", "sjis", "euc-", "gb", "big5", "tis-620", "macintosh"}
+
+// searchable reports whether the characters of a body are the bytes that a key is searched for, as in nearly all
+// charsets. An agent can ask many servers for one in which they are not, such as UTF-16, within Accept.
+func searchable(contentTypes []string) bool {
+	for _, text := range contentTypes {
+		for i, rest := range strings.Split(strings.ToLower(text), "charset") {
+			name := strings.TrimLeft(rest, " \t=\"'*")
+			begins := func(known string) bool { return strings.HasPrefix(name, known) }
+			if i > 0 && name != "" && !slices.ContainsFunc(charsets, begins) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // copy passes a body on, piece by piece. The agent must read, and the upstream must write, within the idle time.

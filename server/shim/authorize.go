@@ -30,6 +30,8 @@ type Grant struct {
 	refs   []vault.Ref // of the secrets to be injected, in the order of the tool's injections
 	began  time.Time   // by the process's clock, of the intent
 	spent  bool        // an intent is recorded, and the token taken if it is good for one call
+	// fits judges what else was read of the call, such as its body, by the tool as it is by then; nil if nothing was.
+	fits func(*Grant) error
 }
 
 // Authorize judges a call by the newest view of its tenant that this process has. What it refuses is judged again by
@@ -207,10 +209,17 @@ func (g *Grant) Intend(ctx context.Context) error {
 			return g.abandon(err)
 		}
 		if newest.same(g.view) {
+			if !g.lasts() { // since it was judged its body may have come, and slowly
+				return g.abandon(badToken("expired"))
+			}
 			return nil
 		}
 		before, next := *g, *g
-		if err := next.judge(newest); err != nil {
+		err = next.judge(newest)
+		if err == nil && next.fits != nil {
+			err = next.fits(&next)
+		}
+		if err != nil {
 			return before.abandon(err)
 		}
 		*g = next
@@ -220,16 +229,21 @@ func (g *Grant) Intend(ctx context.Context) error {
 		}
 		_ = before.abandon(fault.New(fault.Conflict, "superseded", ""))
 	}
-	return fault.New(fault.Unavailable, "tenant.changing",
-		"The tenant's configuration is being changed; try again shortly.")
+	return errChanging
 }
+
+var errChanging = fault.New(fault.Unavailable, "tenant.changing",
+	"The tenant's configuration is being changed; try again shortly.")
+
+// lasts reports whether the token has not expired.
+func (g *Grant) lasts() bool { return g.shim.cfg.Tenants.Now().Before(time.Unix(g.claims.Expiry, 0)) }
 
 // claim takes the token of a tool whose tokens are good for one call, together with the intent.
 func (g *Grant) claim() []ledger.Claim {
 	if !g.tool.Upstream.SingleUse || g.spent {
 		return nil
 	}
-	return []ledger.Claim{{Key: "use/" + g.claims.ID, Until: time.Unix(g.claims.Expiry, 0)}}
+	return []ledger.Claim{{Key: ledger.UseClaim + g.claims.ID, Until: time.Unix(g.claims.Expiry, 0)}}
 }
 
 // abandon records that an intended call was not made, and returns why.

@@ -36,6 +36,7 @@ func (s *Shim) serve(w http.ResponseWriter, r *http.Request, g *Grant) error {
 	if err != nil {
 		return s.deny(r.Context(), g, err)
 	}
+	g.fits = func(next *Grant) error { return next.takes(r, body, g.match.MaxBody()) }
 	call := s.watch.begin(r.Context(), g)
 	defer s.watch.done(call)
 	a, err := s.call(call, r, body)
@@ -68,6 +69,7 @@ func (s *Shim) call(c *watched, r *http.Request, body payload) (*answer, error) 
 		if err := g.Intend(c.ctx); err != nil {
 			return nil, err
 		}
+		c.judged.Store(g.copy())
 		a, err := s.send(c, r, body)
 		if err == nil && a.StatusCode == http.StatusUnauthorized && turn == 0 && g.renews(body) {
 			// The upstream takes its token for bad before we do: a new one is fetched, once.
@@ -221,8 +223,8 @@ func (s *Shim) scrubber(g *Grant, texts []string) *scrub.Scrubber {
 // How long a scrubber is kept, and about what it takes, in bytes.
 const (
 	keepScrubber = 5 * time.Minute
-	perScrubber  = 16 << 10
-	perByte      = 256
+	perScrubber  = 32 << 10
+	perByte      = 550
 )
 
 // failure classifies what kept a call from being answered. The text of err may name addresses, so it is for the
@@ -236,10 +238,10 @@ func failure(err error, body payload) error {
 		return fault.Wrap(fault.InvalidTarget, "upstream.refused", "The upstream is at an address that is not allowed; "+
 			"the platform's operator can allow it.", err)
 	case errors.Is(err, context.Canceled):
-		return fault.Wrap(fault.Unavailable, "cut.caller", "", err)
+		return fault.Wrap(fault.Unavailable, "cut.caller", "", dial.Cause(err))
 	case errors.As(err, &network) && network.Timeout(), errors.Is(err, context.DeadlineExceeded):
-		return fault.Wrap(fault.Unavailable, "upstream.timeout", "The upstream did not answer in time.", err)
+		return fault.Wrap(fault.Unavailable, "upstream.timeout", "The upstream did not answer in time.", dial.Cause(err))
 	}
 	return fault.Wrap(fault.Unavailable, "upstream.unreachable", "The upstream cannot be reached, or its certificate is "+
-		"not the expected one.", err)
+		"not the expected one.", dial.Cause(err))
 }

@@ -49,8 +49,8 @@ func (g *Grant) handable() error {
 	switch {
 	case !u.AllowDecisionMode:
 		return refused("The tool does not say allow_decision_mode.")
-	case len(g.match.Rule.JSON) > 0:
-		return refused("The rule looks into the body, which a proxy does not show.")
+	case g.match.Constrained():
+		return refused("The rule, or the token, looks into the body, which a proxy does not show.")
 	}
 	for i, injection := range u.Inject {
 		switch {

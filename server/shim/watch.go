@@ -3,7 +3,10 @@ package shim
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bursar-sts/bursar/server/fault"
@@ -26,7 +29,11 @@ type watch struct {
 
 // watched is a call under way.
 type watched struct {
-	grant *Grant
+	grant *Grant // of the call's own goroutine alone
+	// judged is the grant as it was judged last, for whoever looks after the call.
+	judged atomic.Pointer[Grant]
+	proven int64 // revision of the keys that its token was last found to be signed by; the looker's alone
+
 	ctx   context.Context
 	end   context.CancelCauseFunc
 	stop  context.CancelFunc
@@ -82,7 +89,8 @@ func (w *watch) begin(ctx context.Context, g *Grant) *watched {
 	if g.tool.Upstream.Stream.OnExpiry != tools.ExpiryCut {
 		left += overtime
 	}
-	c := &watched{grant: g}
+	c := &watched{grant: g, proven: g.view.Revision}
+	c.judged.Store(g.copy())
 	ctx, c.stop = context.WithTimeoutCause(ctx, left, cutExpired)
 	c.ctx, c.end = context.WithCancelCause(ctx)
 	c.total = time.AfterFunc(g.timeouts().total, func() { c.end(cutTotal) })
@@ -145,7 +153,7 @@ func (w *watch) look(slug string) {
 		switch {
 		case err == nil:
 			known = began
-			w.each(slug, func(c *watched) (cutoff, bool) { return c.grant.revoked(v) })
+			w.each(slug, func(c *watched) (cutoff, bool) { return c.revoked(v) })
 		case fault.As(err).Kind != fault.Unavailable, time.Since(known) > w.shim.cfg.MaxStaleness:
 			w.each(slug, func(*watched) (cutoff, bool) { return cutStale, true })
 		}
@@ -165,15 +173,36 @@ func (w *watch) idle(slug string) bool {
 
 func (w *watch) each(slug string, over func(*watched) (why cutoff, over bool)) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	for c := range w.tenants[slug] {
+	calls := slices.Collect(maps.Keys(w.tenants[slug])) // others begin and end meanwhile
+	w.mu.Unlock()
+	for _, c := range calls {
 		if why, is := over(c); is {
 			c.end(why)
 		}
 	}
 }
 
+// copy returns the grant as it is now.
+func (g *Grant) copy() *Grant {
+	now := *g
+	return &now
+}
+
 // revoked reports whether the call would be refused by now, and why.
+func (c *watched) revoked(v *View) (why cutoff, is bool) {
+	g := c.judged.Load()
+	if v.Revision != c.proven && g.lasts() { // the key that signed the token may have been revoked
+		_, err := g.shim.verify(v, g.call.Token, g.shim.cfg.Tenants.Now())
+		if err != nil && fault.As(err).Kind == fault.Unauthenticated {
+			return cutRevoked, true
+		}
+		if err == nil {
+			c.proven = v.Revision
+		}
+	}
+	return g.revoked(v)
+}
+
 func (g *Grant) revoked(v *View) (why cutoff, is bool) {
 	if _, hit := v.Cutoffs.Hits(*g.claims, g.tool.Name); hit {
 		return cutRevoked, true

@@ -39,6 +39,8 @@ type World struct {
 	Ring     *keys.Ring
 	// Vault has the tenant's secrets. What is wrong with it is wrong with the secrets alone.
 	Vault *vault.Vault
+	// Shimmed says that a standalone shim may write the tenant's log.
+	Shimmed bool
 
 	rows   map[ledger.Key][]byte
 	broken error     // why nothing but the rows may be used; nil if all is well
@@ -108,6 +110,8 @@ func (p plan) build(rows []ledger.Row, revision int64) (*World, []string, error)
 			}
 		case keys.KindDEK, keys.KindKey:
 			sealed = append(sealed, row)
+		case keys.KindShim:
+			w.Shimmed = true
 		}
 	}
 	if w.Ring, err = keys.Open(p.master, p.id, sealed); err != nil {

@@ -22,7 +22,8 @@ type Binding struct {
 }
 
 // NewBinding returns the binding to an origin (scheme, host and port alone) whose certificates chain to those of a PEM
-// text, or to the system's if there is none. The rest of it is checked with the draft. Errors are the end of a sentence.
+// text, or to the system's if there is none. The rest of it is checked with the draft. Errors are the end of a
+// sentence.
 func NewBinding(origin, ca, tokenURL string, kinds []string) (Binding, error) {
 	secure := origin
 	if rest, plain := strings.CutPrefix(origin, "http://"); plain { // whoever puts it says so, and is warned

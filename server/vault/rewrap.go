@@ -124,8 +124,9 @@ func (v *Vault) Rewrap(now time.Time) (c Change, count int, err error) {
 	return c, count, nil
 }
 
-// Shred returns the change after which nothing of the vault ever opens again, wherever a copy of its rows is: its data
-// keys go, and its rows with them. The rows are all of the tenant's.
+// Shred returns the change after which nothing of the vault ever opens again, be it a copy of its rows: its data keys
+// go, and the rows with them. A copy that has the data keys, too, still opens with the master key. The rows are all of
+// the tenant's.
 func (v *Vault) Shred(rows []ledger.Row) (Change, error) {
 	c := Change{Delete: keys.VaultKeys(rows)}
 	for _, row := range rows {

@@ -42,6 +42,8 @@ type versionRow struct {
 	Size        string    `json:"size"`
 	Terms       terms     `json:"terms"`
 	Sealed      []byte    `json:"sealed,omitempty"` // a body; nothing if destroyed
+
+	binding string // the text of Terms, of a row that was read: each call needs it
 }
 
 // terms are what a version is bound to: they stand beside the sealed value, inside it, and in what it is bound to.
@@ -62,7 +64,7 @@ func (t terms) text() (string, error) {
 
 // body is what is sealed of a version: its fields, or by what a backend finds them, and their digest.
 type body struct {
-	Terms  terms             `json:"terms"`
+	Terms  json.RawMessage   `json:"terms"` // terms.text
 	Fields map[string]string `json:"fields,omitempty"`
 	Ref    string            `json:"ref,omitempty"`
 	Digest []byte            `json:"digest,omitempty"` // SHA-256 of canonical(fields), of those in a backend
@@ -108,8 +110,21 @@ func (v *Vault) read(row ledger.Row) *secret {
 		s.broken = fmt.Errorf("read secret: %w", err)
 		return s
 	}
-	s.broken = v.believe(row.ID, s.row)
+	if s.broken = v.believe(row.ID, s.row); s.broken == nil {
+		s.broken = s.row.bind()
+	}
 	return s
+}
+
+// bind notes the texts that values are bound to.
+func (r *secretRow) bind() (err error) {
+	for i := range r.Versions {
+		n := &r.Versions[i]
+		if n.binding, err = n.Terms.text(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (v *Vault) believe(id string, r secretRow) error {
@@ -163,11 +178,11 @@ func (r secretRow) seal(s *keys.Sealer) (ledger.Row, error) {
 
 // sealBody seals what a version is, under its terms.
 func sealBody(s *keys.Sealer, name string, r *versionRow, b body) error {
-	b.Terms = r.Terms
 	binding, err := r.Terms.text()
 	if err != nil {
 		return err
 	}
+	b.Terms = json.RawMessage(binding)
 	plain, err := json.Marshal(b)
 	if err != nil {
 		return fmt.Errorf("encode value: %w", err)
@@ -176,13 +191,9 @@ func sealBody(s *keys.Sealer, name string, r *versionRow, b body) error {
 	return nil
 }
 
-// open opens what sealBody sealed.
+// open opens what sealBody sealed. What comes out says itself that it is bound to the row's terms.
 func (v *Vault) open(name string, r *versionRow) (*body, error) {
-	binding, err := r.Terms.text()
-	if err != nil {
-		return nil, err
-	}
-	plain, err := v.sealer.Open(valueObject(name), strconv.Itoa(r.Number), binding, r.Sealed)
+	plain, err := v.sealer.Open(valueObject(name), strconv.Itoa(r.Number), r.binding, r.Sealed)
 	if err != nil {
 		return nil, err
 	}
@@ -190,7 +201,7 @@ func (v *Vault) open(name string, r *versionRow) (*body, error) {
 	if err := json.Unmarshal(plain, b); err != nil {
 		return nil, errors.New("read value: it is not in the form of one") // the cause could show some of it
 	}
-	if inside, err := b.Terms.text(); err != nil || inside != binding {
+	if string(b.Terms) != r.binding {
 		return nil, errors.New("read value: it is bound to something else")
 	}
 	return b, nil
@@ -199,7 +210,7 @@ func (v *Vault) open(name string, r *versionRow) (*body, error) {
 // value returns the fields of an opened body, wherever they are.
 func (v *Vault) value(ctx context.Context, r *versionRow, b *body) (*Value, error) {
 	if r.Terms.Backend == "" {
-		return NewValue(b.Fields), nil
+		return &Value{b.Fields}, nil
 	}
 	if v.backend == nil || v.backend.Name() != r.Terms.Backend {
 		return nil, fault.New(fault.Unavailable, "secret.backend", "The secret is kept where this server does not look.")
@@ -211,7 +222,7 @@ func (v *Vault) value(ctx context.Context, r *versionRow, b *body) (*Value, erro
 	case subtle.ConstantTimeCompare(digest(fields), b.Digest) != 1:
 		return nil, sealed(errors.New("the backend gave something else than what was put"))
 	}
-	return NewValue(fields), nil
+	return &Value{fields}, nil
 }
 
 // info is what anybody may know of a version.

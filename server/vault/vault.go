@@ -251,9 +251,9 @@ func (v *Vault) openAt(ctx context.Context, ref Ref, kind tools.Kind, bound func
 	switch {
 	case err != nil:
 		return nil, sealed(err)
-	case body.Terms.Binding.Host == "" || !bound(body.Terms.Binding):
+	case version.Terms.Binding.Host == "" || !bound(version.Terms.Binding):
 		return nil, errHost()
-	case !body.Terms.Binding.allows(kind):
+	case !version.Terms.Binding.allows(kind):
 		return nil, fault.New(fault.Forbidden, "secret.kind_not_bound", "The secret may not be put on a request like this.")
 	}
 	return v.value(ctx, version, body)

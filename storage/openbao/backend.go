@@ -123,7 +123,7 @@ func (b *Backend) fetch(ctx context.Context, secret, id string) (map[string]stri
 	path := b.layout.data("data", secret, id)
 	what := "get " + path
 	answer, err := b.c.do(ctx, b.layout.Namespace, what, func(ctx context.Context, to *api.Logical) (*api.Secret, error) {
-		return to.ReadWithContext(ctx, path)
+		return read(ctx, to, path)
 	})
 	if err != nil {
 		return nil, err

@@ -130,6 +130,29 @@ func TestNamesThatLeadElsewhereAreNeverSent(t *testing.T) {
 	}
 }
 
+// A mount or a namespace that does not exist is not taken for a value that does not.
+func TestAMissingPlaceIsSaid(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		for _, c := range []struct {
+			layout openbao.Layout
+			says   string
+		}{
+			{openbao.Layout{Mount: "absent-{tenant}"}, "no handler for route"},
+			{openbao.Layout{Mount: w.mount, Namespace: "absent-{tenant}"}, "namespace not found"},
+		} {
+			b := w.client(w.Token).Backends(c.layout, 0).Of("acme", tenants["acme"])
+			_, put := b.Put(t.Context(), tenants["acme"], "payments-key", fields)
+			_, get := b.Get(t.Context(), tenants["acme"], "payments-key/x")
+			for _, err := range []error{put, get, b.Destroy(t.Context(), tenants["acme"], "payments-key/x")} {
+				w.refused(err, "openbao.refused")
+				if !strings.Contains(err.Error(), c.says) {
+					t.Errorf("the error is %v", err)
+				}
+			}
+		}
+	})
+}
+
 // Each tenant can have a namespace, or a mount, of its own.
 func TestEachTenantHasItsPlace(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {

@@ -63,10 +63,10 @@ func refusal(err error) status {
 
 // known are the parts of OpenBao's texts that are told on: they help whoever set it up, and hold nothing of a request.
 var known = []string{
-	"permission denied", "no handler for route", "check-and-set parameter", "encryption key not found",
-	"message authentication failed", "disallowed by policy (too old)", "version is too new", "invalid ciphertext",
-	"Vault is sealed", "could not be found", "invalid role name", "error validating token", "lease is not renewable",
-	"token is expired", "associated_data",
+	"permission denied", "no handler for route", "namespace not found", "check-and-set parameter",
+	"encryption key not found", "message authentication failed", "disallowed by policy (too old)",
+	"version is too new", "invalid ciphertext", "Vault is sealed", "could not be found", "invalid role name",
+	"error validating token", "lease is not renewable", "token is expired", "associated_data",
 }
 
 // explain makes an error of the library's one of ours, that holds nothing of what was sent or received.

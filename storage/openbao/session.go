@@ -212,7 +212,7 @@ func (s *session) renew(ctx context.Context, l lease) (lease, error) {
 	if err != nil {
 		return lease{}, err
 	}
-	return read(answer, l.token, now)
+	return given(answer, l.token, now)
 }
 
 // logIn gets a token: from the auth method, or the one that is configured.
@@ -239,14 +239,14 @@ func (s *session) logIn(ctx context.Context) (lease, error) {
 	if err != nil {
 		return lease{}, err
 	}
-	return read(answer, "", now)
+	return given(answer, "", now)
 }
 
 // lookUp finds out how long a token is good for.
 func (s *session) lookUp(ctx context.Context, token string, now time.Time) (lease, error) {
 	answer, err := s.c.as(ctx, s.c.cfg.Namespace, token, "look up the token",
 		func(ctx context.Context, to *api.Logical) (*api.Secret, error) {
-			return to.ReadWithContext(ctx, "auth/token/lookup-self")
+			return read(ctx, to, "auth/token/lookup-self")
 		})
 	if err != nil {
 		return lease{}, err
@@ -259,8 +259,8 @@ func (s *session) lookUp(ctx context.Context, token string, now time.Time) (leas
 	return lease{token: token, began: now, ttl: time.Duration(ttl) * time.Second, renewable: renewable}, nil
 }
 
-// read reads a token that was given, or renewed.
-func read(answer *api.Secret, want string, now time.Time) (lease, error) {
+// given reads a token that was given, or renewed.
+func given(answer *api.Secret, want string, now time.Time) (lease, error) {
 	if answer == nil || answer.Auth == nil || answer.Auth.ClientToken == "" ||
 		want != "" && answer.Auth.ClientToken != want {
 		return lease{}, unexpected("get a token")

@@ -99,7 +99,7 @@ func (c *Client) Master(ctx context.Context, key TransitKey) (keys.Master, error
 // exists looks for the key, if that is allowed: to encrypt with a key that is none could make it.
 func (m *master) exists(ctx context.Context) error {
 	answer, err := m.ask(ctx, "read the key", func(ctx context.Context, to *api.Logical) (*api.Secret, error) {
-		return to.ReadWithContext(ctx, m.key.Mount+"/keys/"+m.key.Name)
+		return read(ctx, to, m.key.Mount+"/keys/"+m.key.Name)
 	})
 	switch {
 	case statusOf(err) == http.StatusForbidden:

@@ -23,7 +23,8 @@ var errGuest = errors.New("this process may append to logs, and change nothing")
 
 // append commits for a guest.
 func (db *DB) append(ctx context.Context, t ledger.Tenant, c ledger.Commit) (ledger.Position, error) {
-	if !c.Change.Empty() || len(c.Claims) > 0 {
+	foreign := func(claim ledger.Claim) bool { return !strings.HasPrefix(claim.Key, ledger.UseClaim) }
+	if !c.Change.Empty() || slices.ContainsFunc(c.Claims, foreign) {
 		return ledger.Position{}, fmt.Errorf("commit: %w", errGuest)
 	}
 	k := keys(t)
@@ -31,6 +32,11 @@ func (db *DB) append(ctx context.Context, t ledger.Tenant, c ledger.Commit) (led
 	args := []any{c.Writer, c.First, len(c.Entries), db.seen.Load(), optionalNumber(c.Signed), k.meta()}
 	for _, entry := range c.Entries {
 		args = append(args, entry)
+	}
+	now := db.now()
+	for _, claim := range c.Claims {
+		names = append(names, k.claim(claim.Key))
+		args = append(args, claimedFor(claim.Until, now).Milliseconds())
 	}
 	if !db.replicates() {
 		return db.position(appendScript.Run(ctx, db.client, names, args...).Slice())
@@ -52,10 +58,11 @@ func (db *DB) welcome(ctx context.Context) error {
 
 // GuestRights are what a Redis user may do who is a guest of some tenants and reads rows of some kinds, as the words of
 // an ACL (ACL SETUSER), without name and password: read where the tenants stand and what was revoked, read those rows,
-// append to the logs. Nothing else of the tenants can be read or written, and nothing of other tenants.
+// append to the logs, and take the claims of a shim. Nothing else of the tenants can be read or written, and nothing of
+// other tenants.
 //
-// Such a user can still stop the log of its tenants, by writing something else into it; that shows, and the log goes on
-// when it is put back.
+// Whoever has such a user can spoil the logs of its tenants, as whoever can append can: Redis has no right to append
+// alone. Nothing can be changed or dropped so that it does not show.
 func GuestRights(tenants []ledger.Tenant, kinds ...string) []string {
 	words := []string{"resetkeys", "resetchannels", "-@all"}
 	for _, command := range strings.Fields(guestCommands) {
@@ -73,13 +80,14 @@ func GuestRights(tenants []ledger.Tenant, kinds ...string) []string {
 		for _, name := range []string{k.log(), k.events(), k.writers()} {
 			words = append(words, "~"+pattern(name))
 		}
+		words = append(words, "~"+k.uses())
 	}
 	return words
 }
 
 // guestCommands are those that a guest sends, or that its scripts do; and those by which the library finds its way.
 const guestCommands = "auth hello ping select info wait get eval eval_ro evalsha evalsha_ro " +
-	"hget hmget hset hgetall scard zrangebyscore xadd xrange time " +
+	"hget hmget hset hgetall scard zrangebyscore xadd xrange exists set time " +
 	"cluster|slots cluster|shards cluster|nodes readonly command"
 
 // pattern returns the glob that matches one key alone.

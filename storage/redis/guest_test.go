@@ -130,20 +130,53 @@ func guestAppends(t *testing.T, server, guest *redis.DB) {
 	}
 	for name, c := range map[string]ledger.Commit{
 		"rows": commit("guest", 4, aRow()), "a cutoff": commit("guest", 4, aCut()),
-		"a claim": {Writer: "guest", First: 4, Entries: [][]byte{changed},
+		"a claim of the servers": {Writer: "guest", First: 4, Entries: [][]byte{changed},
 			Claims: []ledger.Claim{{Key: "k", Until: time.Now()}}},
 	} {
 		if _, err := guest.Commit(ctx, "acme", c); err == nil || errors.Is(err, fault.ErrUnavailable) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	guestClaims(t, server, guest)
 	var log []string
 	entries, err := server.Events(ctx, "acme", 0, 100)
 	for _, e := range entries {
 		log = append(log, fmt.Sprintf("%d=%s", e.Index, e.Data))
 	}
-	if got := strings.Join(log, " "); err != nil || got != "0=server 1 1=server 2 2=a 3=b 4=server 3 5=c" {
+	if got := strings.Join(log, " "); err != nil || got != "0=server 1 1=server 2 2=a 3=b 4=server 3 5=c 6=d 7=e" {
 		t.Errorf("the log: %s, %v", got, err)
+	}
+}
+
+// guestClaims takes what only one can have, against a server.
+func guestClaims(t *testing.T, server, guest *redis.DB) {
+	t.Helper()
+	claim := func(names ...string) (all []ledger.Claim) {
+		for _, name := range names {
+			all = append(all, ledger.Claim{Key: ledger.UseClaim + name, Until: time.Now().Add(time.Hour)})
+		}
+		return all
+	}
+	c := ledger.Commit{Writer: "guest", First: 4, Entries: [][]byte{[]byte("d")}, Claims: claim("a", "b")}
+	for range 2 { // repeated, it is its own
+		if p, err := guest.Commit(ctx, "acme", c); err != nil || p.Index != 6 {
+			t.Errorf("claims: at %+v, %v", p, err)
+		}
+	}
+	for name, by := range map[string]*redis.DB{"guest": guest, "server": server} {
+		c := ledger.Commit{Writer: "late " + name, First: 1, Entries: [][]byte{[]byte("x")}, Claims: claim("c", "b", "d", "d")}
+		_, err := by.Commit(ctx, "acme", c)
+		if taken, is := errors.AsType[*ledger.Taken](err); !is || fmt.Sprint(taken.Claims) != "[1 3]" {
+			t.Errorf("claims of the %s that are taken: %v", name, err)
+		}
+	}
+	c = ledger.Commit{Writer: "server", First: 4, Entries: [][]byte{[]byte("e")}, Claims: claim("c")}
+	if _, err := server.Commit(ctx, "acme", c); err != nil {
+		t.Error(err)
+	}
+	c = ledger.Commit{Writer: "guest", First: 5, Entries: [][]byte{[]byte("x")}, Claims: claim("c")}
+	if _, err := guest.Commit(ctx, "acme", c); err == nil {
+		t.Error("what the server took was taken again")
 	}
 }
 

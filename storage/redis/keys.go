@@ -3,6 +3,7 @@ package redis
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"strings"
 
 	"github.com/bursar-sts/bursar/server/ledger"
 )
@@ -47,11 +48,18 @@ func (k keys) cutoffsBySeq() string { return k.name("cut:seq") }
 // cutoffsByEnd is the sorted set, by until, of the cutoffs that do not disable.
 func (k keys) cutoffsByEnd() string { return k.name("cut:exp") }
 
-// claim is the string that marks a claimed key; its value says whose claim it is.
+// claim is the string that marks a claimed key; its value says whose claim it is. Those that a shim takes are apart.
 func (k keys) claim(key string) string {
+	of := "once:"
+	if strings.HasPrefix(key, ledger.UseClaim) {
+		of = "use:"
+	}
 	sum := sha256.Sum256([]byte(key))
-	return k.name("once:" + hex.EncodeToString(sum[:]))
+	return k.name(of + hex.EncodeToString(sum[:]))
 }
+
+// uses is the pattern of the claims that a shim takes.
+func (k keys) uses() string { return pattern(k.name("use:")) + "*" }
 
 // budget is the string that holds when a budget is full again, in Unix microseconds.
 func (k keys) budget(name string) string { return k.name("lim:" + name) }

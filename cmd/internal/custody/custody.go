@@ -6,11 +6,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
-	"net/url"
 	"slices"
-	"strconv"
 	"sync"
 
 	"github.com/bursar-sts/bursar/cmd/internal/config"
@@ -45,18 +42,11 @@ func Open(ctx context.Context, c *config.Config, s *config.Secrets, logger *slog
 		}
 	}()
 	if s.OpenBao != nil {
-		reach := *s.OpenBao
-		reach.Logger = logger
-		if made.bao, err = openbao.New(reach); err != nil {
-			return nil, err
-		}
-		made.backends = made.bao.Backends(c.Vault.OpenBao.Layout(), c.Vault.OpenBao.MaxStaleness)
-		switch err := made.bao.Check(ctx); {
-		case openbao.Away(err) && !c.InTransit():
-			logger.WarnContext(ctx, "OpenBao does not answer: no secret that it has can be used", "error", err)
-		case err != nil:
+		o := c.Vault.OpenBao
+		if made.bao, err = o.Open(ctx, *s.OpenBao, c.InTransit(), logger); err != nil {
 			return nil, fmt.Errorf("vault.openbao: %w", err)
 		}
+		made.backends = made.bao.Backends(o.Layout(), o.MaxStaleness)
 	}
 	if err := made.masters(ctx, s); err != nil {
 		return nil, err
@@ -103,21 +93,9 @@ func (c *Custody) Addresses(ctx context.Context) ([]netip.AddrPort, error) {
 	if c.bao == nil {
 		return nil, nil
 	}
-	u, err := url.Parse(c.cfg.Vault.OpenBao.Address)
+	found, err := c.cfg.Vault.OpenBao.Addresses(ctx)
 	if err != nil {
 		return known, err
-	}
-	port := map[string]uint16{"https": 443, "http": 80}[u.Scheme]
-	if n, err := strconv.ParseUint(u.Port(), 10, 16); err == nil {
-		port = uint16(n)
-	}
-	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", u.Hostname())
-	if err != nil {
-		return known, fmt.Errorf("find OpenBao: %w", err)
-	}
-	found := make([]netip.AddrPort, len(addrs))
-	for i, addr := range addrs {
-		found[i] = netip.AddrPortFrom(addr.Unmap(), port)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -10,12 +10,14 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/bursar-sts/bursar/cmd/internal/config"
 	"github.com/bursar-sts/bursar/cmd/internal/custody"
+	"github.com/bursar-sts/bursar/cmd/internal/metric"
 	"github.com/bursar-sts/bursar/cmd/internal/port"
 	"github.com/bursar-sts/bursar/cmd/internal/telemetry"
 	"github.com/bursar-sts/bursar/server"
@@ -86,7 +88,7 @@ const (
 
 // Start opens the store and begins to serve. Run must follow.
 func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
-	s := &Server{cfg: cfg, registry: newRegistry(cfg.Version), failed: make(chan error, 6)}
+	s := &Server{cfg: cfg, registry: metric.NewRegistry(cfg.Version), failed: make(chan error, 6)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close(context.WithoutCancel(ctx), audit.Failed))
@@ -137,6 +139,9 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	if s.retainer != nil {
 		s.swept.Go(func() { s.retain(sweeping) })
 	}
+	if !strings.HasPrefix(cfg.Store, "bolt:") { // which nobody else writes to
+		s.swept.Go(func() { s.follow(sweeping) })
+	}
 	for _, p := range s.ports {
 		go p.Serve(s.failed)
 	}
@@ -182,7 +187,7 @@ func (s *Server) listen() error {
 		if first := s.cfg.Secrets.Certificate; first != nil && !l.plain {
 			p.Certificate = port.NewCertificate(s.cfg.TLS, first, s.cfg.Logger, time.Now)
 			if len(s.ports) == 0 { // each listener has the same
-				showExpiry(s.registry, p.Certificate)
+				metric.ShowExpiry(s.registry, p.Certificate.Expiry)
 			}
 		}
 		s.ports = append(s.ports, p)
@@ -198,7 +203,7 @@ func (s *Server) assemble() error {
 	s.registry.MustRegister(treeCollector{s.trees.Stats})
 	s.log = audit.New(audit.Config{Store: s.store, Master: s.custody.Master, Appended: s.trees.Appended,
 		Gate: s.trees.Gate, Lost: s.trees.Doubt, Node: node(), Logger: s.cfg.Logger})
-	s.registry.MustRegister(logCollector{s.log.Stats})
+	s.registry.MustRegister(metric.Log{Stats: s.log.Stats})
 	s.sources = identity.NewSources(identity.Config{Deny: func() []netip.AddrPort { return *s.own.Load() },
 		Fetched: fetches(s.registry)})
 	ceilings := make(map[string][]netip.Prefix, len(s.cfg.Tenants))
@@ -208,7 +213,7 @@ func (s *Server) assemble() error {
 	}
 	s.limits = limit.New(limit.Config{Rules: s.cfg.Limits.Rules(), Tenants: limits, Store: s.store,
 		Interval: s.cfg.Limits.Share})
-	s.registry.MustRegister(limitCollector{s.limits.Stats})
+	s.registry.MustRegister(metric.Limits{Stats: s.limits.Stats})
 	s.directory = tenant.NewDirectory(tenant.Config{Store: s.store, Master: s.custody.Master, Sources: s.sources,
 		BaseURL: s.cfg.BaseURL, ShimURL: s.cfg.Shim.URL, Ceilings: ceilings, Backend: s.custody.Backend})
 	s.registry.MustRegister(tenantCollector{s.directory.Held, s.cfg.Keys.RotateEvery, s.directory.Now})

@@ -18,6 +18,7 @@ import (
 
 	"github.com/bursar-sts/bursar/clients/operator"
 	"github.com/bursar-sts/bursar/cmd/internal/config"
+	"github.com/bursar-sts/bursar/cmd/internal/metric"
 	"github.com/bursar-sts/bursar/server/audit"
 	"github.com/bursar-sts/bursar/storage/storagetest"
 )
@@ -145,7 +146,7 @@ func TestAnAdminListenerOfItsOwn(t *testing.T) {
 
 func TestEveryFigureOfTheLogIsShown(t *testing.T) {
 	r := prometheus.NewPedanticRegistry()
-	r.MustRegister(logCollector{func() audit.Stats {
+	r.MustRegister(metric.Log{Stats: func() audit.Stats {
 		return audit.Stats{Recorded: 1, Commits: 2, Refused: 3, Unreleased: 4, Lost: 5, Queued: 6, Down: 7, Frozen: 8}
 	}})
 	families, err := r.Gather()

@@ -5,7 +5,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/bursar-sts/bursar/cmd/internal/port"
 	"github.com/bursar-sts/bursar/cmd/internal/telemetry"
 	"github.com/bursar-sts/bursar/server/keys"
 	"github.com/bursar-sts/bursar/server/tenant"
@@ -60,14 +59,6 @@ func (c tenantCollector) Collect(to chan<- prometheus.Metric) {
 	gauge(descUnreadable, float64(unreadable))
 	gauge(descKeyAge, now.Sub(oldest).Seconds())
 	gauge(descKeyPeriod, c.period.Seconds())
-}
-
-// showExpiry shows when a certificate expires.
-func showExpiry(r prometheus.Registerer, c *port.Certificate) {
-	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "bursar_certificate_expiry_timestamp_seconds",
-		Help: "When the TLS certificate of the server expires, Unix seconds.",
-	}, func() float64 { return float64(c.Expiry().Unix()) }))
 }
 
 // spanCollector shows what became of the spans that have ended.

@@ -215,7 +215,7 @@ func (s *Server) answer(r *http.Request, space, token string, body map[string]an
 	}
 	here, known := s.namespaces[space]
 	if !known {
-		return refuse(http.StatusNotFound, "no handler for route \""+path+"\". route entry not found.")
+		return refuse(http.StatusNotFound, "namespace not found")
 	}
 	for at, l := range here.auths { // whoever logs in has no token
 		if rest, ok := strings.CutPrefix(path, "auth/"+at); ok && rest == "login" {

@@ -232,7 +232,8 @@ func TestNamespacesAreApart(t *testing.T) {
 			t.Errorf("by path: %v", r.Body)
 		}
 		expect(t, b, baotest.Ask{Method: get, Path: "kv/data/x"}, 404)
-		expect(t, b, baotest.Ask{Method: get, Path: "kv/data/x", Namespace: "no-such-one"}, 404)
+		expect(t, b, baotest.Ask{Method: get, Path: "kv/data/x", Namespace: "no-such-one"}, 404,
+			"namespace not found")
 		inside := b.Holder(t, `path "`+ns+`/kv/data/*" { capabilities = ["read"] }`, "1h")
 		expect(t, b, baotest.Ask{Method: get, Path: "kv/data/x", Namespace: ns, Token: inside}, 200)
 		expect(t, b, baotest.Ask{Method: get, Path: "kv/data/x", Namespace: ns,

@@ -1,11 +1,12 @@
--- Appends to a tenant's log and changes nothing else: what commit.lua does of a commit without a change and without
--- claims, for a user who may write nothing but the log. Redis lets no script be called that names a key which its user
--- may not write, so that meta, which is read alone, is not among the keys; it has their hash tag.
+-- Appends to a tenant's log, takes claims, and changes nothing else: what commit.lua does of a commit without a change,
+-- for a user who may write nothing but these. Redis lets no script be called that names a key which its user may not
+-- write, so that meta, which is read alone, is not among the keys; it has their hash tag.
 --
--- KEYS  1 log  2 events  3 writers
+-- KEYS  1 log  2 events  3 writers  4… the claims
 -- ARGV  1 writer  2 first counter  3 entries  4 floor of the time  5 the revision whose keys signed, empty if that does
---       not matter  6 meta; then each entry
+--       not matter  6 meta; then each entry, and how long each claim stays taken
 -- Reply {'ok', index, revision, cutoffs, time} | {'stale', revision} | {'sequence', last counter}
+--       | {'taken', the claims, from 0, that somebody else has…}
 -- Times are Unix milliseconds.
 local log, events, writers = KEYS[1], KEYS[2], KEYS[3]
 local writer, first, count, floor, signed = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
@@ -44,9 +45,19 @@ if first ~= last + 1 then
 end
 if signed ~= '' and signed ~= whole(revision) then return {'stale', revision} end
 
+local taken, ours = {'taken'}, {}
+for i = 4, #KEYS do
+  if ours[KEYS[i]] or redis.call('EXISTS', KEYS[i]) == 1 then taken[#taken + 1] = i - 4 end
+  ours[KEYS[i]] = true
+end
+if #taken > 1 then return taken end
+
 for i = 1, count do
   redis.call('XADD', events, whole(next_index + i) .. '-0', 's', ARGV[items + i])
 end
 redis.call('HSET', log, 'n', whole(next_index + count), 'time', whole(now))
 redis.call('HSET', writers, writer, whole(last + count) .. ':' .. whole(next_index) .. ':' .. whole(count))
+for i = 4, #KEYS do
+  redis.call('SET', KEYS[i], writer, 'PX', ARGV[items + count + i - 3])
+end
 return ok(next_index)
