@@ -293,7 +293,7 @@ func (w *shimWorld) shortKeys(t *testing.T) {
 	}
 	w.with(t, "brief", `{in: header, name: X-Api-Key, secret: short-5}`, rules)
 	w.up.Accept("short")
-	defer w.up.Accept(acmeKey, nextKey, globexKey, accessToken, password)
+	defer w.up.Accept(acceptedKeys...)
 	reply := w.get(t, "brief", "/echo/header/raw")
 	if reply.Status != 200 || strings.Contains(reply.Get("X-Echo-X-Api-Key"), "short") {
 		t.Errorf("%d, %q", reply.Status, reply.Get("X-Echo-X-Api-Key"))

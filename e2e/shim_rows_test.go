@@ -68,8 +68,7 @@ func (w *shimWorld) inStore(t *testing.T, slug string, change func(s rowStore)) 
 	seen := &world{Server: w.Server}
 	seen.meddle(t, slug, func(s stored) { change(s.(rowStore)) })
 	if w.Redis != nil {
-		w.Stop()
-		w.Restart(t)
+		w.restart(t)
 	}
 }
 

@@ -45,7 +45,7 @@ func (w *shimWorld) olderStore(t *testing.T) {
 	outside := w.Auditor(t, "acme")
 	outside.Passes(t, w.Server) // so that what was done is signed, and the anchor has it
 	restore()
-	w.Restart(t)
+	w.restart(t)
 	w.silent(t, "an older store", func() {
 		if reply := w.get(t, "legacy", "/v1/items/1"); reply.Status != http.StatusServiceUnavailable {
 			t.Errorf("%d %s", reply.Status, reply.Body)
@@ -99,7 +99,7 @@ func (w *shimWorld) readSecrets(t *testing.T) {
 // crash has the process abort, with all that the library prints then.
 func (w *shimWorld) crash(t *testing.T) {
 	w.within(t, "env", "GOTRACEBACK=crash")
-	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", w.PID()))
+	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", w.front.PID()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,21 +108,14 @@ func (w *shimWorld) crash(t *testing.T) {
 		t.Errorf("core files are limited to %v", m)
 	}
 	w.stream(t, w.token(t, "legacy"), "legacy", "/end/drip") // so that a key is in use
-	before, err := os.ReadFile(w.Output())
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.Abort()
-	after, err := os.ReadFile(w.Output())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if trace := after[len(before):]; !strings.Contains(string(trace), "SIGABRT") {
+	before := w.said(t)
+	w.front.Abort()
+	if trace := w.said(t)[len(before):]; !strings.Contains(string(trace), "SIGABRT") {
 		t.Errorf("the process did not abort: %s", trace)
 	} else {
 		w.oracle.Check(t, "the trace", trace)
 	}
-	for _, dir := range []string{w.Dir, "."} {
+	for _, dir := range append(w.folders(), ".") {
 		if cores, _ := filepath.Glob(filepath.Join(dir, "core*")); len(cores) > 0 {
 			t.Errorf("there is %v", cores)
 		}
@@ -167,30 +160,30 @@ func (w *shimWorld) quotedURLs(t *testing.T) {
 	}
 	up.Close()
 	problem(t, "gone", w.get(t, "gone", "/v1/items/1"), http.StatusBadGateway, "upstream_unreachable")
-	said, err := os.ReadFile(w.Output())
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.oracle.Check(t, "the output", said)
-	if strings.Contains(string(said), "api_key=") {
+	w.oracle.Check(t, "the output", w.said(t))
+	if strings.Contains(string(w.said(t)), "api_key=") {
 		t.Error("the output quotes the URL")
 	}
 }
 
 func (w *shimWorld) openMasterKey(t *testing.T) {
-	path := filepath.Join(w.Dir, "master.key")
+	path, refuse := filepath.Join(w.Dir, "master.key"), func() (string, error) {
+		w.Stop()
+		return w.Bursar(t, "serve", "--config", filepath.Join(w.Dir, "bursar.yaml"))
+	}
+	if w.outpost != nil { // which has no master key, but a key of its own
+		path, refuse = filepath.Join(w.outpost.Dir, "shim.key"), func() (string, error) { return w.outpost.Check(t) }
+	}
 	if err := os.Chmod(path, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	w.Stop()
-	out, err := w.Bursar(t, "serve", "--config", filepath.Join(w.Dir, "bursar.yaml"))
-	if err == nil || !strings.Contains(out, "master") {
+	if out, err := refuse(); err == nil || !strings.Contains(out, filepath.Base(path)) {
 		t.Errorf("%v\n%s", err, out)
 	}
 	if err := os.Chmod(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w.Restart(t)
+	w.restart(t)
 }
 
 func (w *shimWorld) tracedCalls(t *testing.T) {
