@@ -38,7 +38,8 @@ const (
 // globex has a tool legacy too, with a key of its own.
 type shimWorld struct {
 	*harness.Server
-	apart   *harness.Outpost   // the shim, if it is a process of its own
+	front   swapper            // where the shim is: the server, or outpost
+	outpost *harness.Outpost   // nil where the shim is within the server
 	up      *upstream.Upstream // of every tool but cert
 	mutual  *upstream.Upstream // of cert
 	evil    *upstream.Upstream // where no key may go
