@@ -172,7 +172,9 @@ func (w *shimWorld) openMasterKey(t *testing.T) {
 		return w.Bursar(t, "serve", "--config", filepath.Join(w.Dir, "bursar.yaml"))
 	}
 	if w.outpost != nil { // which has no master key, but a key of its own
-		path, refuse = filepath.Join(w.outpost.Dir, "shim.key"), func() (string, error) { return w.outpost.Check(t) }
+		path, refuse = filepath.Join(w.outpost.Dir, "shim.key"), func() (string, error) {
+			return w.outpost.Run(t, "config", "check", "--config", w.outpost.Config())
+		}
 	}
 	if err := os.Chmod(path, 0o644); err != nil {
 		t.Fatal(err)

@@ -88,7 +88,7 @@ func newShimWorld(t *testing.T, form string) *shimWorld {
 	}
 	w.up = upstream.Start(t, upstream.Options{Keys: acceptedKeys, Answer: w.legacy})
 	if form == "standalone" {
-		s.Announce(t)
+		s.ApartShim(t)
 	} else {
 		s.ServeShim(t)
 	}
@@ -96,7 +96,7 @@ func newShimWorld(t *testing.T, form string) *shimWorld {
 	w.Apply(t, w.tenant("globex", ""))
 	w.putAll(t)
 	if form == "standalone" {
-		w.outpost = s.Outpost(t, "", "acme", "globex")
+		w.outpost = s.StartOutpost(t, "", "acme", "globex")
 		w.front = w.outpost
 	}
 	w.within(t)
