@@ -121,23 +121,14 @@ func (p *process) listen() error {
 
 // openDoor opens the listener at which front proxies ask.
 func (p *process) openDoor() error {
-	d := p.cfg.Decide
-	if !d.Given() {
+	if !p.cfg.Decide.Given() {
 		return nil
 	}
-	door := decide.Door{Address: d.Listen, Clients: p.secrets.Decide.Clients, Names: d.Clients}
-	if path, is := d.Socket(); is {
-		door = decide.Door{Socket: path}
+	door, err := port.OpenDoor("decide", p.cfg.Decide, p.secrets.Decide, p.logger)
+	if err == nil {
+		p.ports = append(p.ports, door)
 	}
-	if first := p.secrets.Decide.Certificate; first != nil {
-		door.Certificate = port.NewCertificate(d.TLS, first, p.logger, time.Now).Get
-	}
-	l, err := door.Open()
-	if err != nil {
-		return fmt.Errorf("listen for front proxies: %w", err)
-	}
-	p.ports = append(p.ports, &port.Port{Name: "decide", Listener: l})
-	return nil
+	return err
 }
 
 // assemble builds the handlers of the open ports.
