@@ -231,7 +231,8 @@ func TestNothingIsHandedOutAfterARevocation(t *testing.T) {
 	t.Cleanup(endpoint.Close)
 	w = newWorld(t, servertest.Options{}, "websocket: true", "allow_decision_mode: true", ", json: {/currency: [EUR]}", "",
 		"inject: [{in: header, name: X-Api-Key, secret: legacy-key}]",
-		"allow_plaintext: true\n      inject: [{in: oauth2, secret: client, oauth2: {token_url: \""+endpoint.URL+"/token\"}}]")
+		"allow_plaintext: true\n      inject: [{in: oauth2, secret: client, oauth2: {token_url: \""+endpoint.URL+
+			"/token\"}}]")
 	w.PutClient("acme", "client", w.upstream.URL, w.ca, endpoint.URL+"/token", "bot", key)
 	call := shim.Call{Slug: "acme", Tool: "legacy", Token: w.token(), Method: "GET", Path: "/v1/feed",
 		Mode: audit.UseDecision}
