@@ -14,10 +14,12 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bursar-sts/bursar/cmd/internal/bao"
 	"github.com/bursar-sts/bursar/cmd/internal/strict"
 	"github.com/bursar-sts/bursar/scopes"
 	"github.com/bursar-sts/bursar/server/keys"
 	"github.com/bursar-sts/bursar/server/limit"
+	"github.com/bursar-sts/bursar/storage/openbao"
 )
 
 // defaultFile is the name of the configuration file.
@@ -47,6 +49,9 @@ type Config struct {
 	// variable, `credential:NAME` a credential of the service manager. Required. The shim serves the tenants that it is
 	// for.
 	ShimKey strict.Source `yaml:"shim_key"`
+	// How OpenBao is reached, for tenants whose secrets are there: as `vault.openbao` of `bursar.yaml`, with a login of the
+	// shim's own, which needs the right to read. Absent: secrets that are there cannot be used.
+	OpenBao bao.Config `yaml:"openbao"`
 	// The certificate of `listen`. Absent: it speaks plain HTTP.
 	TLS strict.TLS `yaml:"tls"`
 	// Where metrics are served. Absent: there are none.
@@ -95,6 +100,7 @@ type secrets struct {
 	Certificate *tls.Certificate
 	Roots       *x509.CertPool // of the server; nil for the system's
 	Decide      strict.Lock
+	OpenBao     *openbao.Config // nil without it
 }
 
 const redacted = "[secrets]"
@@ -161,6 +167,7 @@ func parse(data []byte, dir string) (*Config, *strict.Reading) {
 		*path = strict.Under(dir, *path)
 	}
 	c.StorePassword, c.ShimKey, c.Decide = c.StorePassword.Under(dir), c.ShimKey.Under(dir), c.Decide.Under(dir)
+	c.OpenBao.Resolve(dir)
 	return c, r
 }
 
@@ -188,6 +195,7 @@ func (c *Config) validate() []strict.Mistake {
 	if c.Decide.Given() {
 		v = append(v, c.Decide.Check("decide")...)
 	}
+	v = append(v, c.OpenBao.Check("openbao")...)
 	if c.Metrics.Listen != "" {
 		_, err := strict.HostPort(c.Metrics.Listen)
 		v.Check("metrics.listen", err)
@@ -260,7 +268,9 @@ func (c *Config) secrets() (*secrets, []strict.Mistake) {
 		s.Roots, err = strict.Roots(c.CA)
 		v.Check("ca", err)
 	}
-	var found []strict.Mistake
+	var found strict.Checks
+	s.OpenBao, found = c.OpenBao.Read("openbao")
+	v = append(v, found...)
 	s.Decide, found = c.Decide.Load("decide")
 	if v = append(v, found...); len(v) > 0 {
 		return nil, v

@@ -110,7 +110,7 @@ func serve(ctx context.Context, path string, errs io.Writer) error {
 		return err
 	}
 	logger := slog.New(slog.NewJSONHandler(errs, nil))
-	strict.Forget(c.ShimKey, c.StorePassword)
+	strict.Forget(c.ShimKey, c.StorePassword, c.OpenBao.Auth.Token)
 	if err := coredump.Forbid(); err != nil {
 		logger.WarnContext(ctx, "a core file of this process would hold keys", "error", err)
 	}

@@ -24,10 +24,13 @@ import (
 	"github.com/bursar-sts/bursar/cmd/internal/shimstats"
 	"github.com/bursar-sts/bursar/server/audit"
 	"github.com/bursar-sts/bursar/server/decide"
+	"github.com/bursar-sts/bursar/server/ledger"
 	"github.com/bursar-sts/bursar/server/limit"
 	"github.com/bursar-sts/bursar/server/outpost"
 	"github.com/bursar-sts/bursar/server/peer"
 	"github.com/bursar-sts/bursar/server/shim"
+	"github.com/bursar-sts/bursar/server/vault"
+	"github.com/bursar-sts/bursar/storage/openbao"
 	"github.com/bursar-sts/bursar/storage/redis"
 )
 
@@ -38,6 +41,7 @@ type process struct {
 	logger   *slog.Logger
 	registry *prometheus.Registry
 	ports    []*port.Port
+	bao      *openbao.Client // nil without one
 	store    *redis.DB
 	tenants  *outpost.Directory
 	log      *audit.Log
@@ -64,6 +68,11 @@ func start(ctx context.Context, c *Config, s *secrets, logger *slog.Logger) (_ *
 			err = errors.Join(err, p.close(context.WithoutCancel(ctx)))
 		}
 	}()
+	if s.OpenBao != nil {
+		if p.bao, err = c.OpenBao.Open(ctx, *s.OpenBao, false, logger); err != nil {
+			return nil, fmt.Errorf("openbao: %w", err)
+		}
+	}
 	p.store, err = redis.Open(ctx, redis.Config{URL: s.StoreURL, Guest: true, AcceptVolatile: c.VolatileStore == "accept",
 		ReplicateAppends: c.ReplicateCalls})
 	if err != nil {
@@ -136,7 +145,7 @@ func (p *process) assemble() (err error) {
 		private[slug] = t.PrivateCIDRs
 	}
 	p.tenants = outpost.New(outpost.Config{Store: p.store, Key: p.secrets.Key, BaseURL: p.cfg.BaseURL, URL: p.cfg.URL,
-		Private: private, Roots: p.secrets.Roots, Logger: p.logger})
+		Private: private, Backend: p.backend(), Roots: p.secrets.Roots, Logger: p.logger})
 	p.registry.MustRegister(tenantCollector{p.tenants.Stats})
 	p.log = audit.New(audit.Config{Store: p.store, Signer: p.secrets.Key, Gate: p.tenants.Gate, Node: node(),
 		Logger: p.logger})
@@ -199,8 +208,17 @@ func node() string {
 	return name
 }
 
-// lookAround finds out anew what is never dialled for a tenant: the shim's own listeners, its store, and the server,
-// wherever those are by now. What is known goes into effect even if there is more that cannot be found out.
+// backend returns what keeps the values of those secrets that are in OpenBao; nil without one.
+func (p *process) backend() func(string, ledger.Tenant) vault.Backend {
+	if p.bao == nil {
+		return nil
+	}
+	all := p.bao.Backends(p.cfg.OpenBao.Layout(), p.cfg.OpenBao.MaxStaleness)
+	return func(slug string, t ledger.Tenant) vault.Backend { return all.Of(slug, t) }
+}
+
+// lookAround finds out anew what is never dialled for a tenant: the shim's own listeners, its store, OpenBao and the
+// server, wherever those are by now. What is known goes into effect even if there is more that cannot be found out.
 func (p *process) lookAround(ctx context.Context) error {
 	own, err := p.store.Addresses(ctx)
 	for _, x := range p.ports {
@@ -209,6 +227,9 @@ func (p *process) lookAround(ctx context.Context) error {
 		}
 	}
 	own = append(own, addresses(ctx, p.cfg.BaseURL)...)
+	if p.bao != nil {
+		own = append(own, addresses(ctx, p.cfg.OpenBao.Address)...)
+	}
 	p.own.Store(&own)
 	return err
 }
@@ -279,6 +300,9 @@ func (p *process) close(ctx context.Context) error {
 	}
 	if p.store != nil {
 		errs = append(errs, p.store.Close())
+	}
+	if p.bao != nil {
+		p.bao.Close(ctx)
 	}
 	return errors.Join(errs...)
 }

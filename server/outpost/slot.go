@@ -134,7 +134,11 @@ func (d *Directory) open(s *slot, rows []ledger.Row) (*vault.Vault, error) {
 		d.cfg.Logger.Error("the secrets of the tenant cannot be opened", "tenant", s.tenant.Slug, "error", err)
 		s.vault = vault.Broken(err, rows).After(s.vault)
 	default:
-		s.vault = vault.Open(sealer, nil, rows).After(s.vault)
+		var backend vault.Backend
+		if d.cfg.Backend != nil {
+			backend = d.cfg.Backend(s.tenant.Slug, s.tenant.ID)
+		}
+		s.vault = vault.Open(sealer, backend, rows).After(s.vault)
 	}
 	return s.vault, nil
 }
