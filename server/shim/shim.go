@@ -66,6 +66,7 @@ type Shim struct {
 	injector *inject.Injector
 	pool     pool
 	gates    gates
+	guesses  guesses
 	watch    watch
 	count    counters
 }
