@@ -101,6 +101,7 @@ func (w *shimWorld) inStore(t *testing.T, slug string, change func(s rowStore)) 
 	if w.Redis != nil {
 		w.Stop()
 		w.Restart(t)
+		w.apart.Restart(t)
 	}
 }
 
