@@ -86,6 +86,7 @@ var rooms = map[string]string{
 	"server/audit/audittest":  "docs/events server/audit server/ledger",
 	// programs
 	"cmd/bursar":                   "*",
+	"cmd/bursar-shim":              "*",
 	"cmd/demoissuer":               "",
 	"cmd/demolegacy":               "",
 	"cmd/internal/attack":          "cmd/internal/attack/forge cmd/internal/attack/findings",
@@ -100,7 +101,7 @@ var rooms = map[string]string{
 	"cmd/internal/envelope":      "cmd/internal/strict",
 	"cmd/internal/build":         "",
 	"cmd/internal/metric":        "server/audit server/limit",
-	"cmd/internal/port":          "cmd/internal/strict",
+	"cmd/internal/port":          "cmd/internal/strict server/decide",
 	"cmd/internal/port/porttest": "cmd/internal/strict",
 	"cmd/internal/restore": "cmd/internal/config cmd/internal/custody cmd/internal/envelope " +
 		"server/audit server/backup server/keys server/ledger server/tenant storage",
@@ -118,6 +119,7 @@ var rooms = map[string]string{
 	"e2e/agent":            "",
 	"e2e/issuer":           "cmd/demoissuer",
 	"e2e/bench":            "clients/operator",
+	"e2e/bench/plain":      "",
 }
 
 // heavy third parties, and the one room that may import each.

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"os"
 	"os/exec"
@@ -15,8 +16,8 @@ import (
 )
 
 // TestTheKeyIsNowhere: after a busy day of calls, mistakes, rotations and crashes the keys are looked for in everything
-// that was written down, sent or kept: the output, the metrics, the traces, the logs, the data, backups and exports, and
-// the memory of the agent that made the calls. They are at rest, sealed, and nowhere else.
+// that was written down, sent or kept: the output, the metrics, the traces, the logs, the data, backups and exports,
+// and the memory of the agent that made the calls. They are at rest, sealed, and nowhere else.
 func TestTheKeyIsNowhere(t *testing.T) {
 	eachShim(t, func(t *testing.T, w *shimWorld) {
 		agent := harness.StartAgent(t)
@@ -30,17 +31,9 @@ func TestTheKeyIsNowhere(t *testing.T) {
 		backup, export := filepath.Join(w.Dir, "acme.backup"), filepath.Join(w.Dir, "acme.tar")
 		w.run(t, "backup", "acme", "-o", backup)
 		w.run(t, "audit", "export", "acme", "-o", export)
-		places := map[string][]byte{
-			"the metrics": []byte(harness.Get(t, w.Metrics).Body),
-			"acme's log": everything(t, func(q operator.EventQuery) (*operator.Events, error) {
-				return w.Operator.Events(t.Context(), "acme", q)
-			}),
-			"globex's log": everything(t, func(q operator.EventQuery) (*operator.Events, error) {
-				return w.Operator.Events(t.Context(), "globex", q)
-			}),
-			"the platform's log": everything(t, func(q operator.EventQuery) (*operator.Events, error) {
-				return w.Operator.PlatformEvents(t.Context(), q)
-			}),
+		places := w.toldByLogs(t)
+		for _, metrics := range w.metrics() {
+			places["the metrics at "+metrics] = []byte(harness.Get(t, metrics).Body)
 		}
 		if w.Redis != nil {
 			w.Redis.Command(t, "SAVE")
@@ -53,15 +46,49 @@ func TestTheKeyIsNowhere(t *testing.T) {
 			}
 			w.oracle.Check(t, what, content)
 		}
-		files := w.oracle.Folder(t, w.Dir)
-		if w.Redis != nil {
-			files += w.oracle.Folder(t, w.Redis.Dir)
+		files := 0
+		for _, dir := range w.folders() {
+			files += w.oracle.Folder(t, dir)
 		}
 		if files < 5 {
 			t.Errorf("only %d files were searched", files)
 		}
 		w.sealedAtRest(t)
 	})
+}
+
+// toldByLogs returns everything that is in each log, as the admin API tells it.
+func (w *shimWorld) toldByLogs(t *testing.T) map[string][]byte {
+	t.Helper()
+	places := map[string][]byte{}
+	for _, slug := range []string{"acme", "globex", ""} {
+		q := operator.EventQuery{Limit: operator.MaxEvents}
+		for {
+			page, err := w.page(t, slug, q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(page.Events) == 0 {
+				break
+			}
+			text, err := json.Marshal(page)
+			if err != nil {
+				t.Fatal(err)
+			}
+			places["the log of "+slug] = append(places["the log of "+slug], text...)
+			q.After = page.Next
+		}
+	}
+	return places
+}
+
+// page reads a tenant's log, or the platform's.
+func (w *shimWorld) page(t *testing.T, slug string, q operator.EventQuery) (*operator.Events, error) {
+	t.Helper()
+	if slug == "" {
+		return w.Operator.PlatformEvents(t.Context(), q)
+	}
+	return w.Operator.Events(t.Context(), slug, q)
 }
 
 // busyDay makes the agent do everything that it can, and what it cannot.
@@ -72,22 +99,24 @@ func (w *shimWorld) busyDay(t *testing.T, agent *harness.Agent) {
 			header = http.Header{}
 		}
 		header.Set("Authorization", "Bearer "+w.token(t, tool))
-		return agent.Call(t, harness.Order{Method: method, URL: w.resource("acme", tool) + target, Header: header, Body: body})
+		return agent.Call(t, harness.Order{Method: method, URL: w.resource("acme", tool) + target, Header: header,
+			Body: body})
 	}
 	total := 0
-	for _, tool := range []string{"legacy", "bearer", "basic", "query", "cookie", "aws", "signed", "oauth"} {
+	for tool, forms := range map[string]string{"legacy": "raw base64-1 hex percent-all json-some", "query": "raw base64-2",
+		"basic": "raw", "bearer": "raw", "cookie": "raw", "aws": "raw", "signed": "raw", "oauth": "raw"} {
 		for _, place := range upstream.Places() {
-			for _, form := range []string{"raw", "base64-1", "hex", "percent-all", "json-some"} {
+			for form := range strings.FieldsSeq(forms) {
 				if place != "long" && (place != "bytewise" || form == "raw") {
 					total += call(tool, "GET", "/echo/"+place+"/"+form, "", nil).Bytes
 				}
 			}
 		}
-		for _, end := range strings.Fields("half close garbage header unasked forged-upgrade two-lengths") {
+		for end := range strings.FieldsSeq("half close garbage header unasked forged-upgrade two-lengths") {
 			call(tool, "GET", "/end/"+end, "", nil)
 		}
 	}
-	if total < 100_000 {
+	if total < 30_000 {
 		t.Errorf("the agent got only %d bytes", total)
 	}
 	call("body", "POST", "/echo/json/raw", `{"a":1}`, http.Header{"Content-Type": {"application/json"}})
@@ -114,7 +143,8 @@ func (w *shimWorld) busyDay(t *testing.T, agent *harness.Agent) {
 		}
 	}
 	w.Kill()
-	w.Restart(t)
+	w.front.Abort()
+	w.restart(t)
 	call("legacy", "GET", "/echo/body/raw", "", nil)
 }
 

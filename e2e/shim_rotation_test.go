@@ -15,8 +15,8 @@ import (
 )
 
 // TestAKeyIsRotatedUnderLoad: calls go on at 500 a second while the key is put anew and activated, again and again, and
-// while the data key that seals it is replaced. The upstream accepts a key until the next one is active, as the rotation
-// of a key wants. No call fails, and each carries the key that was active when it began or a later one.
+// while the data key that seals it is replaced. The upstream accepts a key until the next one is active, as the
+// rotation of a key wants. No call fails, and each carries the key that was active when it began or a later one.
 func TestAKeyIsRotatedUnderLoad(t *testing.T) {
 	rotations := 4
 	if harness.Full() {
@@ -144,13 +144,13 @@ func TestARewrapThatIsKilledGoesOn(t *testing.T) {
 		for i := range secrets {
 			w.put(t, fmt.Sprintf("acme/many-%d", i), acmeKey, "header")
 		}
-		for range 3 {
+		for i := range 3 {
 			killed := make(chan struct{})
 			go func() {
 				defer close(killed)
 				_, _ = w.Bursar(t, "keys", "rotate", "acme", "--vault") // whose connection may break
 			}()
-			time.Sleep(time.Duration(len(w.tokens)+1) * 5 * time.Millisecond) // anywhere amid it
+			time.Sleep(time.Duration(10+20*i) * time.Millisecond) // anywhere amid it
 			w.Kill()
 			<-killed
 			w.Restart(t)
@@ -166,8 +166,7 @@ func TestARewrapThatIsKilledGoesOn(t *testing.T) {
 		})
 		for i := range secrets {
 			name := fmt.Sprintf("many-%d", i)
-			w.Apply(t, w.tenant("acme", w.tool("acme", "one", w.up.URL, strings.Replace(injections["legacy"], "legacy-key", name, 1),
-				w.up.CA, rules)))
+			w.with(t, "one", strings.Replace(injections["legacy"], "legacy-key", name, 1), rules)
 			if reply := w.get(t, "one", "/v1/items/1"); reply.Status != 200 {
 				t.Errorf("%s: %d %s", name, reply.Status, reply.Body)
 			}

@@ -50,6 +50,8 @@ type process struct {
 	failed   chan error
 	warming  sync.WaitGroup
 	own      atomic.Pointer[[]netip.AddrPort] // what is never dialled for a tenant
+	server   whereabouts
+	vault    whereabouts // of OpenBao
 }
 
 const (
@@ -119,23 +121,14 @@ func (p *process) listen() error {
 
 // openDoor opens the listener at which front proxies ask.
 func (p *process) openDoor() error {
-	d := p.cfg.Decide
-	if !d.Given() {
+	if !p.cfg.Decide.Given() {
 		return nil
 	}
-	door := decide.Door{Address: d.Listen, Clients: p.secrets.Decide.Clients, Names: d.Clients}
-	if path, is := d.Socket(); is {
-		door = decide.Door{Socket: path}
+	door, err := port.OpenDoor("decide", p.cfg.Decide, p.secrets.Decide, p.logger)
+	if err == nil {
+		p.ports = append(p.ports, door)
 	}
-	if first := p.secrets.Decide.Certificate; first != nil {
-		door.Certificate = port.NewCertificate(d.TLS, first, p.logger, time.Now).Get
-	}
-	l, err := door.Open()
-	if err != nil {
-		return fmt.Errorf("listen for front proxies: %w", err)
-	}
-	p.ports = append(p.ports, &port.Port{Name: "decide", Listener: l})
-	return nil
+	return err
 }
 
 // assemble builds the handlers of the open ports.
@@ -226,31 +219,38 @@ func (p *process) lookAround(ctx context.Context) error {
 			own = append(own, tcp.AddrPort())
 		}
 	}
-	own = append(own, addresses(ctx, p.cfg.BaseURL)...)
+	own = append(own, p.server.find(ctx, p.cfg.BaseURL)...)
 	if p.bao != nil {
-		own = append(own, addresses(ctx, p.cfg.OpenBao.Address)...)
+		own = append(own, p.vault.find(ctx, p.cfg.OpenBao.Address)...)
 	}
 	p.own.Store(&own)
 	return err
 }
 
-// addresses returns where an origin is; nothing if that cannot be found out, because then nobody gets there.
-func addresses(ctx context.Context, origin string) (all []netip.AddrPort) {
+// whereabouts are where the server is, or was when that could be found out last: a tool can name it by its address.
+type whereabouts struct{ known []netip.AddrPort }
+
+// find returns where an origin is.
+func (w *whereabouts) find(ctx context.Context, origin string) []netip.AddrPort {
 	u, err := url.Parse(origin)
 	if err != nil {
-		return nil
+		return w.known
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	number, err := net.DefaultResolver.LookupPort(ctx, "tcp", cmp.Or(u.Port(), u.Scheme))
 	if err != nil {
-		return nil
+		return w.known
 	}
-	found, _ := net.DefaultResolver.LookupNetIP(ctx, "ip", u.Hostname())
+	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", u.Hostname())
+	if err != nil || len(found) == 0 {
+		return w.known
+	}
+	w.known = nil
 	for _, ip := range found {
-		all = append(all, netip.AddrPortFrom(ip.Unmap(), uint16(number)))
+		w.known = append(w.known, netip.AddrPortFrom(ip.Unmap(), uint16(number)))
 	}
-	return all
+	return w.known
 }
 
 // run serves until ctx ends or a listener fails, then lets calls under way finish.

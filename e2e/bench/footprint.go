@@ -45,7 +45,7 @@ func (w *world) measureTenants(ctx context.Context, p plan, r *report) error {
 		return err
 	}
 	for i, busy := range w.servers {
-		s, err := w.newServer(ctx, busy.store, "idle", idleStores(w.redis)[i])
+		s, err := w.newServer(ctx, setup{store: busy.store, purpose: "idle", url: idleStores(w.redis)[i]})
 		if err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -49,7 +50,7 @@ type sample struct {
 func (s sample) rate() float64 { return float64(s.operations) / s.wall.Seconds() }
 
 // each returns the CPU time of one operation, in µs.
-func (s sample) each() float64 { return micros(s.cpu.user+s.cpu.system) / float64(s.operations) }
+func (s sample) each() float64 { return micros(s.cpu.total) / float64(s.operations) }
 
 // kernel returns how much of it the kernel spent, in µs.
 func (s sample) kernel() float64 { return micros(s.cpu.system) / float64(s.operations) }
@@ -57,25 +58,32 @@ func (s sample) kernel() float64 { return micros(s.cpu.system) / float64(s.opera
 // quantile returns the latency that the share q of the operations did not exceed.
 func (s sample) quantile(q float64) time.Duration { return s.took[int(q*float64(len(s.took)-1))] }
 
+// target is where requests go, and whose CPU time they are counted by.
+type target struct {
+	address string
+	secured *tls.Config // nil: without TLS
+	process *process
+}
+
 // load sends the requests over keep-alive connections, each of which sends the next one as soon as it has its answer.
 // An answer other than 200 ends it.
-func (s *server) load(ctx context.Context, connections int, requests []request) (sample, error) {
-	return s.send(ctx, connections, requests, func(int) time.Time { return time.Time{} })
+func (t *target) load(ctx context.Context, connections int, requests []request) (sample, error) {
+	return t.send(ctx, connections, requests, func(int) time.Time { return time.Time{} })
 }
 
 // pace sends the requests at a steady rate per second, whatever the server does: each has a time at which it is due,
 // and its latency counts from then, so that a server that stands still is charged for all who wait meanwhile.
-func (s *server) pace(ctx context.Context, connections int, requests []request, rate float64) (sample, error) {
+func (t *target) pace(ctx context.Context, connections int, requests []request, rate float64) (sample, error) {
 	began := time.Now()
-	return s.send(ctx, connections, requests, func(i int) time.Time {
+	return t.send(ctx, connections, requests, func(i int) time.Time {
 		return began.Add(time.Duration(float64(i) / rate * float64(time.Second)))
 	})
 }
 
 // send sends the requests, each not before it is due, over as many connections.
-func (s *server) send(
+func (t *target) send(
 	ctx context.Context, connections int, requests []request, due func(int) time.Time) (sample, error) {
-	callers, err := s.connect(ctx, connections)
+	callers, err := t.connect(ctx, connections)
 	if err != nil {
 		return sample{}, err
 	}
@@ -84,7 +92,7 @@ func (s *server) send(
 			_ = c.conn.Close()
 		}
 	}()
-	before, err := s.process.cpu()
+	before, err := t.process.cpu()
 	if err != nil {
 		return sample{}, err
 	}
@@ -100,7 +108,7 @@ func (s *server) send(
 	}
 	group.Wait()
 	wall := time.Since(began)
-	after, err := s.process.cpu()
+	after, err := t.process.cpu()
 	if err != nil {
 		return sample{}, err
 	}
@@ -123,10 +131,10 @@ type caller struct {
 	err  error
 }
 
-func (s *server) connect(ctx context.Context, connections int) ([]*caller, error) {
+func (t *target) connect(ctx context.Context, connections int) ([]*caller, error) {
 	var callers []*caller
 	for range connections {
-		conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.address)
+		conn, err := t.dial(ctx)
 		if err != nil {
 			for _, c := range callers {
 				_ = c.conn.Close()
@@ -136,6 +144,13 @@ func (s *server) connect(ctx context.Context, connections int) ([]*caller, error
 		callers = append(callers, &caller{conn: conn, in: bufio.NewReader(conn)})
 	}
 	return callers, nil
+}
+
+func (t *target) dial(ctx context.Context) (net.Conn, error) {
+	if t.secured != nil {
+		return (&tls.Dialer{Config: t.secured}).DialContext(ctx, "tcp", t.address)
+	}
+	return new(net.Dialer).DialContext(ctx, "tcp", t.address)
 }
 
 // call sends a request that is due at the given time; a zero time is now.
@@ -168,8 +183,8 @@ func (c *caller) send(r request) (status int, body []byte, err error) {
 }
 
 // tokens sends requests for tokens one after the other and returns what they answer.
-func (s *server) tokens(ctx context.Context, requests []request) ([]string, error) {
-	callers, err := s.connect(ctx, 1)
+func (t *target) tokens(ctx context.Context, requests []request) ([]string, error) {
+	callers, err := t.connect(ctx, 1)
 	if err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@ import (
 type options struct {
 	json, svg, doc string // files to write; none if empty
 	profile        string // folder for CPU profiles; none are taken if empty
-	log            bool   // measure the signed log alone
+	log, shim      bool   // measure that alone
 	plan           plan
 }
 
@@ -35,13 +35,17 @@ type plan struct {
 	starts                          int
 	tenants, many                   int // idle tenants; many only on Redis
 	appends, commits, long          int // events: appended at once, one after the other, and in the log that is verified
+	shimRounds, singles             int // of the shim: rounds, and calls of one caller alone
+	streams, held                   int // short ones, one after the other, and those that are open at once
 }
 
 var (
 	long = plan{rounds: 5, operations: 6000, connections: 32, paced: 2000, distinct: 2000, pure: 500, starts: 7,
-		tenants: 1000, many: 10_000, appends: 10_000, commits: 150, long: 1_000_000}
+		tenants: 1000, many: 10_000, appends: 10_000, commits: 150, long: 1_000_000,
+		shimRounds: 9, singles: 1000, streams: 60, held: 2000}
 	short = plan{rounds: 2, operations: 2000, connections: 32, paced: 500, distinct: 500, pure: 250, starts: 3,
-		tenants: 100, many: 200, appends: 2000, commits: 40, long: 20_000}
+		tenants: 100, many: 200, appends: 2000, commits: 40, long: 20_000,
+		shimRounds: 3, singles: 200, streams: 20, held: 400}
 )
 
 func main() {
@@ -53,6 +57,7 @@ func main() {
 	flag.StringVar(&o.svg, "svg", "", "draw the figures to `FILE`")
 	flag.StringVar(&o.doc, "doc", "", "put the tables between the markers of `FILE`, such as docs/benchmarks.md")
 	flag.BoolVar(&o.log, "log", false, "measure what the signed log costs, and nothing else")
+	flag.BoolVar(&o.shim, "shim", false, "measure what the shim costs, and nothing else")
 	flag.StringVar(&o.profile, "profile", "", "take profiles of a binary with a profiler into `DIR`, instead of figures")
 	flag.Parse()
 	if *brief {
@@ -74,8 +79,12 @@ func run(ctx context.Context, o options) error {
 	}
 	defer w.close()
 	r := &report{Machine: describe(), Plan: o.plan}
-	if o.log {
-		if err := w.measureLog(ctx, o.plan, r); err != nil {
+	if o.log || o.shim {
+		measure := w.measureShim
+		if o.log {
+			measure = w.measureLog
+		}
+		if err := measure(ctx, o.plan, r); err != nil {
 			return err
 		}
 		return r.finish(o, began)
@@ -86,7 +95,6 @@ func run(ctx context.Context, o options) error {
 	if o.profile != "" {
 		return w.profile(ctx, o)
 	}
-	r.Redis = w.redisSetting
 	if err := w.measureThroughput(ctx, o.plan, r); err != nil {
 		return err
 	}
@@ -94,6 +102,10 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	if err := w.measureTenants(ctx, o.plan, r); err != nil {
+		return err
+	}
+	w.depopulate()
+	if err := w.measureShim(ctx, o.plan, r); err != nil {
 		return err
 	}
 	w.depopulate()

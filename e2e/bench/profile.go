@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	_ "embed"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log"
@@ -19,27 +17,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 )
-
-//go:embed testdata/profiler.go
-var profilerSource []byte
-
-// overlay writes what makes the compiler see a file more in the program's folder (go help build, -overlay).
-func (w *world) overlay(ctx context.Context) (string, error) {
-	folder, err := exec.CommandContext(ctx, "go", "list", "-f", "{{.Dir}}", module+"/cmd/bursar").Output()
-	if err != nil {
-		return "", fmt.Errorf("find the program: %w", err)
-	}
-	source, path := filepath.Join(w.dir, "profiler.go"), filepath.Join(w.dir, "overlay.json")
-	if err := os.WriteFile(source, profilerSource, 0o600); err != nil {
-		return "", err
-	}
-	added := filepath.Join(strings.TrimSpace(string(folder)), "bench_profiler.go")
-	text, err := json.Marshal(map[string]map[string]string{"Replace": {added: source}})
-	if err != nil {
-		return "", err
-	}
-	return path, os.WriteFile(path, text, 0o600)
-}
 
 // profiledSeconds is how long one profile takes; rounds are repeated until it is complete.
 const profiledSeconds = 8

@@ -21,8 +21,8 @@ func (w *world) startRedis(ctx context.Context) (address, setting string, err er
 	if address, err = freeAddress(); err != nil {
 		return "", "", err
 	}
-	dir := filepath.Join(w.dir, "redis")
-	if err := os.Mkdir(dir, 0o700); err != nil {
+	dir, err := os.MkdirTemp(w.dir, "redis-")
+	if err != nil {
 		return "", "", err
 	}
 	_, port, _ := net.SplitHostPort(address)

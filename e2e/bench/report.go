@@ -22,7 +22,8 @@ type report struct {
 	Memory  []footprint `json:"memory"`
 	Tenants []creation  `json:"tenants"`
 	Spread  []spread    `json:"spread"`
-	Log     *logReport  `json:"log"`
+	Log     *logReport  `json:"log,omitempty"`
+	Shim    *shimReport `json:"shim,omitempty"`
 }
 
 // figures are those of one row on one store, medians of the rounds. Latencies are those at half of the maximum rate.
@@ -105,12 +106,32 @@ func describe() string {
 // finish prints the report, and writes the files that were asked for.
 func (r *report) finish(o options, began time.Time) error {
 	r.Took = time.Since(began).Round(time.Second).String()
-	if len(r.Rows) > 0 {
-		fmt.Printf("%s\n%s\n\n", text(r.tables()), r.conditions())
+	for _, part := range r.parts() {
+		fmt.Printf("%s\n%s\n\n", text(part.tables), part.conditions)
 	}
-	fmt.Printf("%s\n%s\n", text(r.Log.tables()), r.logConditions())
 	fmt.Printf("The whole took %s.\n", r.Took)
 	return r.write(o)
+}
+
+// documented is what stands between the markers of its name in the document.
+type documented struct {
+	name       string
+	tables     []table
+	conditions string // by which they were measured
+}
+
+// parts returns what was measured.
+func (r *report) parts() (all []documented) {
+	if len(r.Rows) > 0 {
+		all = append(all, documented{"figures", r.tables(), r.conditions()})
+	}
+	if r.Shim != nil {
+		all = append(all, documented{"shim", r.Shim.tables(), r.shimConditions()})
+	}
+	if r.Log != nil {
+		all = append(all, documented{"log", r.Log.tables(), r.logConditions()})
+	}
+	return all
 }
 
 // text returns tables for a terminal.
@@ -276,12 +297,12 @@ func (r *report) write(o options) error {
 	if o.doc == "" {
 		return nil
 	}
-	if len(r.Rows) > 0 {
-		if err := replace(o.doc, "figures", markdown(r.tables(), r.conditions())); err != nil {
+	for _, part := range r.parts() {
+		if err := replace(o.doc, part.name, markdown(part.tables, part.conditions)); err != nil {
 			return err
 		}
 	}
-	return replace(o.doc, "log", markdown(r.Log.tables(), r.logConditions()))
+	return nil
 }
 
 // replace puts text between the markers of a part of a document: <!-- part --> and <!-- /part -->, each on a line.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"fmt"
@@ -17,20 +18,29 @@ import (
 
 // server is a bursar on one store, on one core.
 type server struct {
+	target
 	store    string
 	dir      string
-	address  string
 	profiler string // address of its profiler, if it has one
 	program  string
 	operator *operator.Client
-	process  *process
 
 	agent, runner, payments string // Authorization headers of the clients that have secrets
 }
 
+// setup is how a server is set up.
+type setup struct {
+	store    string // for people
+	url      string // of the store
+	purpose  string // names its folder, with store
+	program  string // of the world; "bursar" if empty
+	settings string // further ones, as YAML
+}
+
 // newServer makes a configuration with `bursar init` and serves it.
-func (w *world) newServer(ctx context.Context, store, purpose, storeURL string) (*server, error) {
-	s := &server{store: store, dir: filepath.Join(w.dir, purpose+"-"+store), program: w.program("bursar")}
+func (w *world) newServer(ctx context.Context, u setup) (*server, error) {
+	s := &server{store: u.store, dir: filepath.Join(w.dir, u.purpose+"-"+u.store),
+		program: w.program(cmp.Or(u.program, "bursar"))}
 	var err error
 	if s.address, err = freeAddress(); err != nil {
 		return nil, err
@@ -38,11 +48,11 @@ func (w *world) newServer(ctx context.Context, store, purpose, storeURL string) 
 	if s.profiler, err = freeAddress(); err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, s.program, "init", "--dir", s.dir, "--listen", s.address, "--store", storeURL)
+	cmd := exec.CommandContext(ctx, s.program, "init", "--dir", s.dir, "--listen", s.address, "--store", u.url)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("bursar init: %w\n%s", err, out)
 	}
-	if err := s.allowLoopback(); err != nil {
+	if err := s.configure(u.settings); err != nil {
 		return nil, err
 	}
 	token, err := os.ReadFile(filepath.Join(s.dir, "admin.token"))
@@ -56,15 +66,15 @@ func (w *world) newServer(ctx context.Context, store, purpose, storeURL string) 
 
 func (s *server) config() string { return filepath.Join(s.dir, "bursar.yaml") }
 
-// allowLoopback lets the tenant's issuers be where ours are.
-func (s *server) allowLoopback() error {
+// configure lets the tenant's issuers and upstreams be where ours are, and adds further settings.
+func (s *server) configure(settings string) error {
 	text, err := os.ReadFile(s.config())
 	if err != nil {
 		return err
 	}
 	text = append(text, "tenants: {acme: {private_cidrs: [127.0.0.0/8]}}\n"...)
 	// Limits are counted, as everywhere, but one machine may ask as much as it can.
-	text = append(text, "limits: {address: 1000000/s, client: 1000000/s, tenant: 1000000/s}\n"...)
+	text = append(text, "limits: {address: 1000000/s, client: 1000000/s, tenant: 1000000/s}\n"+settings...)
 	return os.WriteFile(s.config(), text, 0o600)
 }
 
@@ -112,15 +122,23 @@ func (s *server) prepare(ctx context.Context, w *world) error {
 	}
 	for client, header := range map[string]*string{
 		"ap-bot": &s.agent, "run-bot": &s.runner, "payments-api": &s.payments} {
-		secret, err := s.operator.CreateSecret(ctx, "acme", client)
-		if err != nil {
-			return fmt.Errorf("make a client secret: %w", err)
+		var err error
+		if *header, err = s.authorization(ctx, client); err != nil {
+			return err
 		}
-		req := http.Request{Header: http.Header{}}
-		req.SetBasicAuth(url.QueryEscape(client), url.QueryEscape(secret.ClientSecret))
-		*header = req.Header.Get("Authorization")
 	}
 	return nil
+}
+
+// authorization makes a secret for a client of acme, and returns the header that shows it.
+func (s *server) authorization(ctx context.Context, client string) (string, error) {
+	secret, err := s.operator.CreateSecret(ctx, "acme", client)
+	if err != nil {
+		return "", fmt.Errorf("make a client secret: %w", err)
+	}
+	req := http.Request{Header: http.Header{}}
+	req.SetBasicAuth(url.QueryEscape(client), url.QueryEscape(secret.ClientSecret))
+	return req.Header.Get("Authorization"), nil
 }
 
 const (

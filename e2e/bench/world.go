@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"time"
 )
@@ -53,7 +52,7 @@ func (w *world) populate(ctx context.Context) (err error) {
 		return err
 	}
 	for _, s := range []struct{ name, url string }{{"embedded", "bolt:bursar.db"}, {"Redis", "redis://" + w.redis}} {
-		one, err := w.newServer(ctx, s.name, "busy", s.url)
+		one, err := w.newServer(ctx, setup{store: s.name, purpose: "busy", url: s.url})
 		if err != nil {
 			return err
 		}
@@ -61,24 +60,6 @@ func (w *world) populate(ctx context.Context) (err error) {
 		if err := one.prepare(ctx, w); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// build makes the programs. Where a profile is wanted, a file that serves profiles is laid over the program's folder
-// for the compiler; the repository's own program has no profiler.
-func (w *world) build(ctx context.Context) error {
-	args := []string{"build", "-buildvcs=false", "-trimpath", "-o", w.dir}
-	if w.profiled {
-		overlay, err := w.overlay(ctx)
-		if err != nil {
-			return err
-		}
-		args = append(args, "-overlay", overlay)
-	}
-	cmd := exec.CommandContext(ctx, "go", append(args, module+"/cmd/bursar", module+"/e2e/issuer")...)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the programs: %w\n%s", err, out)
 	}
 	return nil
 }
@@ -108,7 +89,7 @@ func (w *world) depopulate() {
 	for _, p := range w.processes {
 		p.stop()
 	}
-	w.servers, w.processes = nil, nil
+	w.servers, w.processes, w.redis = nil, nil, ""
 }
 
 func (w *world) close() {

@@ -215,3 +215,37 @@ func TestShreddingEndsEverySecretOfATenantAlone(t *testing.T) {
 		t.Errorf("%d are recorded", n)
 	}
 }
+
+// TestABrokenDataKeyBreaksTheSecretsAlone spoils the row of a vault's data key, as an intruder in the store would.
+func TestABrokenDataKeyBreaksTheSecretsAlone(t *testing.T) {
+	w := newWorld(t)
+	w.apply("acme", file("acme", "bot"))
+	w.put("acme", "crm", "one")
+	at := w.position("acme")
+	if _, err := w.start().log.Change(t.Context(), audit.Origin{Tenant: w.id("acme"), Issuer: baseURL + "/t/acme"},
+		ledger.Change{Expect: at.Revision, Put: []ledger.Row{{Kind: keys.KindDEK, ID: keys.VaultKey, Value: []byte("{}")}}},
+		audit.Event{Name: audit.WriterStart, Body: audit.Body{Outcome: audit.Allowed}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.call(w.process, "acme", "crm"); got != "secret.sealed" {
+		t.Errorf("a call gets %s", got)
+	}
+	if s, err := w.svc.VaultSecret(t.Context(), w.root("acme"), "crm"); err != nil || s.State != vault.Unreadable {
+		t.Errorf("%+v, %v", s, err)
+	}
+	_, err := w.svc.PutSecret(t.Context(), w.root("acme"), secretDraft("crm", "two"))
+	wantReason(t, err, "secret.sealed")
+	_, err = w.svc.RotateVaultKey(t.Context(), w.root("acme"))
+	wantReason(t, err, "secret.none")
+	w.apply("acme", file("acme", "bot", "more")) // everything else goes on
+	if err := w.svc.Maintain(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if n, err := w.svc.ShredSecrets(t.Context(), w.root("acme"), "acme"); err != nil || n != 1 {
+		t.Errorf("shredded %d, %v", n, err)
+	}
+	w.put("acme", "crm", "three")
+	if s, err := w.svc.VaultSecret(t.Context(), w.root("acme"), "crm"); err != nil || s.State != vault.Staged {
+		t.Errorf("put anew: %+v, %v", s, err)
+	}
+}

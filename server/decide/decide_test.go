@@ -87,6 +87,10 @@ func TestWhatAProxyCannotBeHanded(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused("a secret that is not for this", secret, "GET", "/v1/refunds/7")
+	narrow := newWorld(t)
+	narrow.token = narrow.AccessTokenWith("payments", scope, "authorization_details", []any{map[string]any{
+		"type": "urn:bursar:call:v1", "json": map[string]any{"/amount": []any{5}}}})
+	refused("a token that says what the body must be", narrow, "POST", "/v1/refunds")
 }
 
 func values(h http.Header) (all []string) {

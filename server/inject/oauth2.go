@@ -158,5 +158,5 @@ func unreachable(err error) error {
 			"The upstream's token endpoint is at an address that is not allowed; the platform's operator can allow it.", err)
 	}
 	return fault.Wrap(fault.Unavailable, "upstream.token_unreachable",
-		"The upstream's token endpoint cannot be reached, or its certificate is not good.", err)
+		"The upstream's token endpoint cannot be reached, or its certificate is not good.", dial.Cause(err))
 }

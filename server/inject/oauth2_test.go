@@ -295,6 +295,17 @@ func TestAnswersThatAreNoToken(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	e.answer = func(w http.ResponseWriter, _ *http.Request) { // no HTTP: the key in the place of a status line
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err == nil {
+			io.WriteString(conn, secret+"\r\n\r\n")
+			conn.Close()
+		}
+	}
+	if _, _, err := e.get(tools.OAuth2{}, version(1), tenant); reason(err) != "upstream.token_unreachable" ||
+		strings.Contains(fmt.Sprintf("%+v", err), secret) {
+		t.Errorf("a key as a status line: %v", err)
+	}
 	e.answer = func(w http.ResponseWriter, _ *http.Request) { panic(http.ErrAbortHandler) }
 	if _, _, err := e.get(tools.OAuth2{}, version(1), tenant); reason(err) != "upstream.token_unreachable" ||
 		strings.Contains(err.Error(), secret) {

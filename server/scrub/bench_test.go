@@ -1,6 +1,7 @@
 package scrub_test
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net/http"
@@ -85,6 +86,14 @@ func BenchmarkHeader(b *testing.B) {
 		"X-Ratelimit-Remaining":   {"4999"}, "Vary": {"Accept, Accept-Encoding"}, "Server": {"nginx"}}
 	s := scrub.New(key)
 	perCoreSecond(b, 300, func() { s.Header(h) })
+}
+
+// BenchmarkFloor searches for the value as it is, and for nothing else: what a scrubber can be compared with.
+func BenchmarkFloor(b *testing.B) {
+	for name, text := range texts() {
+		buf := []byte(text)
+		b.Run(name, func(b *testing.B) { perCoreSecond(b, len(buf), func() { bytes.Contains(buf, []byte(key)) }) })
+	}
 }
 
 func BenchmarkNew(b *testing.B) {

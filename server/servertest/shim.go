@@ -26,8 +26,15 @@ func (w *World) Shim(log shim.Log) *shim.Shim {
 
 // AccessToken returns a token of ap-bot of acme for a tool behind the shim, as acme would issue it.
 func (w *World) AccessToken(tool, scope string) string {
+	return w.AccessTokenWith(tool, scope, "scope", scope)
+}
+
+// AccessTokenWith returns one with another claim.
+func (w *World) AccessTokenWith(tool, scope, claim string, value any) string {
 	now := w.Directory.Now()
-	return w.Signed(map[string]any{"iss": BaseURL + "/t/acme", "sub": "client:ap-bot", "client_id": "ap-bot",
+	claims := map[string]any{"iss": BaseURL + "/t/acme", "sub": "client:ap-bot", "client_id": "ap-bot",
 		"aud": ShimURL + "/t/acme/" + tool, "scope": scope, "iat": now.Unix(), "exp": now.Add(5 * time.Minute).Unix(),
-		"jti": ledger.NewID(now), "txn": ledger.NewID(now)})
+		"jti": ledger.NewID(now), "txn": ledger.NewID(now)}
+	claims[claim] = value
+	return w.Signed(claims)
 }

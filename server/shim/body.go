@@ -24,6 +24,7 @@ type metered struct {
 	from  io.ReadCloser
 	until func(time.Time) // sets when the next read must have ended
 	idle  time.Duration
+	end   time.Time // of all of it; zero: the call has one of its own
 	left  int64
 	count atomic.Int64
 	over  atomic.Bool // it was longer than it may be
@@ -33,7 +34,11 @@ func (m *metered) Read(b []byte) (int, error) {
 	if m.over.Load() {
 		return 0, errTooLarge
 	}
-	m.until(time.Now().Add(m.idle))
+	next := time.Now().Add(m.idle)
+	if !m.end.IsZero() && m.end.Before(next) {
+		next = m.end
+	}
+	m.until(next)
 	n, err := m.from.Read(b[:min(int64(len(b)), m.left+1)])
 	if int64(n) > m.left {
 		m.over.Store(true)
@@ -71,6 +76,7 @@ func (g *Grant) body(w http.ResponseWriter, r *http.Request) (payload, error) {
 	if !g.match.Whole(kind) && !inject.SignsBody(g.tool.Upstream) {
 		return payload{stream: m, size: r.ContentLength}, nil
 	}
+	m.end = time.Now().Add(g.timeouts().total)
 	whole, err := io.ReadAll(m)
 	switch {
 	case errors.Is(err, errTooLarge):
@@ -79,6 +85,20 @@ func (g *Grant) body(w http.ResponseWriter, r *http.Request) (payload, error) {
 		return payload{}, fault.Wrap(fault.InvalidRequest, "body.ambiguous", "The body ended before its end.", err)
 	}
 	return payload{whole: whole, size: int64(len(whole))}, g.match.CheckBody(kind, whole)
+}
+
+// takes judges a body again that was read when the tool was another one, and could have that many bytes then.
+func (g *Grant) takes(r *http.Request, body payload, most int64) error {
+	kind := r.Header.Get("Content-Type")
+	switch {
+	case asksForWebSocket(r) && !g.tool.Upstream.WebSocket:
+		return malformedRequest("upgrade.not_allowed", "The tool takes no WebSocket.")
+	case body.stream == nil:
+		return g.match.CheckBody(kind, body.whole)
+	case g.match.Whole(kind), inject.SignsBody(g.tool.Upstream), body.size < 0 && g.match.MaxBody() < most:
+		return errChanging // some of it may be on its way already
+	}
+	return g.match.CheckType(kind, body.size)
 }
 
 // sent is how many bytes went out.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/inject"
@@ -40,6 +41,20 @@ func (g *Grant) Hand(ctx context.Context) (http.Header, error) {
 			return nil, g.abandon(err)
 		}
 	}
+	// Tokens and values can come from elsewhere, which takes longer than a revocation may.
+	if time.Since(g.began) < every {
+		return out.Header, nil
+	}
+	newest, err := g.shim.cfg.Tenants.Fresh(ctx, g.call.Slug)
+	if err != nil {
+		return nil, g.abandon(err)
+	}
+	if why, is := g.revoked(newest); is {
+		return nil, g.abandon(why.refusal())
+	}
+	if !g.lasts() {
+		return nil, g.abandon(badToken("expired"))
+	}
 	return out.Header, nil
 }
 
@@ -49,8 +64,8 @@ func (g *Grant) handable() error {
 	switch {
 	case !u.AllowDecisionMode:
 		return refused("The tool does not say allow_decision_mode.")
-	case len(g.match.Rule.JSON) > 0:
-		return refused("The rule looks into the body, which a proxy does not show.")
+	case g.match.Constrained():
+		return refused("The rule, or the token, looks into the body, which a proxy does not show.")
 	}
 	for i, injection := range u.Inject {
 		switch {

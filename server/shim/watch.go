@@ -3,7 +3,10 @@ package shim
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bursar-sts/bursar/server/fault"
@@ -19,18 +22,26 @@ type watch struct {
 	shim *Shim
 
 	running sync.WaitGroup // calls
+	looking sync.WaitGroup // those who look after them, until ctx ends
+	ctx     context.Context
+	close   context.CancelFunc
 
 	mu      sync.Mutex
+	stopped bool                             // every call ends at once
 	tenants map[string]map[*watched]struct{} // by slug; those that somebody looks after
 }
 
 // watched is a call under way.
 type watched struct {
-	grant *Grant
+	grant *Grant // of the call's own goroutine alone
+	// judged is the grant as it was judged last, for whoever looks after the call.
+	judged atomic.Pointer[Grant]
+	proven int64 // revision of the keys that its token was last found to be signed by; the looker's alone
+
 	ctx   context.Context
 	end   context.CancelCauseFunc
-	stop  context.CancelFunc
-	total *time.Timer // of the time that it may take altogether; streams stop it
+	timer *time.Timer // of the time that it may take altogether, or until its token is too old
+	until time.Time   // the latter, by the process's clock
 }
 
 // cutoff is why a call was ended before its end: a code.
@@ -82,10 +93,17 @@ func (w *watch) begin(ctx context.Context, g *Grant) *watched {
 	if g.tool.Upstream.Stream.OnExpiry != tools.ExpiryCut {
 		left += overtime
 	}
-	c := &watched{grant: g}
-	ctx, c.stop = context.WithTimeoutCause(ctx, left, cutExpired)
+	c := &watched{grant: g, proven: g.view.Revision, until: time.Now().Add(left)}
+	c.judged.Store(g.copy())
 	c.ctx, c.end = context.WithCancelCause(ctx)
-	c.total = time.AfterFunc(g.timeouts().total, func() { c.end(cutTotal) })
+	why, wait := cutTotal, g.timeouts().total
+	if left < wait {
+		why, wait = cutExpired, left
+	}
+	if wait <= 0 { // a timer would take its time
+		c.end(why)
+	}
+	c.timer = time.AfterFunc(wait, func() { c.end(why) })
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.tenants == nil {
@@ -95,11 +113,20 @@ func (w *watch) begin(ctx context.Context, g *Grant) *watched {
 	if !looked {
 		calls = map[*watched]struct{}{}
 		w.tenants[g.call.Slug] = calls
-		go w.look(g.call.Slug)
+		w.looking.Go(func() { w.look(g.call.Slug) })
 	}
 	calls[c] = struct{}{}
+	if w.stopped {
+		c.end(cutStopped)
+	}
 	w.running.Add(1)
 	return c
+}
+
+// outlive lets a call go on for as long as its token does: it is a stream.
+func (c *watched) outlive() {
+	c.timer.Stop()
+	c.timer = time.AfterFunc(time.Until(c.until), func() { c.end(cutExpired) })
 }
 
 // done ends the watching.
@@ -107,16 +134,16 @@ func (w *watch) done(c *watched) {
 	w.mu.Lock()
 	delete(w.tenants[c.grant.call.Slug], c)
 	w.mu.Unlock()
-	c.total.Stop()
+	c.timer.Stop()
 	c.end(nil)
-	c.stop()
 	w.running.Done()
 }
 
-// Stop ends the calls under way, and returns when their outcomes are recorded, or on their way. No call may come in any
-// more.
+// Stop ends the calls under way, and those that still come, and returns when their outcomes are recorded, or on their
+// way.
 func (s *Shim) Stop() {
 	s.watch.mu.Lock()
+	s.watch.stopped = true
 	for _, calls := range s.watch.tenants {
 		for c := range calls {
 			c.end(cutStopped)
@@ -134,18 +161,23 @@ func (w *watch) look(slug string) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	known := time.Now() // when it was last known what is revoked
-	for range ticker.C {
+	for {
+		select {
+		case <-w.ctx.Done():
+			return
+		case <-ticker.C:
+		}
 		if w.idle(slug) {
 			return
 		}
 		began := time.Now()
-		ctx, cancel := context.WithTimeout(context.Background(), w.shim.cfg.MaxStaleness)
+		ctx, cancel := context.WithTimeout(w.ctx, w.shim.cfg.MaxStaleness)
 		v, err := w.shim.cfg.Tenants.Fresh(ctx, slug)
 		cancel()
 		switch {
 		case err == nil:
 			known = began
-			w.each(slug, func(c *watched) (cutoff, bool) { return c.grant.revoked(v) })
+			w.each(slug, func(c *watched) (cutoff, bool) { return c.revoked(v) })
 		case fault.As(err).Kind != fault.Unavailable, time.Since(known) > w.shim.cfg.MaxStaleness:
 			w.each(slug, func(*watched) (cutoff, bool) { return cutStale, true })
 		}
@@ -165,15 +197,36 @@ func (w *watch) idle(slug string) bool {
 
 func (w *watch) each(slug string, over func(*watched) (why cutoff, over bool)) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	for c := range w.tenants[slug] {
+	calls := slices.Collect(maps.Keys(w.tenants[slug])) // others begin and end meanwhile
+	w.mu.Unlock()
+	for _, c := range calls {
 		if why, is := over(c); is {
 			c.end(why)
 		}
 	}
 }
 
+// copy returns the grant as it is now.
+func (g *Grant) copy() *Grant {
+	now := *g
+	return &now
+}
+
 // revoked reports whether the call would be refused by now, and why.
+func (c *watched) revoked(v *View) (why cutoff, is bool) {
+	g := c.judged.Load()
+	if v.Revision != c.proven && g.lasts() { // the key that signed the token may have been revoked
+		_, err := g.shim.verify(v, g.call.Token, g.shim.cfg.Tenants.Now())
+		if err != nil && fault.As(err).Kind == fault.Unauthenticated {
+			return cutRevoked, true
+		}
+		if err == nil {
+			c.proven = v.Revision
+		}
+	}
+	return g.revoked(v)
+}
+
 func (g *Grant) revoked(v *View) (why cutoff, is bool) {
 	if _, hit := v.Cutoffs.Hits(*g.claims, g.tool.Name); hit {
 		return cutRevoked, true

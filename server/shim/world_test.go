@@ -31,6 +31,8 @@ type world struct {
 	front    *httptest.Server // the shim, as agents see it
 	upstream *upstream
 	logs     *bytes.Buffer // of the process
+	file     string        // the tenant's
+	ca       string        // of the upstream
 }
 
 // upstream is a legacy API.
@@ -103,8 +105,10 @@ func newWorld(t testing.TB, o servertest.Options, changes ...string) *world {
 	t.Cleanup(w.upstream.Close)
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: w.upstream.Certificate().Raw})
 	text := strings.NewReplacer(changes...).Replace(file)
+	w.ca = string(ca)
 	line := strings.ReplaceAll(string(ca), "\n", `\n`)
-	w.Create(strings.NewReplacer("${url}", w.upstream.URL, "${ca}", line).Replace(text))
+	w.file = strings.NewReplacer("${url}", w.upstream.URL, "${ca}", line).Replace(text)
+	w.Create(w.file)
 	w.PutSecret("acme", "legacy-key", w.upstream.URL, string(ca), key)
 	w.shim = w.newShim(t, w.Process, w.Process.Log)
 	w.front = httptest.NewServer(w.shim)

@@ -80,11 +80,12 @@ func (m *Match) CheckType(contentType string, size int64) error {
 // all, but for their size as they come.
 func (m *Match) Whole(contentType string) bool {
 	media, _ := m.mediaType(contentType)
-	return media == typeForm || m.constrained()
+	return media == typeForm || m.Constrained()
 }
 
-// constrained reports whether something must stand in the body.
-func (m *Match) constrained() bool {
+// Constrained reports whether something must stand in the body: for the rule, for the authorization_details that narrow
+// the match, or because a secret is put there.
+func (m *Match) Constrained() bool {
 	return len(m.Rule.JSON) > 0 || slices.ContainsFunc(m.details, func(d detail) bool { return len(d.JSON) > 0 }) ||
 		m.upstream.fillsBody() != ""
 }
@@ -112,15 +113,15 @@ func (m *Match) CheckBody(contentType string, body []byte) error {
 		return err
 	}
 	if len(body) == 0 {
-		if m.constrained() {
+		if m.Constrained() {
 			return refuseConstraint()
 		}
 		return nil
 	}
 	switch media, _ := m.mediaType(contentType); {
 	case media == typeForm:
-		return checkForm(body, m.constrained() && m.upstream.fillsBody() != typeForm)
-	case m.constrained():
+		return checkForm(body, m.Constrained() && m.upstream.fillsBody() != typeForm)
+	case m.Constrained():
 		return m.checkJSON(media, body)
 	}
 	return nil

@@ -9,7 +9,7 @@ import (
 // passed are the request headers of an agent that are passed on, in their canonical spelling: those that say what is
 // wanted and what the body is. traceparent and tracestate are among them, so that a call can be followed to its end;
 // baggage, which carries data, is not.
-var passed = canonicalNames("accept accept-charset accept-language cache-control content-disposition " +
+var passed = canonicalNames("accept accept-language cache-control content-disposition " +
 	"content-language content-type idempotency-key if-match if-modified-since if-none-match if-unmodified-since " +
 	"last-event-id mcp-protocol-version mcp-session-id pragma prefer traceparent tracestate user-agent")
 
@@ -19,7 +19,7 @@ var passed = canonicalNames("accept accept-charset accept-language cache-control
 var withheld = canonicalNames("authorization cookie cookie2 dpop signature signature-input " +
 	"x-amz-date x-amz-content-sha256 x-amz-security-token " +
 	"host connection keep-alive te trailer trailers transfer-encoding upgrade content-length content-encoding expect " +
-	"http2-settings early-data max-forwards accept-encoding alt-used proxy " +
+	"http2-settings early-data max-forwards accept-encoding accept-charset alt-used proxy " +
 	"x-http-method x-http-method-override x-method-override x-original-url x-original-uri x-original-method " +
 	"x-original-host x-rewrite-url x-rewrite-uri x-host x-url-scheme x-script-name " +
 	"forwarded via x-real-ip x-client-ip x-cluster-client-ip x-originating-ip x-remote-ip x-remote-addr x-remote-user " +

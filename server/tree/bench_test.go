@@ -154,6 +154,19 @@ func appends(b *testing.B, due func(began time.Time, i int) time.Time) {
 	})
 }
 
+// BenchmarkAlone tells how long it takes one caller to append an event, who has nobody beside it.
+func BenchmarkAlone(b *testing.B) {
+	onStores(b, func(b *testing.B, w *world) {
+		p := w.timed()
+		var took []time.Duration
+		for i := range b.N {
+			one, _ := p.one(i, time.Time{})
+			took = append(took, one)
+		}
+		report(b, "", took)
+	})
+}
+
 // BenchmarkCommit tells how long the store takes on its own: one caller, who commits bytes of the size of an event that
 // nobody signed, one after the other.
 func BenchmarkCommit(b *testing.B) {

@@ -80,6 +80,22 @@ func TestWhatIsDestroyedIsDroppedByTheBackend(t *testing.T) {
 	}
 }
 
+func TestNothingIsKeptForAVaultThatCannotSeal(t *testing.T) {
+	shelf := newShelf()
+	w := newWorld(t, "t1")
+	w.put("crm", key("one"))
+	broken := vault.Broken(keys.ErrSealed, w.rows)
+	if err := broken.Keep(t.Context(), draft("crm", key("two"))); reason(err) != "secret.sealed" {
+		t.Errorf("without its data keys: %v", err)
+	}
+	if err := vault.Open(nil, shelf, nil).Keep(t.Context(), draft("crm", key("two"))); !errors.Is(err, keys.ErrNoKey) {
+		t.Errorf("without any data key: %v", err)
+	}
+	if len(shelf.fields) != 0 {
+		t.Error("something is kept")
+	}
+}
+
 func TestWhoOnlyOpensSecretsPutsNone(t *testing.T) {
 	if got := new(keys.Sealer).Fingerprint([]byte("x")); got != "" {
 		t.Errorf("a fingerprint without its key: %q", got)

@@ -31,8 +31,13 @@ func (c Change) Empty() bool { return len(c.Put)+len(c.Delete) == 0 }
 // Keep stores the draft's fields in the vault's backend, if it has one, before the draft is put. A draft that is kept
 // and then not put is to be dropped. Errors are *fault.Error.
 func (v *Vault) Keep(ctx context.Context, d *Draft) error {
-	if v.backend == nil || d.ref != "" {
+	switch {
+	case v.broken != nil:
+		return sealed(v.broken)
+	case v.backend == nil || d.ref != "":
 		return nil
+	case v.sealer == nil:
+		return fmt.Errorf("keep secret: %w", keys.ErrNoKey)
 	}
 	ref, err := v.backend.Put(ctx, v.sealer.Tenant(), d.Name, maps.Clone(d.Fields))
 	if err != nil {

@@ -25,7 +25,8 @@ func (v *Vault) edit(name string) (*secretRow, error) {
 	case s == nil:
 		return nil, errUnknown()
 	case s.broken != nil:
-		return nil, sealed(s.broken)
+		return nil, fault.Wrap(fault.Conflict, "secret.sealed", "The secret is unreadable: what is stored of it was changed "+
+			"or put back. Destroy it whole, and put it anew.", s.broken)
 	}
 	r := s.row
 	r.Versions = slices.Clone(r.Versions)
