@@ -18,8 +18,8 @@ var profilerSource []byte
 //go:embed testdata/forgetful.go
 var forgetfulSource []byte
 
-// build makes the programs. Where a profile is wanted, a file that serves profiles is laid over the program's folder
-// for the compiler; the repository's own program has no profiler.
+// build makes the programs. Where a profile is wanted, a file that serves profiles is laid over the folders of those
+// that are profiled for the compiler; the repository's own program has no profiler.
 func (w *world) build(ctx context.Context) error {
 	return w.compile(ctx, w.dir, nil, "cmd/bursar", "e2e/issuer", "e2e/bench/plain")
 }
@@ -54,6 +54,7 @@ func (w *world) compile(ctx context.Context, out string, files map[string][]byte
 			laid = map[string][]byte{}
 		}
 		laid["cmd/bursar/bench_profiler.go"] = profilerSource
+		laid["e2e/bench/plain/bench_profiler.go"] = profilerSource
 	}
 	args := []string{"build", "-buildvcs=false", "-trimpath", "-o", out}
 	if len(laid) > 0 {
@@ -84,7 +85,7 @@ func (w *world) overlay(ctx context.Context, files map[string][]byte) (string, e
 	}
 	replaced := map[string]string{}
 	for path, text := range files {
-		source := filepath.Join(dir, filepath.Base(path))
+		source := filepath.Join(dir, strings.ReplaceAll(path, "/", "-"))
 		if err := os.WriteFile(source, text, 0o600); err != nil {
 			return "", err
 		}

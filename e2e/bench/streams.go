@@ -143,11 +143,11 @@ func (x *street) renew(ctx context.Context, d *door) error {
 			return err
 		}
 	} else {
-		address, proxy, err := x.world.plain(ctx, "proxy", x.url, x.file)
+		proxy, err := x.world.plain("proxy", x.url, x.file)
 		if err != nil {
 			return err
 		}
-		d.address, d.process = address, proxy
+		d.target = proxy
 	}
 	return d.answers(ctx)
 }
