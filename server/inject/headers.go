@@ -68,12 +68,34 @@ func (t *Target) set(name, text, secret string) error {
 // remove removes a header in every spelling that a server may take for it.
 func (t *Target) remove(name string) {
 	for other := range t.Request.Header {
-		if plainName(other) == plainName(name) {
+		if alike(other, name) {
 			delete(t.Request.Header, other)
 		}
 	}
 }
 
-func plainName(name string) string {
-	return strings.NewReplacer("_", "-", ".", "-").Replace(strings.ToLower(name))
+// alike reports whether somebody could take one name of a header for the other: names have no case, and some servers
+// take an underscore or a dot for a hyphen.
+func alike(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) {
+		if folded[a[i]] != folded[b[i]] {
+			return false
+		}
+	}
+	return true
 }
+
+// folded are the bytes of names as alike has them.
+var folded = func() (to [256]byte) {
+	for i := range to {
+		to[i] = byte(i)
+		if 'A' <= i && i <= 'Z' {
+			to[i] = byte(i) | 0x20
+		}
+	}
+	to['_'], to['.'] = '-', '-'
+	return to
+}()

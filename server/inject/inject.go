@@ -6,6 +6,7 @@ package inject
 import (
 	"context"
 	"crypto/x509"
+	"iter"
 	"net/http"
 	"strings"
 	"time"
@@ -44,18 +45,19 @@ type Injector struct {
 // New returns an Injector without tokens.
 func New() *Injector { return &Injector{now: time.Now} }
 
-// Order returns the indexes of injections in the order in which they are to be applied: what signs a call comes when
+// Order yields injections, by their indexes, in the order in which they are to be applied: what signs a call comes when
 // all else is on it.
-func Order(all []tools.Injection) []int {
-	var others, signers []int
-	for i, x := range all {
-		if x.In == tools.InSigV4 || x.In == tools.InHMAC {
-			signers = append(signers, i)
-		} else {
-			others = append(others, i)
+func Order(all []tools.Injection) iter.Seq2[int, *tools.Injection] {
+	return func(yield func(int, *tools.Injection) bool) {
+		for _, turn := range []bool{false, true} {
+			for i := range all {
+				signs := all[i].In == tools.InSigV4 || all[i].In == tools.InHMAC
+				if signs == turn && !yield(i, &all[i]) {
+					return
+				}
+			}
 		}
 	}
-	return append(others, signers...)
 }
 
 // SignsBody reports whether a call's body must be read whole, because what is put on it depends on it. That a secret is

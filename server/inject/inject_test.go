@@ -259,7 +259,13 @@ func TestSignersComeLast(t *testing.T) {
 		{In: "hmac", HMAC: &tools.HMAC{Template: "{path}{timestamp}"}}, {In: "header"},
 		{In: "sigv4", SigV4: &tools.SigV4{UnsignedPayload: true}}, {In: "query"},
 	}
-	if got := inject.Order(how); !slices.Equal(got, []int{1, 3, 0, 2}) {
+	var got []int
+	for i, x := range inject.Order(how) {
+		if got = append(got, i); x != &how[i] {
+			t.Errorf("the injection of index %d is another one", i)
+		}
+	}
+	if !slices.Equal(got, []int{1, 3, 0, 2}) {
 		t.Errorf("in the order %v", got)
 	}
 	if inject.SignsBody(&tools.Upstream{Inject: how}) {

@@ -125,7 +125,7 @@ func (c call) target(t testing.TB, u *tools.Upstream) *inject.Target {
 // apply puts the secrets of an upstream on a call, and returns what no answer may hold.
 func apply(in *inject.Injector, target *inject.Target, u *tools.Upstream, fields map[string]string) ([]string, error) {
 	var texts []string
-	for _, i := range inject.Order(u.Inject) {
+	for i := range inject.Order(u.Inject) {
 		more, err := in.Apply(context.Background(), target, u.Inject[i], version(1), vault.NewValue(fields))
 		if err != nil {
 			return nil, err

@@ -59,6 +59,9 @@ func New(values ...string) *Scrubber {
 // With returns a scrubber that finds further values as well, for a moment: it takes no longer to make than New of them
 // does, and longer to search.
 func (s *Scrubber) With(values ...string) *Scrubber {
+	if len(values) == 0 {
+		return s
+	}
 	more := New(values...)
 	if more == nil {
 		return s

@@ -18,61 +18,67 @@ import (
 )
 
 // hopByHop are the headers of one connection (RFC 9110 §7.6.1), and those that bind an answer to one.
-var hopByHop = []string{"Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
+var hopByHop = set("Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade")
 
 // stripped are the headers that would let an upstream act upon the agent, or send it elsewhere.
-var stripped = []string{"Set-Cookie", "Set-Cookie2", "Www-Authenticate", "Authentication-Info", "Proxy-Authenticate",
+var stripped = set("Set-Cookie", "Set-Cookie2", "Www-Authenticate", "Authentication-Info", "Proxy-Authenticate",
 	"Proxy-Authentication-Info", "Alt-Svc", "Strict-Transport-Security", "Clear-Site-Data", "Public-Key-Pins",
-	"Authorization", ErrorHeader}
+	"Authorization", ErrorHeader)
+
+// set is a set of headers, in their canonical spelling.
+func set(names ...string) map[string]bool {
+	all := make(map[string]bool, len(names))
+	for _, name := range names {
+		all[http.CanonicalHeaderKey(name)] = true
+	}
+	return all
+}
 
 // clean removes from an answer's headers, or trailers, what must not be passed on, and masks the key in the rest. It
 // returns how often it was there.
 func (a *answer) clean(h http.Header) (hits int) {
+	if len(h) == 0 {
+		return 0
+	}
 	for _, list := range h["Connection"] {
 		for name := range strings.SplitSeq(list, ",") {
 			h.Del(textproto.TrimString(name))
 		}
 	}
-	for _, name := range hopByHop {
-		h.Del(name)
-	}
-	for _, name := range stripped {
-		if name == "Www-Authenticate" && a.grant.tool.Upstream.Response.KeepChallenge {
-			continue
+	for name := range h {
+		alike := name // what some would take it for
+		if strings.ContainsAny(name, "_.") {
+			alike = http.CanonicalHeaderKey(dashes.Replace(name))
 		}
-		h.Del(name)
+		keep := name == "Www-Authenticate" && a.grant.tool.Upstream.Response.KeepChallenge
+		if hopByHop[name] || stripped[alike] && !keep {
+			delete(h, name)
+		}
 	}
 	for _, name := range a.grant.tool.Upstream.Response.Strip {
 		h.Del(name)
-	}
-	for name := range h { // which some would take for one of those above
-		if strings.ContainsAny(name, "_.") && slices.Contains(stripped, http.CanonicalHeaderKey(dashed(name))) {
-			delete(h, name)
-		}
 	}
 	a.relocate(h)
 	return a.scrub.Header(h)
 }
 
-func dashed(name string) string { return strings.NewReplacer("_", "-", ".", "-").Replace(name) }
+var dashes = strings.NewReplacer("_", "-", ".", "-")
 
 // relocate makes what leads back to the upstream lead through the shim. Where it leads elsewhere it is left: nobody
 // here follows it, and the agent has no key to take there.
 func (a *answer) relocate(h http.Header) {
-	origin, err := url.Parse(a.grant.tool.Upstream.URL)
-	if err != nil {
-		return
-	}
+	at := a.grant.tool.Upstream.Address()
 	for _, name := range []string{"Location", "Content-Location"} {
+		if h.Get(name) == "" {
+			continue
+		}
 		target, err := url.Parse(h.Get(name))
 		switch {
-		case h.Get(name) == "":
-			continue
 		case err != nil || len(h[name]) > 1:
 			h.Del(name)
 			continue
 		case target.Host == "" && target.Scheme == "" && strings.HasPrefix(target.Path, "/"),
-			target.Scheme == origin.Scheme && strings.EqualFold(target.Host, origin.Host):
+			target.Scheme == at.Scheme && strings.EqualFold(target.Host, at.Authority):
 			rest := target.EscapedPath()
 			if target.RawQuery != "" {
 				rest += "?" + target.RawQuery
@@ -221,7 +227,7 @@ func (a *answer) copy(w http.ResponseWriter, from source) (count int64, err erro
 	defer stalled.Stop()
 	defer func() { _ = control.SetWriteDeadline(time.Time{}) }() // of the connection, which others use after this
 	if from.stream {
-		a.total.Stop()
+		a.outlive()
 	}
 	buffer := buffers.Get().(*[]byte)
 	defer buffers.Put(buffer)

@@ -27,9 +27,10 @@ type Grant struct {
 	claims *token.Claims
 	tool   *tools.Tool
 	match  *tools.Match
-	refs   []vault.Ref // of the secrets to be injected, in the order of the tool's injections
-	began  time.Time   // by the process's clock, of the intent
-	spent  bool        // an intent is recorded, and the token taken if it is good for one call
+	refs   []vault.Ref  // of the secrets to be injected, in the order of the tool's injections
+	began  time.Time    // by the process's clock, of the intent
+	said   *audit.Event // what its records have in common; nil before the first of them
+	spent  bool         // an intent is recorded, and the token taken if it is good for one call
 	// fits judges what else was read of the call, such as its body, by the tool as it is by then; nil if nothing was.
 	fits func(*Grant) error
 }
@@ -85,7 +86,7 @@ func dropNotFound(err error) error {
 
 // judge decides whether the token covers the call, by one view. It has no effect but on g.
 func (g *Grant) judge(v *View) error {
-	g.view, g.claims, g.tool, g.match, g.refs = v, nil, nil, nil, nil
+	g.view, g.claims, g.tool, g.match, g.refs, g.said = v, nil, nil, nil, nil, nil
 	if g.call.Token == "" {
 		return fault.New(fault.Unauthenticated, "token.none", "")
 	}
@@ -125,7 +126,7 @@ func (g *Grant) route() (err error) {
 		return err
 	}
 	needed := g.tool.Scope(scopes.Actions(g.tool.Name, g.match.Rule.Action))
-	if !slices.Contains(strings.Fields(g.claims.Scope), needed) {
+	if !has(g.claims.Scope, needed) {
 		return fault.Wrap(fault.Forbidden, "scope.insufficient",
 			"The call needs the scope "+needed+"; ask for it at the token endpoint.", lacking(needed))
 	}
@@ -142,6 +143,16 @@ func (g *Grant) route() (err error) {
 		g.refs = append(g.refs, ref)
 	}
 	return nil
+}
+
+// has reports whether a list of words holds one.
+func has(list, word string) bool {
+	for one := range strings.FieldsSeq(list) {
+		if one == word {
+			return true
+		}
+	}
+	return false
 }
 
 // lacking is the scope that a token does not have.

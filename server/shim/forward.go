@@ -113,10 +113,7 @@ func (g *Grant) renews(body payload) bool {
 
 // send opens the keys, puts them on the request, and sends it. Nothing of it leaves before Intend.
 func (s *Shim) send(c *watched, r *http.Request, body payload) (*answer, error) {
-	out, err := c.grant.request(c.ctx, r, body)
-	if err != nil {
-		return nil, err
-	}
+	out := c.grant.request(c.ctx, r, body)
 	with, err := s.inject(c.ctx, c.grant, out, body)
 	if err != nil {
 		return nil, err
@@ -129,27 +126,20 @@ func (s *Shim) send(c *watched, r *http.Request, body payload) (*answer, error) 
 }
 
 // outgoing makes a request to the destination of the tool, and to nothing else, with the bytes of path and query that
-// were judged. It has no header yet but that it wants
-// no compression: what is compressed cannot be searched.
-func (g *Grant) outgoing(ctx context.Context) (*http.Request, error) {
-	origin, err := url.Parse(g.tool.Upstream.URL)
-	if err != nil { // it was checked when it was configured
-		return nil, fault.Wrap(fault.Internal, "internal", "", err)
-	}
-	out := (&http.Request{Method: g.call.Method, Host: origin.Host, ProtoMajor: 1, ProtoMinor: 1,
-		URL: &url.URL{Scheme: origin.Scheme, Host: origin.Host}, Header: http.Header{}}).WithContext(ctx)
+// were judged. It has no header yet but that it wants no compression: what is compressed cannot be searched.
+func (g *Grant) outgoing(ctx context.Context) *http.Request {
+	at := g.tool.Upstream.Address()
+	out := (&http.Request{Method: g.call.Method, Host: at.Authority, ProtoMajor: 1, ProtoMinor: 1,
+		URL: &url.URL{Scheme: at.Scheme, Host: at.Authority}, Header: http.Header{}}).WithContext(ctx)
 	inject.Place(out, g.match.Path, g.match.Query)
 	out.Header.Set("Accept-Encoding", "identity")
 	out.Header["User-Agent"] = nil // not the library's
-	return out, nil
+	return out
 }
 
 // request makes the outgoing request of a call, with those of the agent's headers that are passed on.
-func (g *Grant) request(ctx context.Context, r *http.Request, body payload) (*http.Request, error) {
-	out, err := g.outgoing(ctx)
-	if err != nil {
-		return nil, err
-	}
+func (g *Grant) request(ctx context.Context, r *http.Request, body payload) *http.Request {
+	out := g.outgoing(ctx)
 	for name, values := range r.Header {
 		if tools.PassedOn(name, g.tool.Upstream.Headers) {
 			out.Header[name] = append([]string(nil), values...)
@@ -166,7 +156,7 @@ func (g *Grant) request(ctx context.Context, r *http.Request, body payload) (*ht
 	default:
 		out.Header.Del("Content-Type")
 	}
-	return out, nil
+	return out
 }
 
 // ready is what a request with its keys on it is sent by, and what its answer must not hold.
@@ -181,8 +171,7 @@ func (s *Shim) inject(ctx context.Context, g *Grant, out *http.Request, body pay
 	var ref vault.Ref
 	target := &inject.Target{Tenant: g.view.ID, Request: out, Match: g.match, Body: body.whole, Dial: s.guard(g)}
 	var texts []string
-	for _, i := range inject.Order(g.tool.Upstream.Inject) {
-		injection := &g.tool.Upstream.Inject[i]
+	for i, injection := range inject.Order(g.tool.Upstream.Inject) {
 		value, err := g.view.Secrets.For(ctx, g.refs[i], g.tool.Upstream, injection)
 		if err != nil {
 			return r, err
@@ -205,13 +194,13 @@ func (s *Shim) inject(ctx context.Context, g *Grant, out *http.Request, body pay
 
 // scrubber finds texts in answers. Making one takes longer than a whole call, so that it is kept for a while.
 func (s *Shim) scrubber(g *Grant, texts []string) *scrub.Scrubber {
-	hash := sha256.New()
-	size := 0
+	var room [1 << 10]byte
+	all := room[:0]
 	for _, text := range texts {
-		_, _ = io.WriteString(hash, text+"\x00")
-		size += len(text)
+		all = append(append(all, text...), 0)
 	}
-	key, now := [sha256.Size]byte(hash.Sum(nil)), s.cfg.Tenants.Now()
+	key, size, now := sha256.Sum256(all), len(all), s.cfg.Tenants.Now()
+	clear(all)
 	if known, ok := s.scrubs.Get(g.view.ID, key, now); ok {
 		return known
 	}

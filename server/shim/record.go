@@ -3,8 +3,6 @@ package shim
 import (
 	"context"
 	"errors"
-	"net"
-	"net/url"
 	"slices"
 	"strconv"
 
@@ -24,17 +22,28 @@ func outcomeOf(f *fault.Error) audit.Outcome {
 
 // event is the record of a call as far as it got. Its token was verified.
 func (g *Grant) event(outcome audit.Outcome, reason, phase string) audit.Event {
+	if g.said == nil {
+		e := g.describe()
+		g.said = &e
+	}
+	e := *g.said
+	e.Body.Outcome, e.Body.Reason, e.Body.Use.Phase = outcome, reason, phase
+	return e
+}
+
+// describe is what all records of a call have in common, as it was judged last.
+func (g *Grant) describe() audit.Event {
 	agent := token.ClientSubject(g.claims.ClientID)
 	chain := []string{agent}
 	for before := range g.claims.Act.Chain() {
 		chain = append(chain, before.Subject)
 	}
 	e := audit.Event{Name: audit.KeyUse, Txn: g.claims.Txn, Agent: agent, Body: audit.Body{
-		Outcome: outcome, Reason: reason, DecisionID: g.id, ClientID: g.claims.ClientID,
+		DecisionID: g.id, ClientID: g.claims.ClientID,
 		Actor: audit.Actor{Chain: slices.Compact(append(chain, g.claims.Subject))},
 		Tool:  g.tool.Name, Resource: g.tool.Resource,
 		Token:   audit.Token{JTI: g.claims.ID, Expiry: g.claims.Expiry},
-		Use:     audit.Use{Phase: phase, Mode: g.call.Mode, Host: hostOf(g.tool.Upstream.URL)},
+		Use:     audit.Use{Mode: g.call.Mode, Host: g.tool.Upstream.Address().HostPort},
 		Request: audit.Request{IP: g.call.IP, Trace: g.call.Trace},
 	}}
 	if g.claims.Lineage != nil {
@@ -51,20 +60,6 @@ func (g *Grant) event(outcome audit.Outcome, reason, phase string) audit.Event {
 		}
 	}
 	return e
-}
-
-// hostOf returns the host and port of an origin that was checked when it was configured.
-func hostOf(origin string) string {
-	u, err := url.Parse(origin)
-	switch {
-	case err != nil:
-		return ""
-	case u.Port() != "":
-		return u.Host
-	case u.Scheme == "http":
-		return net.JoinHostPort(u.Hostname(), "80")
-	}
-	return net.JoinHostPort(u.Hostname(), "443")
 }
 
 // deny records a refusal and returns it, with the id of the record where there is one. Those of callers whom nobody

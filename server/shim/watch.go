@@ -36,8 +36,8 @@ type watched struct {
 
 	ctx   context.Context
 	end   context.CancelCauseFunc
-	stop  context.CancelFunc
-	total *time.Timer // of the time that it may take altogether; streams stop it
+	timer *time.Timer // of the time that it may take altogether, or until its token is too old
+	until time.Time   // the latter, by the process's clock
 }
 
 // cutoff is why a call was ended before its end: a code.
@@ -89,11 +89,17 @@ func (w *watch) begin(ctx context.Context, g *Grant) *watched {
 	if g.tool.Upstream.Stream.OnExpiry != tools.ExpiryCut {
 		left += overtime
 	}
-	c := &watched{grant: g, proven: g.view.Revision}
+	c := &watched{grant: g, proven: g.view.Revision, until: time.Now().Add(left)}
 	c.judged.Store(g.copy())
-	ctx, c.stop = context.WithTimeoutCause(ctx, left, cutExpired)
 	c.ctx, c.end = context.WithCancelCause(ctx)
-	c.total = time.AfterFunc(g.timeouts().total, func() { c.end(cutTotal) })
+	why, wait := cutTotal, g.timeouts().total
+	if left < wait {
+		why, wait = cutExpired, left
+	}
+	if wait <= 0 { // a timer would take its time
+		c.end(why)
+	}
+	c.timer = time.AfterFunc(wait, func() { c.end(why) })
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.tenants == nil {
@@ -110,14 +116,19 @@ func (w *watch) begin(ctx context.Context, g *Grant) *watched {
 	return c
 }
 
+// outlive lets a call go on for as long as its token does: it is a stream.
+func (c *watched) outlive() {
+	c.timer.Stop()
+	c.timer = time.AfterFunc(time.Until(c.until), func() { c.end(cutExpired) })
+}
+
 // done ends the watching.
 func (w *watch) done(c *watched) {
 	w.mu.Lock()
 	delete(w.tenants[c.grant.call.Slug], c)
 	w.mu.Unlock()
-	c.total.Stop()
+	c.timer.Stop()
 	c.end(nil)
-	c.stop()
 	w.running.Done()
 }
 

@@ -21,9 +21,11 @@ import (
 // else.
 func asksForWebSocket(r *http.Request) bool {
 	h := r.Header
+	if len(h["Upgrade"]) != 1 || !strings.EqualFold(h.Get("Upgrade"), "websocket") {
+		return false
+	}
 	key, err := base64.StdEncoding.Strict().DecodeString(h.Get("Sec-Websocket-Key"))
-	return r.Method == http.MethodGet && r.ProtoMajor == 1 && r.ContentLength == 0 &&
-		len(h["Upgrade"]) == 1 && strings.EqualFold(h.Get("Upgrade"), "websocket") && names(h["Connection"], "upgrade") &&
+	return r.Method == http.MethodGet && r.ProtoMajor == 1 && r.ContentLength == 0 && names(h["Connection"], "upgrade") &&
 		h.Get("Sec-Websocket-Version") == "13" && len(h["Sec-Websocket-Key"]) == 1 && err == nil && len(key) == 16
 }
 
@@ -70,7 +72,7 @@ func (a *answer) tunnel(w http.ResponseWriter, r *http.Request) error {
 	defer a.discard()
 	a.shim.count.streams.Add(1)
 	defer a.shim.count.streams.Add(-1)
-	a.total.Stop()
+	a.outlive()
 	reason := "cut.caller"
 	if a.greet(agent, r.Header.Get("Sec-Websocket-Key")) == nil {
 		reason = string(a.exchange(agent, buffered, upstream))

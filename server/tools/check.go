@@ -25,9 +25,10 @@ const (
 	maxTemplate = 4 << 10
 )
 
-// check lists the upstream's mistakes, each with its field, and prepares it for Route.
+// check lists the upstream's mistakes, each with its field, and prepares it for Route and Address.
 func (u *Upstream) check(t *Tool, at Place) []string {
 	var p problems
+	u.at = &address{u.URL, u.Network.CA, addressOf(u.URL, u.Network.CA)}
 	p.err("url", u.checkURL(at))
 	u.checkInjections(&p)
 	u.checkRules(&p, t)

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/pem"
+	"net"
 	"net/url"
 	"strconv"
 )
@@ -17,8 +18,37 @@ type Destination struct {
 	CA     string // hex of the SHA-256 of the certificates that alone may sign the receiver's; "" for the system's roots
 }
 
-// Destination returns where calls of the upstream go. That of a URL that cannot be read is nowhere.
-func (u *Upstream) Destination() Destination { return destination(u.URL, u.Network.CA) }
+// Address is where an upstream is.
+type Address struct {
+	Destination
+	Authority string // host and port as the URL has them
+	HostPort  string // with the port in any case, and without brackets that need not be
+}
+
+// address is what was read of a URL and a CA.
+type address struct {
+	url, ca string
+	Address
+}
+
+func addressOf(raw, ca string) Address {
+	a := Address{Destination: destination(raw, ca)}
+	if u, err := url.Parse(raw); err == nil {
+		a.Authority, a.HostPort = u.Host, net.JoinHostPort(a.Host, strconv.Itoa(a.Port))
+	}
+	return a
+}
+
+// Address returns where calls of the upstream go. That of a URL that cannot be read is nowhere.
+func (u *Upstream) Address() Address {
+	if u.at != nil && u.at.url == u.URL && u.at.ca == u.Network.CA {
+		return u.at.Address
+	}
+	return addressOf(u.URL, u.Network.CA)
+}
+
+// Destination is that of the upstream's address.
+func (u *Upstream) Destination() Destination { return u.Address().Destination }
 
 // Destination returns where the client credentials of kind oauth2 go; those of no other kind go anywhere but to the
 // upstream. The certificates of the upstream's network are no matter there.

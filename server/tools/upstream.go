@@ -42,7 +42,8 @@ type Upstream struct {
 	// without a body alone.
 	Retries int `json:"retries,omitempty"`
 
-	routes []route // the rules, the most specific first; none before New
+	routes []route  // the rules, the most specific first; none before New
+	at     *address // where it is, because every call asks; nil before New
 }
 
 // Kind is a way of putting a secret on a call.
