@@ -90,6 +90,7 @@ func New(cfg Config) (*Shim, error) {
 		scrubs: memory.New[[sha256.Size]byte, *scrub.Scrubber](32<<20, time.Minute)}
 	quieten()
 	s.pool.shim, s.watch.shim = s, s
+	s.watch.ctx, s.watch.close = context.WithCancel(context.Background())
 	s.injector = inject.New()
 	return s, nil
 }
