@@ -40,8 +40,9 @@ func (p *program) backupCommand() *cobra.Command {
 				lines = fmt.Sprintf("it is encrypted to %d recipients: without the identity of one of them, and without the "+
 					"server's master key, it is of no use", n)
 			}
-			_, err = fmt.Fprintf(p.out, "wrote %s: %d entries of the log, of which a signed head covers %d, and %d objects\n%s\n",
-				harmless(out), done.Entries, done.Covered, done.Rows, lines)
+			_, err = fmt.Fprintf(p.out,
+				"wrote %s: %d entries of the log, of which a signed head covers %d, and %d objects\n%s\n", harmless(out),
+				done.Entries, done.Covered, done.Rows, lines)
 			return err
 		})
 	cmd.Long = cmd.Short + `.

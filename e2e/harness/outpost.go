@@ -35,8 +35,8 @@ func (s *Server) ApartShim(t testing.TB) {
 	s.Reconfigure(t, fmt.Sprintf("shim: {url: %q}\n", s.Shim))
 }
 
-// StartOutpost starts the shim of some tenants, which there must be by now: with the key that bursar keys shim makes, and
-// as the user of the Redis whose rights it prints. more are further lines of shim.yaml.
+// StartOutpost starts the shim of some tenants, which there must be by now: with the key that bursar keys shim makes,
+// and as the user of the Redis whose rights it prints. more are further lines of shim.yaml.
 func (s *Server) StartOutpost(t testing.TB, more string, tenants ...string) *Outpost {
 	t.Helper()
 	o := &Outpost{Dir: t.TempDir(), server: s}

@@ -17,3 +17,12 @@ func TestACallThatEndsBeforeItsIntentIsToldWhy(t *testing.T) {
 		}
 	}
 }
+
+func TestACallThatComesAfterTheEndIsEnded(t *testing.T) {
+	w := newWorld(t, servertest.Options{})
+	w.upstream.answers(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	w.shim.Stop()
+	if response, body := w.call(t, w.token(), "GET", "/v1/refunds/7", ""); response.StatusCode != 503 {
+		t.Errorf("answered %d %s", response.StatusCode, body)
+	}
+}
