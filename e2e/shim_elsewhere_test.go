@@ -254,7 +254,8 @@ func (w *shimWorld) movedTokenEndpoint(t *testing.T) {
 			Fields: map[string]string{"client_id": clientID, "client_secret": clientKey}})
 		delete(w.tokens, "sent")
 		before := w.up.Count().Requests
-		if reply := w.get(t, "sent", "/v1/items/1"); reply.Status < 500 {
+		reply := w.get(t, "sent", "/v1/items/1")
+		if reply.Status < 500 {
 			t.Errorf("%d: %d %s", status, reply.Status, reply.Body)
 		}
 		for _, r := range w.up.Requests()[before:] {
@@ -263,7 +264,7 @@ func (w *shimWorld) movedTokenEndpoint(t *testing.T) {
 			}
 		}
 		if n := w.up.Count().Requests; n == before {
-			t.Error("the token endpoint was not asked")
+			t.Errorf("the token endpoint was not asked: %s", reply.Body)
 		}
 	}
 	if n := w.evil.Count().Connections; n != 0 {

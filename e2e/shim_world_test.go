@@ -45,6 +45,7 @@ type shimWorld struct {
 	evil    *upstream.Upstream // where no key may go
 	cluster *harness.Issuer
 	oracle  *leak.Oracle
+	roots   string // file of the authority of up
 	tokens  map[string]string
 }
 
@@ -87,6 +88,7 @@ func newShimWorld(t *testing.T, form string) *shimWorld {
 		oracle:  leak.Of(acmeKey, nextKey, globexKey, awsSecret, clientKey, accessToken, password),
 	}
 	w.up = upstream.Start(t, upstream.Options{Keys: acceptedKeys, Answer: w.legacy})
+	w.roots = w.caFile(t, w.up)
 	if form == "standalone" {
 		s.ApartShim(t)
 	} else {
@@ -138,7 +140,7 @@ func (w *shimWorld) legacy(x *upstream.Exchange) {
 // the token endpoint.
 func (w *shimWorld) within(t *testing.T, program ...string) {
 	t.Helper()
-	w.front.Within(t, append([]string{"env", "SSL_CERT_FILE=" + w.caFile(t, w.up)}, program...)...)
+	w.front.Within(t, append([]string{"env", "SSL_CERT_FILE=" + w.roots}, program...)...)
 }
 
 // everyPlain are the kinds of injection of one value.
