@@ -239,7 +239,7 @@ func failure(err error, body payload) error {
 		return errTooLarge
 	case errors.Is(err, dial.ErrRefused):
 		return fault.Wrap(fault.InvalidTarget, "upstream.refused", "The upstream is at an address that is not allowed; "+
-			"the platform's operator can allow it.", err)
+			"an operator can allow it.", err)
 	case errors.Is(err, context.Canceled):
 		return fault.Wrap(fault.Unavailable, "cut.caller", "", dial.Cause(err))
 	case errors.As(err, &network) && network.Timeout(), errors.Is(err, context.DeadlineExceeded):

@@ -140,6 +140,10 @@ func (s *Shim) answer(w http.ResponseWriter, r *http.Request, c Call, err error)
 	if refusal.surface == internal || refusal.surface == unavailable {
 		s.cfg.Logger.ErrorContext(r.Context(), "call failed", "tenant", c.Slug, "tool", c.Tool, "error", err)
 	}
+	if refusal.surface == destination || refusal.surface == unreachable { // which of its causes, nothing else tells
+		s.cfg.Logger.WarnContext(r.Context(), "the upstream was not reached", "tenant", c.Slug, "tool", c.Tool,
+			"decision_id", refusal.problem.DecisionID, "error", err)
+	}
 	s.count.refused.Add(1)
 	refusal.write(w, r)
 }
