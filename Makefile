@@ -5,8 +5,8 @@ FUZZTIME ?= 60s
 
 .PHONY: build test lint tools mutation bench fuzz clean
 
-build: ## the static binary, as the Dockerfile builds it
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o dist/bursar ./cmd/bursar
+build: ## the static binaries, as the Dockerfile builds them
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o dist/ ./cmd/bursar ./cmd/bursar-shim
 
 test: tools lint build
 	BURSAR_TEST=full go test -timeout 20m ./...

@@ -101,7 +101,7 @@ var rooms = map[string]string{
 	"cmd/internal/envelope":      "cmd/internal/strict",
 	"cmd/internal/build":         "",
 	"cmd/internal/metric":        "server/audit server/limit",
-	"cmd/internal/port":          "cmd/internal/strict",
+	"cmd/internal/port":          "cmd/internal/strict server/decide",
 	"cmd/internal/port/porttest": "cmd/internal/strict",
 	"cmd/internal/restore": "cmd/internal/config cmd/internal/custody cmd/internal/envelope " +
 		"server/audit server/backup server/keys server/ledger server/tenant storage",

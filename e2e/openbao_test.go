@@ -50,9 +50,9 @@ policies:
   - {id: use-legacy, clients: [ap-bot], tool: legacy, actions: [items.read], ttl: 10m}
 `
 
+// newSwap makes one of a server whose shim is to be at s.Shim.
 func newSwap(t *testing.T, s *harness.Server) *swap {
 	t.Helper()
-	s.ServeShim(t)
 	w := &swap{Server: s, up: upstream.Start(t, upstream.Options{Keys: []string{firstValue}}),
 		cluster: harness.StartIssuer(t, "kubernetes", "-audience", s.Issuer("acme")),
 		oracle:  leak.Of(firstValue, secondValue), ca: filepath.Join(t.TempDir(), "ca.pem")}
@@ -117,20 +117,34 @@ func (w *swap) until(t *testing.T, what string, status int) {
 	}
 }
 
-// inOpenBao starts an OpenBao, and has the server keep secrets there, with the rights that docs/openbao.md gives it.
-func inOpenBao(t *testing.T, s *harness.Server) *baotest.Bao {
+// Policies as docs/openbao.md has them.
+const (
+	mayServe = `
+path "secret/data/bursar/+/+/+"    { capabilities = ["create", "read"] }
+path "secret/destroy/bursar/+/+/+" { capabilities = ["update"] }`
+	mayPut = `
+path "secret/data/bursar/+/+/+"    { capabilities = ["create"] }
+path "secret/destroy/bursar/+/+/+" { capabilities = ["update"] }`
+	mayRead = `path "secret/data/bursar/acme/+/+" { capabilities = ["read"] }`
+)
+
+// inOpenBao starts an OpenBao, and has the server keep secrets there, with some rights.
+func inOpenBao(t *testing.T, s *harness.Server, policy string) *baotest.Bao {
 	t.Helper()
 	fake := baotest.Start(t)
 	bao := &baotest.Bao{URL: fake.URL, Token: fake.Root, Fake: fake}
-	token := bao.Holder(t, `
-path "secret/data/bursar/+/+/+"    { capabilities = ["create", "read"] }
-path "secret/destroy/bursar/+/+/+" { capabilities = ["update"] }`, "24h")
-	if err := os.WriteFile(filepath.Join(s.Dir, "bao.token"), []byte(token), 0o600); err != nil {
+	s.Reconfigure(t, "vault: {backend: openbao, openbao: "+reachable(t, bao, s.Dir, policy)+"}\n")
+	return bao
+}
+
+// reachable returns how OpenBao is reached with a new token, whose file is in a folder.
+func reachable(t *testing.T, bao *baotest.Bao, dir, policy string) string {
+	t.Helper()
+	path := filepath.Join(dir, "bao.token")
+	if err := os.WriteFile(path, []byte(bao.Holder(t, policy, "24h")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.Reconfigure(t, fmt.Sprintf("vault: {backend: openbao, openbao: {address: %q, auth: {token: \"file:bao.token\"}, "+
-		"max_staleness: 1s}}\n", fake.URL))
-	return bao
+	return fmt.Sprintf("{address: %q, auth: {token: \"file:%s\"}, max_staleness: 1s}", bao.URL, path)
 }
 
 // entries returns the paths of the values that OpenBao has of the secret.
@@ -149,7 +163,8 @@ func entries(t *testing.T, bao *baotest.Bao) (paths []string) {
 func TestSecretsInOpenBao(t *testing.T) {
 	t.Parallel()
 	s := harness.Start(t, "bolt")
-	bao := inOpenBao(t, s)
+	bao := inOpenBao(t, s, mayServe)
+	s.ServeShim(t)
 	w := newSwap(t, s)
 	w.put(t, firstValue)
 	w.until(t, "with the first value", http.StatusOK)
@@ -186,11 +201,35 @@ func TestSecretsInOpenBao(t *testing.T) {
 	}
 }
 
+// The server puts what it cannot read, and a standalone shim reads what it cannot put, each with a token of its own.
+func TestAStandaloneShimReadsOpenBao(t *testing.T) {
+	t.Parallel()
+	s := harness.Start(t, "redis")
+	bao := inOpenBao(t, s, mayPut)
+	s.ApartShim(t)
+	w := newSwap(t, s)
+	w.put(t, firstValue)
+	o := s.StartOutpost(t, "openbao: "+reachable(t, bao, t.TempDir(), mayRead)+"\n", "acme")
+	w.until(t, "with the first value", http.StatusOK)
+	w.put(t, secondValue)
+	w.until(t, "with the second value", http.StatusOK)
+	bao.Fake.Seal(true)
+	w.until(t, "while OpenBao is away", http.StatusServiceUnavailable)
+	o.Stop()
+	o.Restart(t) // which it does without OpenBao, for tenants whose secrets are in the store
+	bao.Fake.Seal(false)
+	w.until(t, "when it is back", http.StatusOK)
+	w.oracle.Folder(t, o.Dir)
+	w.oracle.Folder(t, s.Redis.Dir)
+}
+
 // Secrets are in a backup, encrypted, and are used again when it is put back; what was destroyed before it was made is
 // not.
 func TestSecretsAreRestored(t *testing.T) {
 	t.Parallel()
-	w := newSwap(t, harness.Start(t, "bolt"))
+	s := harness.Start(t, "bolt")
+	s.ServeShim(t)
+	w := newSwap(t, s)
 	w.put(t, firstValue)
 	w.put(t, secondValue)
 	w.run(t, "", "secret", "destroy", "acme/legacy-key", "1")
@@ -231,7 +270,9 @@ func (w *swap) edit(t *testing.T, old, next string) {
 // A master key moves from a file to OpenBao and is rotated there, as docs/openbao.md says, and no secret is lost.
 func TestAMasterKeyMovesToOpenBao(t *testing.T) {
 	t.Parallel()
-	w := newSwap(t, harness.Start(t, "bolt"))
+	s := harness.Start(t, "bolt")
+	s.ServeShim(t)
+	w := newSwap(t, s)
 	w.put(t, firstValue)
 	fake := baotest.Start(t)
 	bao := &baotest.Bao{URL: fake.URL, Token: fake.Root, Fake: fake}

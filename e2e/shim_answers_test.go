@@ -72,7 +72,8 @@ func (w *shimWorld) otherForms(t *testing.T) {
 				if reply := w.get(t, tool, "/echo/"+place+"/"+form.Name); reply.Status != 200 {
 					t.Errorf("%s, %s in %s: %d %s", tool, form.Name, place, reply.Status, reply.Body)
 				}
-				if n := len(w.sent(t, "Authorization")); n == 0 && slices.Contains([]string{"bearer", "basic", "aws", "oauth"}, tool) {
+				if n := len(w.sent(t, "Authorization")); n == 0 && slices.Contains([]string{"bearer", "basic", "aws", "oauth"},
+					tool) {
 					t.Errorf("%s: nothing was injected", tool)
 				}
 			}
@@ -90,7 +91,8 @@ func (w *shimWorld) otherForms(t *testing.T) {
 		}
 	}
 	w.signatures(t)
-	if reply := w.get(t, "cert", "/v1/items/1"); reply.Status != 401 || len(w.mutual.Last(t).Peer) != 1 { // no key, but a certificate
+	// no key, but a certificate
+	if reply := w.get(t, "cert", "/v1/items/1"); reply.Status != 401 || len(w.mutual.Last(t).Peer) != 1 {
 		t.Errorf("cert: %d", reply.Status)
 	}
 }
@@ -155,12 +157,14 @@ func (w *shimWorld) ranges(t *testing.T) {
 func (w *shimWorld) longAnswers(t *testing.T) {
 	for _, form := range []string{"raw", "base64-2"} {
 		reply := w.get(t, "legacy", "/echo/long/"+form)
-		if reply.Status != 200 || !reply.Whole || len(reply.Body) < 11<<20 || bytes.Count(reply.Body, []byte("********")) < 100 {
+		if reply.Status != 200 || !reply.Whole || len(reply.Body) < 11<<20 ||
+			bytes.Count(reply.Body, []byte("********")) < 100 {
 			t.Errorf("%s: %d, %d bytes, whole %v", form, reply.Status, len(reply.Body), reply.Whole)
 		}
 	}
 	for _, form := range upstream.Forms() {
-		if reply := w.get(t, "legacy", "/echo/sse/"+form.Name); reply.Status != 200 || !bytes.HasSuffix(reply.Body, []byte("\n\n")) {
+		if reply := w.get(t, "legacy", "/echo/sse/"+form.Name); reply.Status != 200 ||
+			!bytes.HasSuffix(reply.Body, []byte("\n\n")) {
 			t.Errorf("%s: %d %q", form.Name, reply.Status, reply.Body)
 		}
 	}
@@ -197,7 +201,8 @@ func (w *shimWorld) actingHeaders(t *testing.T) {
 		}
 	}
 	w.with(t, "challenging", injections["legacy"], rules+"      response: {keep_challenge: true, strip: [X-Powered-By]}\n")
-	if reply := w.get(t, "challenging", "/echo/challenge/raw"); !strings.HasPrefix(reply.Get("WWW-Authenticate"), "Basic realm=\"***") {
+	if reply := w.get(t, "challenging", "/echo/challenge/raw"); !strings.HasPrefix(reply.Get("WWW-Authenticate"),
+		"Basic realm=\"***") {
 		t.Errorf("the challenge that was to be kept is %q", reply.Get("WWW-Authenticate"))
 	}
 }
@@ -207,7 +212,8 @@ func (w *shimWorld) emptyAnswers(t *testing.T) {
 		for _, method := range []string{"GET", "HEAD"} {
 			target := fmt.Sprintf("/status/%d", status)
 			reply := w.send(t, "legacy", method, target, "")
-			if empty := method == "HEAD" || status == 204 || status == 304; reply.Status != status || empty != (len(reply.Body) == 0) ||
+			if empty := method == "HEAD" || status == 204 || status == 304; reply.Status != status ||
+				empty != (len(reply.Body) == 0) ||
 				!strings.Contains(reply.Get("X-Echo"), "***") {
 				t.Errorf("%s of %d: %d, %d bytes, X-Echo %q", method, status, reply.Status, len(reply.Body), reply.Get("X-Echo"))
 			}
@@ -263,7 +269,8 @@ func (w *shimWorld) endlessAnswers(t *testing.T) {
 		if reply := w.get(t, "legacy", "/end/unasked"); reply.Status == 200 && string(reply.Body) != "first\n" {
 			t.Errorf("unasked: %s", reply.Raw)
 		}
-		if reply := w.get(t, "legacy", "/v1/items/1"); reply.Status == 200 && !strings.Contains(string(reply.Body), `"ok":true`) {
+		if reply := w.get(t, "legacy", "/v1/items/1"); reply.Status == 200 &&
+			!strings.Contains(string(reply.Body), `"ok":true`) {
 			t.Errorf("another's answer: %s", reply.Raw)
 		}
 	}
@@ -274,7 +281,8 @@ func (w *shimWorld) endlessAnswers(t *testing.T) {
 
 func (w *shimWorld) shortKeys(t *testing.T) {
 	for _, value := range []string{"short", "k-123456", "sk-0123456789ab"} {
-		args := []string{"secret", "put", "acme/short-" + fmt.Sprint(len(value)), "--host", w.up.URL, "--ca", w.caFile(t, w.up)}
+		args := []string{"secret", "put", "acme/short-" + fmt.Sprint(len(value)), "--host", w.up.URL, "--ca",
+			w.caFile(t, w.up)}
 		if out, err := w.BursarReading(t, value, append(args, "--activate", "-")...); err == nil {
 			t.Errorf("%d bytes were put: %s", len(value), out)
 		}
@@ -285,12 +293,13 @@ func (w *shimWorld) shortKeys(t *testing.T) {
 	}
 	w.with(t, "brief", `{in: header, name: X-Api-Key, secret: short-5}`, rules)
 	w.up.Accept("short")
-	defer w.up.Accept(acmeKey, nextKey, globexKey, accessToken, password)
+	defer w.up.Accept(acceptedKeys...)
 	reply := w.get(t, "brief", "/echo/header/raw")
 	if reply.Status != 200 || strings.Contains(reply.Get("X-Echo-X-Api-Key"), "short") {
 		t.Errorf("%d, %q", reply.Status, reply.Get("X-Echo-X-Api-Key"))
 	}
-	if reply := w.get(t, "brief", "/v1/items/shortage"); reply.Status != 200 || !strings.Contains(string(reply.Body), `"ok":true`) {
+	if reply := w.get(t, "brief", "/v1/items/shortage"); reply.Status != 200 ||
+		!strings.Contains(string(reply.Body), `"ok":true`) {
 		t.Errorf("a text that has nothing to do with the key: %d %s", reply.Status, reply.Body)
 	}
 }

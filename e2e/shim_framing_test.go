@@ -34,16 +34,19 @@ func (w *shimWorld) oddFraming(t *testing.T) {
 	token := w.token(t, "legacy")
 	head := "POST /shim/t/acme/legacy/v1/items HTTP/1.1\r\nHost: " + w.host() + "\r\nAuthorization: Bearer " + token +
 		"\r\nContent-Type: application/json\r\n"
-	smuggled := "GET /shim/t/acme/legacy/v1/items/smuggled HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + token + "\r\n\r\n"
+	smuggled := "GET /shim/t/acme/legacy/v1/items/smuggled HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + token +
+		"\r\n\r\n"
 	for _, row := range []struct {
 		name, rest string
 		sent       bool // it may be, as one request
 	}{
 		{"a length and chunks", "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", true},
-		{"chunks and a length", "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n2\r\n{}\r\n0\r\n\r\n" + smuggled, true},
+		{"chunks and a length", "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n2\r\n{}\r\n0\r\n\r\n" + smuggled,
+			true},
 		{"an unknown coding", "Transfer-Encoding: xchunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", false},
 		{"two codings", "Transfer-Encoding: gzip, chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", false},
-		{"two coding headers", "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n2\r\n{}\r\n0\r\n\r\n", false},
+		{"two coding headers", "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+			false},
 		{"a coding after a tab", "Transfer-Encoding:\tchunked\r\nContent-Length: 2\r\n\r\n{}", true},
 		{"a coding after a vertical tab", "Transfer-Encoding: \x0bchunked\r\nContent-Length: 2\r\n\r\n{}", false},
 		{"two lengths", "Content-Length: 2\r\nContent-Length: 40\r\n\r\n{}" + smuggled, false},
@@ -64,7 +67,8 @@ func (w *shimWorld) oddFraming(t *testing.T) {
 		{"a chunk size that overflows", "Transfer-Encoding: chunked\r\n\r\n10000000000000002\r\n{}\r\n0\r\n\r\n", false},
 		{"a chunk that is too long", "Transfer-Encoding: chunked\r\n\r\n2\r\n{}" + smuggled + "\r\n0\r\n\r\n", false},
 		{"a chunk extension with a line break", "Transfer-Encoding: chunked\r\n\r\n2;a=\n\r\n{}\r\n0\r\n\r\n", false},
-		{"a trailer that is a header", "Transfer-Encoding: chunked\r\nTrailer: X-Api-Key\r\n\r\n2\r\n{}\r\n0\r\nX-Api-Key: mine\r\n\r\n",
+		{"a trailer that is a header",
+			"Transfer-Encoding: chunked\r\nTrailer: X-Api-Key\r\n\r\n2\r\n{}\r\n0\r\nX-Api-Key: mine\r\n\r\n",
 			true},
 	} {
 		before := w.up.Count().Requests
@@ -79,8 +83,9 @@ func (w *shimWorld) oddFraming(t *testing.T) {
 			t.Errorf("%s: %d, %v; %d requests", row.name, reply.Status, err, len(all))
 		case len(all) > 1:
 			t.Errorf("%s: became %d requests", row.name, len(all))
-		case len(all) == 1 && (string(all[0].Body) != "{}" || len(all[0].Get("Transfer-Encoding"))+len(all[0].Get("Content-Length")) != 1 ||
-			strings.Contains(string(all[0].Raw), "mine")):
+		case len(all) == 1 &&
+			(string(all[0].Body) != "{}" || len(all[0].Get("Transfer-Encoding"))+len(all[0].Get("Content-Length")) != 1 ||
+				strings.Contains(string(all[0].Raw), "mine")):
 			t.Errorf("%s: the upstream got %q", row.name, all[0].Raw)
 		}
 	}
@@ -90,14 +95,16 @@ func (w *shimWorld) oddFraming(t *testing.T) {
 	// Line feeds alone end lines for the library; what is sent on has its own.
 	before := w.up.Count().Requests
 	reply := raw.Ask(t, w.Shim, strings.ReplaceAll(head, "\r\n", "\n")+"Content-Length: 2\n\n{}")
-	if all := w.up.Requests()[before:]; len(all) > 1 || len(all) == 1 && strings.Contains(strings.ReplaceAll(string(all[0].Raw), "\r\n", ""), "\n") {
+	if all := w.up.Requests()[before:]; len(all) > 1 || len(all) == 1 &&
+		strings.Contains(strings.ReplaceAll(string(all[0].Raw), "\r\n", ""), "\n") {
 		t.Errorf("%d; the upstream got %d requests", reply.Status, len(all))
 	}
 }
 
 func (w *shimWorld) doubledHeaders(t *testing.T) {
 	token := w.token(t, "legacy")
-	for _, header := range []string{"Authorization: Bearer " + token, "authorization: Basic eDp5", "Authorization: Bearer x",
+	for _, header := range []string{"Authorization: Bearer " + token, "authorization: Basic eDp5",
+		"Authorization: Bearer x",
 		"Host: " + w.host(), "host: evil.example"} {
 		w.silent(t, header, func() {
 			if reply := w.get(t, "legacy", "/v1/items/1", header); reply.Status != 400 {
@@ -106,8 +113,10 @@ func (w *shimWorld) doubledHeaders(t *testing.T) {
 		})
 	}
 	for name, text := range map[string]string{
-		"no Host":           strings.Replace(w.request(token, "legacy", "GET", "/v1/items/1", ""), "Host: "+w.host()+"\r\n", "", 1),
-		"two tokens in one": strings.Replace(w.request(token, "legacy", "GET", "/v1/items/1", ""), token, token+", Bearer "+token, 1),
+		"no Host": strings.Replace(w.request(token, "legacy", "GET", "/v1/items/1", ""), "Host: "+w.host()+"\r\n",
+			"", 1),
+		"two tokens in one": strings.Replace(w.request(token, "legacy", "GET", "/v1/items/1", ""), token,
+			token+", Bearer "+token, 1),
 	} {
 		w.silent(t, name, func() {
 			if reply := w.ask(t, text); reply.Status != 400 && reply.Status != 401 {
@@ -128,7 +137,8 @@ func (w *shimWorld) doubledHeaders(t *testing.T) {
 func (w *shimWorld) namedHops(t *testing.T) {
 	for tool, name := range map[string]string{"legacy": "X-Api-Key", "bearer": "Authorization", "basic": "Authorization",
 		"cookie": "Cookie", "signed": "X-Signature", "aws": "Authorization", "oauth": "Authorization"} {
-		for _, list := range []string{name, "close, " + strings.ToLower(name), "Authorization, X-Api-Key, Cookie, X-Signature, Host",
+		for _, list := range []string{name, "close, " + strings.ToLower(name),
+			"Authorization, X-Api-Key, Cookie, X-Signature, Host",
 			"keep-alive, X-Timestamp, X-Amz-Date, " + name} {
 			reply := w.get(t, tool, "/v1/items/1", "Connection: "+list)
 			r := w.up.Last(t)
@@ -141,8 +151,10 @@ func (w *shimWorld) namedHops(t *testing.T) {
 }
 
 func (w *shimWorld) hopHeaders(t *testing.T) {
-	all := []string{"Proxy-Authorization: Basic eDp5", "Proxy-Connection: keep-alive", "TE: trailers, gzip", "Trailer: X-A",
-		"Keep-Alive: timeout=5", "Connection: keep-alive, X-Mine", "X-Mine: 1", "Proxy-Authenticate: x", "Upgrade-Insecure-Requests: 1",
+	all := []string{"Proxy-Authorization: Basic eDp5", "Proxy-Connection: keep-alive", "TE: trailers, gzip",
+		"Trailer: X-A",
+		"Keep-Alive: timeout=5", "Connection: keep-alive, X-Mine", "X-Mine: 1", "Proxy-Authenticate: x",
+		"Upgrade-Insecure-Requests: 1",
 		"Max-Forwards: 0", "Forwarded: for=1.2.3.4"}
 	reply := w.get(t, "legacy", "/v1/items/1", all...)
 	r := w.up.Last(t)
@@ -157,9 +169,11 @@ func (w *shimWorld) hopHeaders(t *testing.T) {
 }
 
 func (w *shimWorld) brokenKeys(t *testing.T) {
-	for name, value := range map[string]string{"CR LF": "sk-0123456789abcdef\r\nX-Admin: 1", "LF": "sk-0123456789\nabcdef0123",
+	for name, value := range map[string]string{"CR LF": "sk-0123456789abcdef\r\nX-Admin: 1",
+		"LF":  "sk-0123456789\nabcdef0123",
 		"NUL": "sk-0123456789\x00abcdef", "DEL": "sk-0123456789\x7fabcdef", "not ASCII": "sk-0123456789äöüabcdef",
-		"a tab": "sk-0123456789\tabcdef", "nothing": "", "too short": "sk-0123456789ab", "too long": strings.Repeat("x", 33<<10)} {
+		"a tab": "sk-0123456789\tabcdef", "nothing": "", "too short": "sk-0123456789ab",
+		"too long": strings.Repeat("x", 33<<10)} {
 		out, err := w.BursarReading(t, value, "secret", "put", "acme/broken", "--host", w.up.URL, "--activate", "-")
 		if err == nil {
 			t.Errorf("%s: was put\n%s", name, out)
@@ -171,9 +185,11 @@ func (w *shimWorld) brokenKeys(t *testing.T) {
 }
 
 func (w *shimWorld) ownCredentials(t *testing.T) {
-	mine := []string{"X-Api-Key: mine", "x-api-key: mine", "Cookie: session=mine; other=mine", "X-Bursar-Inject-Authorization: mine",
+	mine := []string{"X-Api-Key: mine", "x-api-key: mine", "Cookie: session=mine; other=mine",
+		"X-Bursar-Inject-Authorization: mine",
 		"X-Bursar-Txn: mine", "Bursar-Error: mine", "X-Auth-Token: mine", "X-Amz-Security-Token: mine", "DPoP: mine",
-		"X-Signature: mine", "Proxy-Authorization: mine", "Authentication: mine", "X-Forwarded-User: mine", "X-Remote-User: mine"}
+		"X-Signature: mine", "Proxy-Authorization: mine", "Authentication: mine", "X-Forwarded-User: mine",
+		"X-Remote-User: mine"}
 	for tool := range injections {
 		method, target, body := "GET", "/v1/items/1", ""
 		headers := mine
@@ -204,7 +220,8 @@ func (w *shimWorld) headerBombs(t *testing.T) {
 		many[i] = fmt.Sprintf("X-%d: y", i)
 	}
 	long := []string{"X-Long: " + strings.Repeat("x", 64<<10)}
-	for name, headers := range map[string][]string{"a thousand": many, "one of 64 KiB": long, "together": append(many, long...)} {
+	for name, headers := range map[string][]string{"a thousand": many, "one of 64 KiB": long,
+		"together": append(many, long...)} {
 		w.silent(t, name, func() {
 			if reply := w.get(t, "legacy", "/v1/items/1", headers...); reply.Status != 431 && reply.Status != 400 {
 				t.Errorf("%s: %d", name, reply.Status)

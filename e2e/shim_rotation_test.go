@@ -15,8 +15,8 @@ import (
 )
 
 // TestAKeyIsRotatedUnderLoad: calls go on at 500 a second while the key is put anew and activated, again and again, and
-// while the data key that seals it is replaced. The upstream accepts a key until the next one is active, as the rotation
-// of a key wants. No call fails, and each carries the key that was active when it began or a later one.
+// while the data key that seals it is replaced. The upstream accepts a key until the next one is active, as the
+// rotation of a key wants. No call fails, and each carries the key that was active when it began or a later one.
 func TestAKeyIsRotatedUnderLoad(t *testing.T) {
 	rotations := 4
 	if harness.Full() {

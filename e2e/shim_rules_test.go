@@ -15,11 +15,13 @@ func TestNoWayPastMethodAndPath(t *testing.T) {
 	eachShim(t, func(t *testing.T, w *shimWorld) {
 		against(t, "B1", "dot segments", func(t *testing.T) {
 			w.refusesPaths(t, 400, "ambiguous_path", "/v1/../admin", "/v1/./items/1", "/v1/%2e%2e/admin/x", "/v1/%2E./admin/x",
-				"/v1/.%2e/admin/x", "/v1/%2E%2E/admin/x", "/..", "/.", "/v1/items/..", "/v1/items/.", "/v1/items/1/../../../admin/x",
+				"/v1/.%2e/admin/x", "/v1/%2E%2E/admin/x", "/..", "/.", "/v1/items/..", "/v1/items/.",
+				"/v1/items/1/../../../admin/x",
 				"/../../globex/legacy/v1/items/1", "/v1/items/...", "/v1/items/%2E", "/v1/items/1/.")
 		})
 		against(t, "B2", "slashes and parameters in other clothes", func(t *testing.T) {
-			w.refusesPaths(t, 400, "ambiguous_path", "/v1/items%2f1", "/v1/items%2F1", "/v1%5citems", "/v1%5Citems/1", `/v1\items\1`,
+			w.refusesPaths(t, 400, "ambiguous_path", "/v1/items%2f1", "/v1/items%2F1", "/v1%5citems", "/v1%5Citems/1",
+				`/v1\items\1`,
 				`/v1/items/..\..\admin`, "//v1/items/1", "/v1//items/1", "/v1/items//1", "/v1/items/1;a=b", "/v1;x/items/1",
 				"/v1/..;/admin/x", "/v1/items/..%3B/admin", "/v1/items/%3Bx", "/v1/items/1//")
 		})
@@ -32,8 +34,10 @@ func TestNoWayPastMethodAndPath(t *testing.T) {
 			w.refusesPaths(t, 400, "", "/v1/items/%", "/v1/items/%2", "/v1/items/%zz", "/v1/items/%u002e", "/v1/items/a\x7f")
 		})
 		against(t, "B4", "near misses of a path", func(t *testing.T) {
-			w.refusesPaths(t, 403, "path_not_allowed", "/v1beta/items/1", "/V1/items/1", "/v1/Items/1", "/v1/items/1/", "/v1/items/",
-				"/v1/item/1", "/v1/items/1/x", "/v11/items/1", "/v1/items1", "/", "", "/v1", "/v1/", "/echo/body", "/echo/body/raw/x")
+			w.refusesPaths(t, 403, "path_not_allowed", "/v1beta/items/1", "/V1/items/1", "/v1/Items/1", "/v1/items/1/",
+				"/v1/items/",
+				"/v1/item/1", "/v1/items/1/x", "/v11/items/1", "/v1/items1", "/", "", "/v1", "/v1/", "/echo/body",
+				"/echo/body/raw/x")
 			w.refusesPaths(t, 400, "ambiguous_path", "/v1/items/1.", "/v1./items/1", "/v1/items./1")
 		})
 		against(t, "B5", "another method in a header, a query or a form", w.overriddenMethods)
@@ -83,7 +87,8 @@ func (w *shimWorld) overriddenMethods(t *testing.T) {
 }
 
 func (w *shimWorld) overriddenPaths(t *testing.T) {
-	for _, name := range []string{"X-Original-URL", "X-Rewrite-URL", "X-Original-URI", "X-Forwarded-Prefix", "X-Forwarded-Uri",
+	for _, name := range []string{"X-Original-URL", "X-Rewrite-URL", "X-Original-URI", "X-Forwarded-Prefix",
+		"X-Forwarded-Uri",
 		"X-Forwarded-Path", "X-Accel-Redirect", "X-Forwarded-For", "X-Real-IP", "True-Client-IP", "CF-Connecting-IP", "Via",
 		"X-Custom-IP-Authorization", "X-Forwarded", "Referer", "Origin"} {
 		reply := w.get(t, "legacy", "/v1/items/1", name+": /admin/x")
@@ -123,8 +128,9 @@ func (w *shimWorld) oddQueries(t *testing.T) {
 	for query, code := range map[string]string{
 		"fields=a&fields=b": "ambiguous_query", "fields=a;fields=b": "ambiguous_query", "fields=%zz": "ambiguous_query",
 		"fields=%": "ambiguous_query", "fields=%ff": "ambiguous_query", "fields=%00": "ambiguous_query",
-		"&fields=a": "ambiguous_query", "fields=a&&": "ambiguous_query", "=a": "ambiguous_query", "fields=a#b": "ambiguous_query",
-		"fields=<": "ambiguous_query", "fiel%64s=a&fields=b": "ambiguous_query", "debug=1": "query_not_allowed",
+		"&fields=a": "ambiguous_query", "fields=a&&": "ambiguous_query", "=a": "ambiguous_query",
+		"fields=a#b": "ambiguous_query",
+		"fields=<":   "ambiguous_query", "fiel%64s=a&fields=b": "ambiguous_query", "debug=1": "query_not_allowed",
 		"Fields=a": "query_not_allowed", "fields[]=a": "query_not_allowed", "api_key=mine": "query_not_allowed",
 	} {
 		w.silent(t, query, func() {
@@ -136,12 +142,14 @@ func (w *shimWorld) oddQueries(t *testing.T) {
 			}
 		})
 	}
-	for query, want := range map[string]string{"api_key=mine": "", "fields=a&api_key=mine": "fields=a&", "tag=a&tag=b": "tag=a&tag=b&",
+	for query, want := range map[string]string{"api_key=mine": "", "fields=a&api_key=mine": "fields=a&",
+		"tag=a&tag=b":    "tag=a&tag=b&",
 		"api%5Fkey=mine": "", "fields=a%2Fb": "fields=a%2Fb&"} {
 		reply := w.get(t, "query", "/v1/items/1?"+query)
 		r := w.up.Last(t)
 		got := r.Query()["api_key"]
-		if reply.Status != 200 || !slices.Equal(got, []string{acmeKey}) || !strings.HasPrefix(r.Target, "/v1/items/1?"+want+"api_key=") {
+		if reply.Status != 200 || !slices.Equal(got, []string{acmeKey}) ||
+			!strings.HasPrefix(r.Target, "/v1/items/1?"+want+"api_key=") {
 			t.Errorf("%s: %d; the upstream got %s", query, reply.Status, r.Target)
 		}
 	}
@@ -184,7 +192,8 @@ func (w *shimWorld) oddBodies(t *testing.T) {
 		})
 	}
 	good := `{"visibility":"internal","text":"a"}`
-	if reply := w.send(t, "legacy", "POST", "/v1/notes", good, js); reply.Status != 200 || string(w.up.Last(t).Body) != good {
+	if reply := w.send(t, "legacy", "POST", "/v1/notes", good, js); reply.Status != 200 ||
+		string(w.up.Last(t).Body) != good {
 		t.Errorf("%d %s; the upstream got %s", reply.Status, reply.Body, w.up.Last(t).Raw)
 	}
 }
@@ -224,10 +233,13 @@ func (w *shimWorld) secondRequests(t *testing.T) {
 }
 
 func (w *shimWorld) twoRules(t *testing.T) {
+	rule := func(action, methods, path string) string {
+		return fmt.Sprintf("{action: %s, methods: [%s], path: %q}", action, methods, path)
+	}
 	for name, two := range map[string]string{
-		"the same":          `{action: items.read, methods: [GET], path: "/a/{x}"}, {action: items.write, methods: [GET], path: "/a/{y}"}`,
-		"crossing":          `{action: items.read, methods: [GET], path: "/a/{x}/b"}, {action: items.write, methods: [GET], path: "/{y}/a/b"}`,
-		"some methods more": `{action: items.read, methods: [GET, PUT], path: "/a"}, {action: items.write, methods: [POST, PUT], path: "/a"}`,
+		"the same":          rule("items.read", "GET", "/a/{x}") + ", " + rule("items.write", "GET", "/a/{y}"),
+		"crossing":          rule("items.read", "GET", "/a/{x}/b") + ", " + rule("items.write", "GET", "/{y}/a/b"),
+		"some methods more": rule("items.read", "GET, PUT", "/a") + ", " + rule("items.write", "POST, PUT", "/a"),
 	} {
 		out, err := w.tryWith(t, "tied", injections["legacy"], "\n      allow: ["+two+"]\n")
 		if err == nil || !strings.Contains(out, "allow[1]") {
@@ -256,7 +268,8 @@ func (w *shimWorld) twoRules(t *testing.T) {
 
 // callersFormat asks for the key where it does not belong, in the words of other brokers.
 func (w *shimWorld) callersFormat(t *testing.T) {
-	for _, header := range []string{"Proxy-Tokenizer: x; dst=X-Other; fmt=%s", "X-Bursar-Inject: X-Other", "X-Other: {value}",
+	for _, header := range []string{"Proxy-Tokenizer: x; dst=X-Other; fmt=%s", "X-Bursar-Inject: X-Other",
+		"X-Other: {value}",
 		"X-Bursar-Secret: legacy-key", "X-Placeholder: ${legacy-key}", "X-Api-Key: {value}", "X-Bursar-Format: a{value}",
 		"Accept: {value}", "Accept-Language: ${legacy-key}"} {
 		reply := w.get(t, "legacy", "/v1/items/1", header)

@@ -12,7 +12,8 @@ import (
 func TestATenantReachesNothingOfAnother(t *testing.T) {
 	eachShim(t, func(t *testing.T, w *shimWorld) {
 		own := w.fresh(t, "acme", "legacy", "items.read")
-		for _, path := range []string{"/shim/t/globex/legacy/v1/items/1", "/shim/t/acme/legacy/../../globex/legacy/v1/items/1"} {
+		for _, path := range []string{"/shim/t/globex/legacy/v1/items/1",
+			"/shim/t/acme/legacy/../../globex/legacy/v1/items/1"} {
 			w.silent(t, path, func() {
 				reply := w.ask(t, "GET "+path+" HTTP/1.1\r\nHost: "+w.host()+"\r\nAuthorization: Bearer "+own+"\r\n\r\n")
 				if reply.Status != 401 && reply.Status != 400 {
@@ -23,7 +24,8 @@ func TestATenantReachesNothingOfAnother(t *testing.T) {
 		admin := (&world{Server: w.Server}).operatorOf(t, "acme", operator.RoleAdmin)
 		w.acmesAdministrator(t, w.tokenFile(t, admin.Token))
 		// A tool of acme names a secret of globex: it has acme's, or none.
-		file := w.tenant("acme", w.tool("acme", "reaching", w.up.URL, `{in: header, name: X-Api-Key, secret: only-globex}`, w.up.CA,
+		file := w.tenant("acme", w.tool("acme", "reaching", w.up.URL, `{in: header, name: X-Api-Key, secret: only-globex}`,
+			w.up.CA,
 			rules))
 		w.put(t, "globex/only-globex", globexKey, "header")
 		w.Apply(t, file)
@@ -49,7 +51,8 @@ func TestATenantReachesNothingOfAnother(t *testing.T) {
 // acmesAdministrator tries everything about secrets with a token of acme's administrator.
 func (w *shimWorld) acmesAdministrator(t *testing.T, token string) {
 	t.Helper()
-	for _, args := range [][]string{{"list", "globex"}, {"put", "globex/legacy-key", "--host", w.up.URL, "--activate", "-"},
+	for _, args := range [][]string{{"list", "globex"}, {"put", "globex/legacy-key", "--host", w.up.URL, "--activate",
+		"-"},
 		{"put", "globex/new", "--host", w.up.URL, "-"}, {"activate", "globex/legacy-key"}, {"rollback", "globex/legacy-key"},
 		{"disable", "globex/legacy-key"}, {"enable", "globex/legacy-key"}, {"destroy", "globex/legacy-key"},
 		{"test", "globex/legacy-key"}, {"list", "nowhere"}} {

@@ -1,19 +1,18 @@
 package e2e_test
 
 import (
+	"cmp"
 	"fmt"
-	"maps"
+	"hash/crc32"
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/bursar-sts/bursar/clients/operator"
 	"github.com/bursar-sts/bursar/e2e/harness"
 	"github.com/bursar-sts/bursar/e2e/harness/leak"
-	"github.com/bursar-sts/bursar/e2e/harness/raw"
 	"github.com/bursar-sts/bursar/e2e/harness/upstream"
 )
 
@@ -39,55 +38,88 @@ const (
 // globex has a tool legacy too, with a key of its own.
 type shimWorld struct {
 	*harness.Server
-	apart   *harness.Outpost   // the shim, if it is a process of its own
+	front   swapper            // where the shim is: the server, or outpost
+	outpost *harness.Outpost   // nil where the shim is within the server
 	up      *upstream.Upstream // of every tool but cert
 	mutual  *upstream.Upstream // of cert
 	evil    *upstream.Upstream // where no key may go
 	cluster *harness.Issuer
 	oracle  *leak.Oracle
-	certKey string // PEM of the client certificate's key
+	roots   string // file of the authority of up
 	tokens  map[string]string
 }
 
+// swapper is the process that the shim runs in: a server, or a bursar-shim.
+type swapper interface {
+	Within(t testing.TB, program ...string)
+	Restart(t testing.TB)
+	Abort()
+	PID() int
+	Output() string
+}
+
 // eachShim runs a test with each form of the shim: within the server on the embedded store, and as a process of its own
-// on Redis. Unless harness.Full, one has to do, as with harness.EachStore.
+// on Redis; with harness.Full, within the server on Redis, too. Unless harness.Full, one form has to do, to which the
+// test is told off by its name.
 func eachShim(t *testing.T, run func(t *testing.T, w *shimWorld)) {
 	t.Helper()
 	t.Parallel()
-	harness.EachStore(t, func(t *testing.T, s *harness.Server) { run(t, newShimWorld(t, s)) })
+	forms := []string{"embedded", "standalone", "redis"}
+	if !harness.Full() {
+		i := crc32.ChecksumIEEE([]byte(t.Name())) % 2
+		forms = forms[i : i+1]
+	}
+	for _, form := range forms {
+		t.Run(form, func(t *testing.T) {
+			t.Parallel()
+			run(t, newShimWorld(t, form))
+		})
+	}
 }
 
-func newShimWorld(t *testing.T, s *harness.Server) *shimWorld {
+func newShimWorld(t *testing.T, form string) *shimWorld {
 	t.Helper()
-	keys := []string{acmeKey, nextKey, globexKey, accessToken, password}
-	w := &shimWorld{Server: s, tokens: map[string]string{},
+	store := map[string]string{"embedded": "bolt"}[form]
+	s := harness.Start(t, cmp.Or(store, "redis"))
+	w := &shimWorld{Server: s, front: s, tokens: map[string]string{},
 		mutual:  upstream.Start(t, upstream.Options{Client: true}),
 		evil:    upstream.Start(t, upstream.Options{Plain: true}),
 		cluster: harness.StartIssuer(t, "kubernetes", "-audience", s.Issuer("acme")),
 		oracle:  leak.Of(acmeKey, nextKey, globexKey, awsSecret, clientKey, accessToken, password),
 	}
-	w.up = upstream.Start(t, upstream.Options{Keys: keys, Answer: w.legacy})
-	if s.Redis == nil {
-		s.ServeShim(t)
-	} else {
+	w.up = upstream.Start(t, upstream.Options{Keys: acceptedKeys, Answer: w.legacy})
+	w.roots = w.caFile(t, w.up)
+	if form == "standalone" {
 		s.ApartShim(t)
+	} else {
+		s.ServeShim(t)
 	}
-	w.within(t)
 	w.Apply(t, w.tenant("acme", ""))
 	w.Apply(t, w.tenant("globex", ""))
+	w.putAll(t)
+	if form == "standalone" {
+		w.outpost = s.StartOutpost(t, "", "acme", "globex")
+		w.front = w.outpost
+	}
+	w.within(t)
+	t.Cleanup(func() { w.leavesNothing(t) })
+	return w
+}
+
+// acceptedKeys are those that the upstream of the tools accepts.
+var acceptedKeys = []string{acmeKey, nextKey, globexKey, accessToken, password}
+
+// putAll puts the secrets of both tenants.
+func (w *shimWorld) putAll(t *testing.T) {
+	t.Helper()
 	w.put(t, "acme/legacy-key", acmeKey, everyPlain...)
 	w.put(t, "acme/login", "username=robot password="+password)
 	w.put(t, "acme/aws-key", "access_key_id="+awsID+" secret_access_key="+awsSecret)
 	w.putClient(t, clientKey)
 	certificate, key := upstream.ClientPEM(t, "the client of acme")
-	w.certKey = key
-	w.putAt(t, w.mutual, "acme/cert", operator.SecretRequest{Fields: map[string]string{"certificate": certificate, "key": key}})
+	w.putAt(t, w.mutual, "acme/cert",
+		operator.SecretRequest{Fields: map[string]string{"certificate": certificate, "key": key}})
 	w.put(t, "globex/legacy-key", globexKey, "header")
-	if s.Redis != nil {
-		w.apart = s.StartOutpost(t, "", "acme", "globex")
-	}
-	t.Cleanup(func() { w.leavesNothing(t) })
-	return w
 }
 
 // legacy answers as upstream.Paths does, and is the token endpoint of the tool oauth, and one that sends elsewhere.
@@ -108,117 +140,14 @@ func (w *shimWorld) legacy(x *upstream.Exchange) {
 // the token endpoint.
 func (w *shimWorld) within(t *testing.T, program ...string) {
 	t.Helper()
-	w.Within(t, append([]string{"env", "SSL_CERT_FILE=" + w.caFile(t, w.up)}, program...)...)
+	w.front.Within(t, append([]string{"env", "SSL_CERT_FILE=" + w.roots}, program...)...)
 }
-
-// rules are what every tool allows.
-const rules = `
-      websocket: true
-      timeouts: {connect: 5s, header: 3s, idle: 3s}
-      allow:
-        - {action: items.read, methods: [GET, HEAD, OPTIONS], path: "/v1/items/{id}", query: [fields, tag...]}
-        - {action: items.read, methods: [GET, HEAD], path: "/echo/{place}/{form}", query: [q]}
-        - {action: items.read, methods: [GET, HEAD], path: "/random/{seed}"}
-        - {action: items.read, methods: [GET, HEAD], path: "/status/{code}"}
-        - {action: items.read, methods: [GET], path: "/end/{how}"}
-        - {action: items.read, methods: [GET], path: "/ws/{how}"}
-        - {action: items.write, methods: [POST, PUT, PATCH], path: "/v1/items"}
-        - {action: items.write, methods: [DELETE], path: "/v1/items/{id}"}
-        - {action: items.write, methods: [POST], path: "/echo/{place}/{form}"}
-        - {action: items.write, methods: [POST], path: "/v1/notes", max_body: 1KiB, json: {/visibility: [internal]}}
-        - {action: admin.all, methods: [GET, POST], path: "/admin/{rest...}"}
-`
-
-// rulesOf returns the rules of a tool: where the key is in the body, every call has one.
-func rulesOf(tool string) string {
-	kind := map[string]string{"body": "application/json", "form": "application/x-www-form-urlencoded"}[tool]
-	if kind == "" {
-		return rules
-	}
-	return fmt.Sprintf(`
-      allow:
-        - {action: items.write, methods: [POST, PUT], path: "/v1/items", content_types: [%[1]s]}
-        - {action: items.write, methods: [POST], path: "/echo/{place}/{form}", content_types: [%[1]s]}
-`, kind)
-}
-
-// injections are what the tools of acme inject, by the tool's name.
-var injections = map[string]string{
-	"legacy": `{in: header, name: X-Api-Key, secret: legacy-key}`,
-	"bearer": `{in: bearer, secret: legacy-key}`,
-	"basic":  `{in: basic, secret: login}`,
-	"query":  `{in: query, name: api_key, secret: legacy-key}`,
-	"cookie": `{in: cookie, name: session, secret: legacy-key}`,
-	"body":   `{in: json, name: /auth/key, secret: legacy-key}`,
-	"form":   `{in: form, name: api_key, secret: legacy-key}`,
-	"aws":    `{in: sigv4, secret: aws-key, sigv4: {region: eu-central-1, service: execute-api}}`,
-	"signed": `{in: hmac, secret: legacy-key, hmac: {header: X-Signature, template: "{method}{path}{timestamp}",
-         timestamp_header: X-Timestamp}}`,
-	"oauth": `{in: oauth2, secret: client, oauth2: {token_url: "${up}/token"}}`,
-}
-
-// tenant returns the file of a tenant, with further tools, which are YAML under tools.
-func (w *shimWorld) tenant(slug, more string) string {
-	tools := w.tool(slug, "legacy", w.up.URL, injections["legacy"], w.up.CA, rules)
-	names := []string{"legacy"}
-	if slug == "acme" {
-		for _, name := range slices.Sorted(maps.Keys(injections)) {
-			if name != "legacy" {
-				injection := strings.ReplaceAll(injections[name], "${up}", w.up.URL)
-				tools += w.tool(slug, name, w.up.URL, injection, w.up.CA, rulesOf(name))
-				names = append(names, name)
-			}
-		}
-		tools += w.tool(slug, "seg", w.up.URL, `{in: path, name: key, secret: legacy-key}`, w.up.CA,
-			"\n      allow: [{action: items.read, methods: [GET], path: \"/echo/{place}/{form}/{key}\"}]\n")
-		tools += w.tool(slug, "cert", w.mutual.URL, `{in: mtls, secret: cert}`, w.mutual.CA, rules)
-		names = append(names, "seg", "cert")
-	}
-	for line := range strings.Lines(more) {
-		if name, ok := strings.CutPrefix(line, "  - name: "); ok {
-			names = append(names, strings.TrimSpace(name))
-		}
-	}
-	text := fmt.Sprintf(`apiVersion: bursar/v1
-tenant: %[1]s
-issuers:
-  - {name: cluster, issuer: %[2]q, kind: kubernetes, audiences: [%[3]q], algorithms: [RS256],
-     network: {allow_private: true}}
-clients:
-  - {id: ap-bot, kind: agent, identities: [{issuer: cluster, subject: "system:serviceaccount:prod:ap-bot"}]}
-  - {id: other-bot, kind: agent, identities: [{issuer: cluster, subject: "system:serviceaccount:prod:other"}]}
-tools:
-%[4]spolicies:
-`, slug, w.cluster.URL, w.Issuer(slug), tools+more)
-	for _, name := range names {
-		text += fmt.Sprintf("  - {id: use-%[1]s, clients: [ap-bot, other-bot], tool: %[1]s, ttl: 10m,\n"+
-			"     actions: [items.read, items.write, admin.all]}\n", name)
-	}
-	return text
-}
-
-// tool returns a tool of a tenant file; rest is what its upstream has beside URL, injection and network.
-func (w *shimWorld) tool(slug, name, url, injection, ca, rest string) string {
-	network := "{allow_private: true}"
-	if ca != "" {
-		network = fmt.Sprintf("{allow_private: true, ca: %q}", ca)
-	}
-	return fmt.Sprintf(`  - name: %s
-    resource: %s
-    actions: [items.read, items.write, admin.all]
-    upstream:
-      url: %s
-      inject: [%s]
-      network: %s%s`, name, w.resource(slug, name), url, injection, network, rest)
-}
-
-func (w *shimWorld) resource(slug, tool string) string { return w.Shim + "/t/" + slug + "/" + tool }
 
 // everyPlain are the kinds of injection of one value.
 var everyPlain = strings.Fields("header bearer query cookie path json form hmac")
 
-// put puts a secret bound to the upstream, for kinds of injection or the usual ones, and activates it. Its value is one,
-// or fields as name=value.
+// put puts a secret bound to the upstream, for kinds of injection or the usual ones, and activates it. Its value is
+// one, or fields as name=value.
 func (w *shimWorld) put(t *testing.T, name, value string, kinds ...string) {
 	t.Helper()
 	fields := map[string]string{"value": value}
@@ -301,130 +230,62 @@ func (w *shimWorld) run(t *testing.T, args ...string) string {
 	return out
 }
 
-// token returns an access token of ap-bot for a tool of acme, with the actions to read and to write.
-func (w *shimWorld) token(t *testing.T, tool string) string {
-	t.Helper()
-	if w.tokens[tool] == "" {
-		w.tokens[tool] = w.fresh(t, "acme", tool, "items.read", "items.write")
-	}
-	return w.tokens[tool]
-}
-
-// fresh returns a new access token of ap-bot for actions of a tool.
-func (w *shimWorld) fresh(t *testing.T, slug, tool string, actions ...string) string {
-	t.Helper()
-	workload := w.cluster.Mint(t, harness.Mint{Claims: map[string]any{"aud": []string{w.Issuer(slug)}}})
-	var scope []string
-	for _, a := range actions {
-		scope = append(scope, tool+":"+a)
-	}
-	return w.At(slug).MustExchange(t, harness.Form(workload, w.resource(slug, tool), strings.Join(scope, " ")))
-}
-
-// request writes a request to a tool of acme, with a token unless it is empty. Headers are whole lines.
-func (w *shimWorld) request(token, tool, method, target, body string, headers ...string) string {
-	text := method + " /shim/t/acme/" + tool + target + " HTTP/1.1\r\nHost: " + w.host() + "\r\n"
-	if token != "" {
-		text += "Authorization: Bearer " + token + "\r\n"
-	}
-	for _, line := range headers {
-		text += line + "\r\n"
-	}
-	if body != "" {
-		text += fmt.Sprintf("Content-Length: %d\r\n", len(body))
-	}
-	return text + "\r\n" + body
-}
-
-func (w *shimWorld) host() string {
-	return strings.TrimSuffix(strings.TrimPrefix(w.Shim, "http://"), "/shim")
-}
-
-// get calls a tool of acme, and holds every byte of the answer against the oracle.
-func (w *shimWorld) get(t *testing.T, tool, target string, headers ...string) *raw.Reply {
-	t.Helper()
-	return w.ask(t, w.request(w.token(t, tool), tool, "GET", target, "", headers...))
-}
-
-// send is get with a body.
-func (w *shimWorld) send(t *testing.T, tool, method, target, body string, headers ...string) *raw.Reply {
-	t.Helper()
-	return w.ask(t, w.request(w.token(t, tool), tool, method, target, body, headers...))
-}
-
-// ask sends bytes to the shim, and holds every byte of the answer against the oracle.
-func (w *shimWorld) ask(t *testing.T, text string) *raw.Reply {
-	t.Helper()
-	reply := raw.Ask(t, w.Shim, text)
-	w.clean(t, text, reply)
-	return reply
-}
-
-// clean holds an answer against the oracle, as it came and without its framing.
-func (w *shimWorld) clean(t *testing.T, what string, reply *raw.Reply) {
-	t.Helper()
-	line, _, _ := strings.Cut(what, "\r\n")
-	w.oracle.Check(t, "the answer to "+line, reply.Raw)
-	w.oracle.Check(t, "the body of the answer to "+line, reply.Body)
-}
-
-// problem fails the test unless an answer is the shim's own refusal.
-func problem(t *testing.T, what string, reply *raw.Reply, status int, code string) {
-	t.Helper()
-	if reply.Status != status || code != "" && reply.Get("Bursar-Error") != code {
-		t.Errorf("%s: answered %d %s, want %d %s: %s", what, reply.Status, reply.Get("Bursar-Error"), status, code, reply.Body)
-	}
-}
-
-// silent fails the test if the upstream got any byte while f ran.
-func (w *shimWorld) silent(t *testing.T, what string, f func()) {
-	t.Helper()
-	before := w.up.Count()
-	f()
-	if after := w.up.Count(); after.Bytes != before.Bytes {
-		t.Errorf("%s: the upstream got %d bytes", what, after.Bytes-before.Bytes)
-	}
-}
-
-// uses returns what the log of acme says of calls after an index, once there are so many outcomes and refusals.
-func (w *shimWorld) uses(t *testing.T, after int64, ended int) []harness.Event {
-	t.Helper()
-	isUse := func(e harness.Event) bool { return e.Name == "key.use" }
-	log := w.Await(t, "acme", after, "calls have ended", func(all []harness.Event) bool {
-		n := 0
-		for _, e := range all {
-			if isUse(e) && e.Use.Phase != "intent" {
-				n++
-			}
-		}
-		return n >= ended
-	})
-	return slices.DeleteFunc(log, func(e harness.Event) bool { return !isUse(e) })
-}
-
-// size is the number of events in the log of acme.
-func (w *shimWorld) size(t *testing.T) int64 {
-	t.Helper()
-	return int64(len(w.Events(t, "acme", 0)))
-}
-
 // leavesNothing looks for the keys in everything that the server has written.
 func (w *shimWorld) leavesNothing(t *testing.T) {
 	t.Helper()
-	if req, err := http.NewRequest(http.MethodGet, w.Metrics, nil); err == nil {
-		if a, err := harness.Do(req); err == nil {
-			w.oracle.Check(t, "the metrics", []byte(a.Body))
+	for _, metrics := range w.metrics() {
+		if req, err := http.NewRequest(http.MethodGet, metrics, nil); err == nil {
+			if a, err := harness.Do(req); err == nil {
+				w.oracle.Check(t, "the metrics", []byte(a.Body))
+			}
 		}
 	}
-	dirs := []string{w.Dir}
-	if w.Redis != nil {
-		dirs = append(dirs, w.Redis.Dir)
-	}
-	for _, dir := range dirs {
+	for _, dir := range w.folders() {
 		w.oracle.Folder(t, dir)
 	}
 	if n := w.evil.Count(); n.Connections > 0 {
 		t.Errorf("%d connections to where none may go, with %d bytes", n.Connections, n.Bytes)
+	}
+}
+
+// metrics are the URLs of those of each process.
+func (w *shimWorld) metrics() []string {
+	if w.outpost != nil {
+		return []string{w.Metrics, w.outpost.Metrics}
+	}
+	return []string{w.Metrics}
+}
+
+// folders are where the processes and the store write.
+func (w *shimWorld) folders() []string {
+	dirs := []string{w.Dir}
+	if w.outpost != nil {
+		dirs = append(dirs, w.outpost.Dir)
+	}
+	if w.Redis != nil {
+		dirs = append(dirs, w.Redis.Dir)
+	}
+	return dirs
+}
+
+// said returns what the shim's process has printed.
+func (w *shimWorld) said(t *testing.T) []byte {
+	t.Helper()
+	text, err := os.ReadFile(w.front.Output())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// restart stops all processes, and starts them again.
+func (w *shimWorld) restart(t *testing.T) {
+	t.Helper()
+	w.Stop()
+	w.Restart(t)
+	if w.outpost != nil {
+		w.outpost.Stop()
+		w.outpost.Restart(t)
 	}
 }
 

@@ -14,8 +14,9 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// Signed returns the payload of an access token (RFC 9068 §2.1) that a key of its kid signed, for Parse. It says nothing
-// of the claims, of time or of revocation. key returns the issuer's key of a kid, or ErrUnknownKey. Errors are *Error.
+// Signed returns the payload of an access token (RFC 9068 §2.1) that a key of its kid signed, for Parse. It says
+// nothing of the claims, of time or of revocation. key returns the issuer's key of a kid, or ErrUnknownKey. Errors are
+// *Error.
 func Signed(compact string, key func(kid string) (jose.JSONWebKey, error)) (payload []byte, err error) {
 	header, payload, err := Split(compact)
 	if err != nil {

@@ -14,10 +14,12 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bursar-sts/bursar/cmd/internal/bao"
 	"github.com/bursar-sts/bursar/cmd/internal/strict"
 	"github.com/bursar-sts/bursar/scopes"
 	"github.com/bursar-sts/bursar/server/keys"
 	"github.com/bursar-sts/bursar/server/limit"
+	"github.com/bursar-sts/bursar/storage/openbao"
 )
 
 // defaultFile is the name of the configuration file.
@@ -47,6 +49,9 @@ type Config struct {
 	// variable, `credential:NAME` a credential of the service manager. Required. The shim serves the tenants that it is
 	// for.
 	ShimKey strict.Source `yaml:"shim_key"`
+	// How OpenBao is reached, as `vault.openbao` of `bursar.yaml`, but with a login of the shim's own. Absent: secrets
+	// whose values are kept there cannot be used.
+	OpenBao bao.Config `yaml:"openbao"`
 	// The certificate of `listen`. Absent: it speaks plain HTTP.
 	TLS strict.TLS `yaml:"tls"`
 	// Where metrics are served. Absent: there are none.
@@ -95,6 +100,7 @@ type secrets struct {
 	Certificate *tls.Certificate
 	Roots       *x509.CertPool // of the server; nil for the system's
 	Decide      strict.Lock
+	OpenBao     *openbao.Config // nil without one
 }
 
 const redacted = "[secrets]"
@@ -160,6 +166,7 @@ func parse(data []byte, dir string) (*Config, *strict.Reading) {
 	for _, path := range []*string{&c.CA, &c.TLS.Cert, &c.TLS.Key} {
 		*path = strict.Under(dir, *path)
 	}
+	c.OpenBao.Resolve(dir)
 	c.StorePassword, c.ShimKey, c.Decide = c.StorePassword.Under(dir), c.ShimKey.Under(dir), c.Decide.Under(dir)
 	return c, r
 }
@@ -185,6 +192,7 @@ func (c *Config) validate() []strict.Mistake {
 	if c.ShimKey == (strict.Source{}) {
 		v.Add("shim_key", "is required; bursar keys shim makes one")
 	}
+	v = append(v, c.OpenBao.Check("openbao")...)
 	if c.Decide.Given() {
 		v = append(v, c.Decide.Check("decide")...)
 	}
@@ -260,9 +268,10 @@ func (c *Config) secrets() (*secrets, []strict.Mistake) {
 		s.Roots, err = strict.Roots(c.CA)
 		v.Check("ca", err)
 	}
-	var found []strict.Mistake
-	s.Decide, found = c.Decide.Load("decide")
-	if v = append(v, found...); len(v) > 0 {
+	var away, shut []strict.Mistake
+	s.OpenBao, away = c.OpenBao.Read("openbao")
+	s.Decide, shut = c.Decide.Load("decide")
+	if v = append(append(v, away...), shut...); len(v) > 0 {
 		return nil, v
 	}
 	return s, nil

@@ -40,8 +40,7 @@ const usage = `usage: bursar-shim [--config FILE]                 serve
        bursar-shim health [--config FILE]          ask whether the shim can serve
        bursar-shim version                         print the version
 
-FILE is shim.yaml unless it is given; docs/configuration.md has its fields, and "bursar keys shim" makes the key that it
-needs.
+FILE is shim.yaml unless it is given; docs/shim.md has an example, and "bursar keys shim" makes the key that it needs.
 `
 
 func main() {
@@ -110,7 +109,7 @@ func serve(ctx context.Context, path string, errs io.Writer) error {
 		return err
 	}
 	logger := slog.New(slog.NewJSONHandler(errs, nil))
-	strict.Forget(c.ShimKey, c.StorePassword)
+	strict.Forget(c.ShimKey, c.StorePassword, c.OpenBao.Auth.Token)
 	if err := coredump.Forbid(); err != nil {
 		logger.WarnContext(ctx, "a core file of this process would hold keys", "error", err)
 	}

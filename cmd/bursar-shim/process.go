@@ -24,10 +24,13 @@ import (
 	"github.com/bursar-sts/bursar/cmd/internal/shimstats"
 	"github.com/bursar-sts/bursar/server/audit"
 	"github.com/bursar-sts/bursar/server/decide"
+	"github.com/bursar-sts/bursar/server/ledger"
 	"github.com/bursar-sts/bursar/server/limit"
 	"github.com/bursar-sts/bursar/server/outpost"
 	"github.com/bursar-sts/bursar/server/peer"
 	"github.com/bursar-sts/bursar/server/shim"
+	"github.com/bursar-sts/bursar/server/vault"
+	"github.com/bursar-sts/bursar/storage/openbao"
 	"github.com/bursar-sts/bursar/storage/redis"
 )
 
@@ -39,6 +42,7 @@ type process struct {
 	registry *prometheus.Registry
 	ports    []*port.Port
 	store    *redis.DB
+	bao      *openbao.Client // nil without one
 	tenants  *outpost.Directory
 	log      *audit.Log
 	limits   *limit.Limiter
@@ -46,6 +50,8 @@ type process struct {
 	failed   chan error
 	warming  sync.WaitGroup
 	own      atomic.Pointer[[]netip.AddrPort] // what is never dialled for a tenant
+	server   whereabouts
+	vault    whereabouts // of OpenBao
 }
 
 const (
@@ -70,6 +76,11 @@ func start(ctx context.Context, c *Config, s *secrets, logger *slog.Logger) (_ *
 		return nil, err
 	}
 	logger.InfoContext(ctx, "store opened", "durability", p.store.Durability())
+	if s.OpenBao != nil {
+		if p.bao, err = c.OpenBao.Open(ctx, *s.OpenBao, false, logger); err != nil {
+			return nil, fmt.Errorf("openbao: %w", err)
+		}
+	}
 	if err := p.listen(); err != nil {
 		return nil, err
 	}
@@ -110,23 +121,14 @@ func (p *process) listen() error {
 
 // openDoor opens the listener at which front proxies ask.
 func (p *process) openDoor() error {
-	d := p.cfg.Decide
-	if !d.Given() {
+	if !p.cfg.Decide.Given() {
 		return nil
 	}
-	door := decide.Door{Address: d.Listen, Clients: p.secrets.Decide.Clients, Names: d.Clients}
-	if path, is := d.Socket(); is {
-		door = decide.Door{Socket: path}
+	door, err := port.OpenDoor("decide", p.cfg.Decide, p.secrets.Decide, p.logger)
+	if err == nil {
+		p.ports = append(p.ports, door)
 	}
-	if first := p.secrets.Decide.Certificate; first != nil {
-		door.Certificate = port.NewCertificate(d.TLS, first, p.logger, time.Now).Get
-	}
-	l, err := door.Open()
-	if err != nil {
-		return fmt.Errorf("listen for front proxies: %w", err)
-	}
-	p.ports = append(p.ports, &port.Port{Name: "decide", Listener: l})
-	return nil
+	return err
 }
 
 // assemble builds the handlers of the open ports.
@@ -136,7 +138,7 @@ func (p *process) assemble() (err error) {
 		private[slug] = t.PrivateCIDRs
 	}
 	p.tenants = outpost.New(outpost.Config{Store: p.store, Key: p.secrets.Key, BaseURL: p.cfg.BaseURL, URL: p.cfg.URL,
-		Private: private, Roots: p.secrets.Roots, Logger: p.logger})
+		Private: private, Roots: p.secrets.Roots, Backend: p.backend(), Logger: p.logger})
 	p.registry.MustRegister(tenantCollector{p.tenants.Stats})
 	p.log = audit.New(audit.Config{Store: p.store, Signer: p.secrets.Key, Gate: p.tenants.Gate, Node: node(),
 		Logger: p.logger})
@@ -164,6 +166,15 @@ func (p *process) assemble() (err error) {
 		}
 	}
 	return nil
+}
+
+// backend returns what has the values of secrets that are kept in OpenBao; nil without one.
+func (p *process) backend() func(string, ledger.Tenant) vault.Backend {
+	if p.bao == nil {
+		return nil
+	}
+	all := p.bao.Backends(p.cfg.OpenBao.Layout(), p.cfg.OpenBao.MaxStaleness)
+	return func(slug string, t ledger.Tenant) vault.Backend { return all.Of(slug, t) }
 }
 
 // beside answers whether the process lives and can serve, and leaves everything else to the shim.
@@ -199,8 +210,8 @@ func node() string {
 	return name
 }
 
-// lookAround finds out anew what is never dialled for a tenant: the shim's own listeners, its store, and the server,
-// wherever those are by now. What is known goes into effect even if there is more that cannot be found out.
+// lookAround finds out anew what is never dialled for a tenant: the shim's own listeners, its store, the server, and
+// OpenBao, wherever those are by now. What is known goes into effect even if there is more that cannot be found out.
 func (p *process) lookAround(ctx context.Context) error {
 	own, err := p.store.Addresses(ctx)
 	for _, x := range p.ports {
@@ -208,28 +219,38 @@ func (p *process) lookAround(ctx context.Context) error {
 			own = append(own, tcp.AddrPort())
 		}
 	}
-	own = append(own, addresses(ctx, p.cfg.BaseURL)...)
+	own = append(own, p.server.find(ctx, p.cfg.BaseURL)...)
+	if p.bao != nil {
+		own = append(own, p.vault.find(ctx, p.cfg.OpenBao.Address)...)
+	}
 	p.own.Store(&own)
 	return err
 }
 
-// addresses returns where an origin is; nothing if that cannot be found out, because then nobody gets there.
-func addresses(ctx context.Context, origin string) (all []netip.AddrPort) {
+// whereabouts are where the server is, or was when that could be found out last: a tool can name it by its address.
+type whereabouts struct{ known []netip.AddrPort }
+
+// find returns where an origin is.
+func (w *whereabouts) find(ctx context.Context, origin string) []netip.AddrPort {
 	u, err := url.Parse(origin)
 	if err != nil {
-		return nil
+		return w.known
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	number, err := net.DefaultResolver.LookupPort(ctx, "tcp", cmp.Or(u.Port(), u.Scheme))
 	if err != nil {
-		return nil
+		return w.known
 	}
-	found, _ := net.DefaultResolver.LookupNetIP(ctx, "ip", u.Hostname())
+	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", u.Hostname())
+	if err != nil || len(found) == 0 {
+		return w.known
+	}
+	w.known = nil
 	for _, ip := range found {
-		all = append(all, netip.AddrPortFrom(ip.Unmap(), uint16(number)))
+		w.known = append(w.known, netip.AddrPortFrom(ip.Unmap(), uint16(number)))
 	}
-	return all
+	return w.known
 }
 
 // run serves until ctx ends or a listener fails, then lets calls under way finish.
@@ -276,6 +297,9 @@ func (p *process) close(ctx context.Context) error {
 	if p.tenants != nil {
 		p.warming.Wait()
 		p.tenants.Close()
+	}
+	if p.bao != nil {
+		p.bao.Close(ctx)
 	}
 	if p.store != nil {
 		errs = append(errs, p.store.Close())

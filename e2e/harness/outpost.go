@@ -24,6 +24,7 @@ type Outpost struct {
 
 	server  *Server
 	config  string
+	wrap    []string // a program, with its arguments, that runs it
 	process *process
 }
 
@@ -34,8 +35,8 @@ func (s *Server) ApartShim(t testing.TB) {
 	s.Reconfigure(t, fmt.Sprintf("shim: {url: %q}\n", s.Shim))
 }
 
-// StartOutpost starts the shim of some tenants, which there must be by now: with the key that bursar keys shim makes, and
-// as the user of the Redis whose rights it prints. more are further lines of shim.yaml.
+// StartOutpost starts the shim of some tenants, which there must be by now: with the key that bursar keys shim makes,
+// and as the user of the Redis whose rights it prints. more are further lines of shim.yaml.
 func (s *Server) StartOutpost(t testing.TB, more string, tenants ...string) *Outpost {
 	t.Helper()
 	o := &Outpost{Dir: t.TempDir(), server: s}
@@ -112,7 +113,7 @@ func (o *Outpost) Restart(t testing.TB) {
 	})
 }
 
-// Launch runs the shim without waiting for it, by the program that runs the server, if there is one.
+// Launch runs the shim without waiting for it.
 func (o *Outpost) Launch(t testing.TB) {
 	t.Helper()
 	out, err := os.OpenFile(o.Output(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -120,7 +121,7 @@ func (o *Outpost) Launch(t testing.TB) {
 		t.Fatal(err)
 	}
 	defer func() { _ = out.Close() }() // the process has its own
-	command := append(slices.Clone(o.server.wrap), binary(t, "bursar-shim"), "--config", o.config)
+	command := append(slices.Clone(o.wrap), binary(t, "bursar-shim"), "--config", o.config)
 	o.process = start(t, out, nil, command[0], command[1:]...)
 }
 
@@ -137,6 +138,14 @@ func (o *Outpost) Ready(t testing.TB) bool {
 	}
 	_ = answer.Body.Close()
 	return answer.StatusCode == http.StatusOK
+}
+
+// Within serves again, run by another program, which must become the shim in the end.
+func (o *Outpost) Within(t testing.TB, program ...string) {
+	t.Helper()
+	o.Stop()
+	o.wrap = program
+	o.Restart(t)
 }
 
 // PID is the id of the shim's process.

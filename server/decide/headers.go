@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/bursar-sts/bursar/server/fault"
+	"github.com/bursar-sts/bursar/server/shim"
 )
 
 // prefix begins the names of headers by which proxies and this package talk. An agent has no business with them.
@@ -19,20 +20,15 @@ var misleading = map[string]bool{
 	"X-Original-Url": true, "X-Rewrite-Url": true, "X-Rewrite-Uri": true,
 }
 
-// maxHeaders bounds the fields of a call.
-const maxHeaders = 100
-
 // CheckHeaders refuses the call of an agent for its headers, of which a proxy shows all, some or none; names are in
 // their canonical spelling. What the shim never passes on a proxy may pass on, so that it is refused here. Errors are
 // *fault.Error.
 func CheckHeaders(h http.Header) error {
-	fields := 0
-	for name, values := range h {
-		fields += len(values)
+	if err := shim.CheckFields(h); err != nil {
+		return err
+	}
+	for name := range h {
 		switch {
-		case strings.ContainsAny(name, "_."):
-			// Some servers take them for hyphens.
-			return malformed("request.header", "A header's name holds an underscore or a dot.")
 		case misleading[name]:
 			return malformed("request.override", "A header says that the request is another one than it is.")
 		case strings.HasPrefix(name, prefix):
@@ -40,9 +36,6 @@ func CheckHeaders(h http.Header) error {
 		case name == "Upgrade":
 			return malformed("upgrade.not_allowed", "A proxy that asks may pass no other protocol on, and no WebSocket.")
 		}
-	}
-	if fields > maxHeaders {
-		return malformed("request.headers", "There are too many headers.")
 	}
 	return nil
 }
@@ -56,11 +49,7 @@ func Bearer(h http.Header) (string, error) {
 	if strings.Contains(value, ",") { // several, which a proxy has made into one; a token has none (RFC 6750 §2.1)
 		return "", twice("Authorization")
 	}
-	scheme, token, _ := strings.Cut(value, " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return "", nil
-	}
-	return strings.TrimLeft(token, " "), nil
+	return shim.Bearer(value), nil
 }
 
 // single returns the value of a header that may come once.

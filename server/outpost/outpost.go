@@ -41,7 +41,7 @@ const kindTool = "tool"
 // Kinds are the kinds of rows that a shim reads: all that its Redis user may.
 func Kinds() []string { return []string{keys.KindShim, kindTool, vault.Kind} }
 
-// Config is what a Directory needs; the last four fields may be left out.
+// Config is what a Directory needs; the last five fields may be left out.
 type Config struct {
 	Store   Store
 	Key     *keys.ShimKey
@@ -49,6 +49,8 @@ type Config struct {
 	URL     string // under which agents reach the shim, without a trailing slash
 	// Private are the private addresses at which the upstreams of each tenant may be, by slug.
 	Private map[string][]netip.Prefix
+	// Backend returns what has the values of a tenant's secrets that are not in the store.
+	Backend func(slug string, t ledger.Tenant) vault.Backend
 	Roots   *x509.CertPool   // by whom the certificate of the server is trusted; nil is the system's
 	Now     func() time.Time // default time.Now
 	Logger  *slog.Logger     // default slog.Default()
@@ -75,7 +77,11 @@ func New(cfg Config) *Directory {
 	}
 	d := &Directory{cfg: cfg, clock: current.NewClock(cfg.Now), client: newClient(cfg.Roots), slots: map[string]*slot{}}
 	for _, t := range cfg.Key.Tenants() {
-		d.slots[t.Slug] = &slot{tenant: t}
+		s := &slot{tenant: t}
+		if cfg.Backend != nil {
+			s.backend = cfg.Backend(t.Slug, t.ID)
+		}
+		d.slots[t.Slug] = s
 	}
 	return d
 }

@@ -26,9 +26,10 @@ type slot struct {
 	fresh  current.Joint[*shim.View]
 	cover  cover
 	// of the shared read, of which there is one at a time:
-	vault   *vault.Vault // as read last; it knows what was seen of each secret
-	trouble error        // why the tenant could not be used when it was read last
-	again   time.Time    // not before then it is read again
+	backend vault.Backend // or nil
+	vault   *vault.Vault  // as read last; it knows what was seen of each secret
+	trouble error         // why the tenant could not be used when it was read last
+	again   time.Time     // not before then it is read again
 }
 
 // refresh returns the slot's view as it stands in the store when refresh is called, or later.
@@ -134,7 +135,7 @@ func (d *Directory) open(s *slot, rows []ledger.Row) (*vault.Vault, error) {
 		d.cfg.Logger.Error("the secrets of the tenant cannot be opened", "tenant", s.tenant.Slug, "error", err)
 		s.vault = vault.Broken(err, rows).After(s.vault)
 	default:
-		s.vault = vault.Open(sealer, nil, rows).After(s.vault)
+		s.vault = vault.Open(sealer, s.backend, rows).After(s.vault)
 	}
 	return s.vault, nil
 }

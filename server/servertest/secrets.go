@@ -46,6 +46,17 @@ func (w *World) putSecret(slug string, d *vault.Draft) {
 	w.secret(slug, func(s *vault.Vault) (vault.Change, error) { return s.Activate(d.Name, 0, nil, w.Clock.Now()) })
 }
 
+// PutClient is PutSecret for client credentials that are good at a token endpoint.
+func (w *World) PutClient(slug, name, origin, ca, tokenURL, id, value string) {
+	w.T.Helper()
+	binding, err := vault.NewBinding(origin, ca, tokenURL, nil)
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	w.putSecret(slug, &vault.Draft{Name: name, Binding: binding, DecisionMode: true,
+		Fields: map[string]string{vault.ClientID: id, vault.ClientSecret: value}})
+}
+
 // RotateSecret gives a secret another value, bound as the one before, in use at once. No directory hears of it.
 func (w *World) RotateSecret(slug, name, value string) {
 	w.T.Helper()

@@ -20,10 +20,11 @@ import (
 // hopByHop are the headers of one connection (RFC 9110 §7.6.1), and those that bind an answer to one.
 var hopByHop = set("Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade")
 
-// stripped are the headers that would let an upstream act upon the agent, or send it elsewhere.
+// stripped are the headers that would let an upstream act upon the agent, send it elsewhere, or have a proxy in front of
+// the shim give it something else.
 var stripped = set("Set-Cookie", "Set-Cookie2", "Www-Authenticate", "Authentication-Info", "Proxy-Authenticate",
 	"Proxy-Authentication-Info", "Alt-Svc", "Strict-Transport-Security", "Clear-Site-Data", "Public-Key-Pins",
-	"Authorization", ErrorHeader)
+	"X-Accel-Redirect", "X-Sendfile", "X-Lighttpd-Send-File", "X-Reproxy-Url", "Authorization", ErrorHeader)
 
 // set is a set of headers, in their canonical spelling.
 func set(names ...string) map[string]bool {

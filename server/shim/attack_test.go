@@ -4,15 +4,20 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/http/httptrace"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/bursar-sts/bursar/server/audit"
+	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/ledger"
 	"github.com/bursar-sts/bursar/server/servertest"
+	"github.com/bursar-sts/bursar/server/shim"
 )
 
 // slowly makes a call of which one half of the body is sent when the token was judged, and the other after between.
@@ -208,5 +213,40 @@ func TestTheErrorOfACallHoldsNothingOfTheUpstream(t *testing.T) {
 	_, err := w.shim.Probe(t.Context(), "acme", "legacy", "legacy-key", 1)
 	if err == nil || strings.Contains(err.Error(), key) {
 		t.Errorf("the error is %v", err)
+	}
+}
+
+// To get what is handed out can take long; whoever was revoked meanwhile is not handed it.
+func TestNothingIsHandedOutAfterARevocation(t *testing.T) {
+	var w *world
+	var revoked atomic.Bool
+	endpoint := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		if revoked.Swap(true) {
+			w.Cut("acme", "client", "ap-bot", true)
+			time.Sleep(300 * time.Millisecond) // which is what a slow endpoint does
+		}
+		rw.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(rw, `{"access_token":"the-token-of-the-upstream-0001","token_type":"Bearer","expires_in":"0"}`)
+	}))
+	t.Cleanup(endpoint.Close)
+	w = newWorld(t, servertest.Options{}, "websocket: true", "allow_decision_mode: true", ", json: {/currency: [EUR]}", "",
+		"inject: [{in: header, name: X-Api-Key, secret: legacy-key}]",
+		"allow_plaintext: true\n      inject: [{in: oauth2, secret: client, oauth2: {token_url: \""+endpoint.URL+
+			"/token\"}}]")
+	w.PutClient("acme", "client", w.upstream.URL, w.ca, endpoint.URL+"/token", "bot", key)
+	call := shim.Call{Slug: "acme", Tool: "legacy", Token: w.token(), Method: "GET", Path: "/v1/feed",
+		Mode: audit.UseDecision}
+	hand := func() (http.Header, error) {
+		g, err := w.shim.Authorize(t.Context(), call)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return g.Hand(t.Context())
+	}
+	if h, err := hand(); err != nil || h.Get("Authorization") == "" {
+		t.Fatalf("handed %v, %v", h, err)
+	}
+	if h, err := hand(); err == nil || fault.As(err).Reason != "revoked.token" {
+		t.Errorf("handed %v, %v", h, err)
 	}
 }

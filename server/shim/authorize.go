@@ -164,6 +164,9 @@ func (l lacking) Error() string { return "the token lacks a scope" }
 func (g *Grant) admit() error {
 	t := limit.Tenant{ID: g.view.ID, Slug: g.view.Slug}
 	bounds := g.tool.Upstream.Limits
+	if err := g.shim.guesses.check(agentAt(g)); err != nil {
+		return err
+	}
 	if err := g.shim.cfg.Limits.Part(t, g.tool.Name+"\x00"+g.claims.ClientID, bounds.AgentRate); err != nil {
 		return err
 	}

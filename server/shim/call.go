@@ -41,12 +41,12 @@ func (s *Shim) read(r *http.Request) (c Call, ok bool, err error) {
 	if len(r.Header["Authorization"]) > 1 {
 		return c, true, malformedRequest("request.authorization", "There must be one Authorization header.")
 	}
-	c.Token = bearer(r.Header.Get("Authorization"))
+	c.Token = Bearer(r.Header.Get("Authorization"))
 	return c, true, nil
 }
 
-// bearer returns the token of an Authorization header (RFC 6750 §2.1), or "" if it is none.
-func bearer(value string) string {
+// Bearer returns the token of an Authorization header (RFC 6750 §2.1), or "" if it is none.
+func Bearer(value string) string {
 	scheme, token, _ := strings.Cut(value, " ")
 	if !strings.EqualFold(scheme, "Bearer") {
 		return ""
@@ -57,19 +57,28 @@ func bearer(value string) string {
 // maxHeaders bounds the fields of a request; their bytes are bounded by the listener.
 const maxHeaders = 100
 
-// framing refuses what could be read in two ways, or what asks for another protocol. A WebSocket may be asked for; the
-// tool decides.
-func framing(r *http.Request) error {
+// CheckFields refuses headers of which some servers could read others, and too many of them. Errors are *fault.Error.
+func CheckFields(h http.Header) error {
 	fields := 0
-	for name, values := range r.Header {
+	for name, values := range h {
 		fields += len(values)
 		if strings.ContainsAny(name, "_.") { // which some servers take for a hyphen
 			return malformedRequest("request.header", "A header's name holds an underscore or a dot.")
 		}
 	}
-	switch {
-	case fields > maxHeaders:
+	if fields > maxHeaders {
 		return malformedRequest("request.headers", "There are too many headers.")
+	}
+	return nil
+}
+
+// framing refuses what could be read in two ways, or what asks for another protocol. A WebSocket may be asked for; the
+// tool decides.
+func framing(r *http.Request) error {
+	if err := CheckFields(r.Header); err != nil {
+		return err
+	}
+	switch {
 	case r.Method == http.MethodConnect || r.Method == http.MethodTrace:
 		return fault.New(fault.MethodNotAllowed, "method.not_allowed", "This method is never passed on.")
 	case len(r.Header["Upgrade"]) > 0 && !asksForWebSocket(r):

@@ -67,6 +67,9 @@ func (s *Shim) call(c *watched, r *http.Request, body payload) (*answer, error) 
 	g := c.grant
 	for turn := 0; ; turn++ {
 		if err := g.Intend(c.ctx); err != nil {
+			if why, cut := causeOf(c.ctx); cut && fault.As(err).Kind == fault.Unavailable {
+				err = why.refusal()
+			}
 			return nil, err
 		}
 		c.judged.Store(g.copy())
@@ -87,6 +90,17 @@ func (s *Shim) call(c *watched, r *http.Request, body payload) (*answer, error) 
 		if turn >= g.tool.Upstream.Retries || !g.repeatable(body) || fault.As(err).Reason != "upstream.unreachable" {
 			return nil, err
 		}
+	}
+}
+
+// guessed counts that a part of an answer ended with the beginning of a key, and ends the call if that was once too often.
+func (s *Shim) guessed(c *watched) {
+	g := c.judged.Load()
+	s.cfg.Logger.Warn("an answer ended with the beginning of a key; it was masked", "tenant", g.view.Slug,
+		"tool", g.tool.Name, "client", g.claims.ClientID, "decision_id", g.id)
+	s.guesses.note(agentAt(g))
+	if s.guesses.check(agentAt(g)) != nil {
+		c.end(cutGuesses)
 	}
 }
 
@@ -122,7 +136,7 @@ func (s *Shim) send(c *watched, r *http.Request, body payload) (*answer, error) 
 	if err != nil {
 		return nil, failure(err, body)
 	}
-	return &answer{Response: response, watched: c, shim: s, body: body, scrub: with.scrub}, nil
+	return &answer{Response: response, watched: c, shim: s, body: body, scrub: with.scrub.Cuts(func() { s.guessed(c) })}, nil
 }
 
 // outgoing makes a request to the destination of the tool, and to nothing else, with the bytes of path and query that
@@ -225,7 +239,7 @@ func failure(err error, body payload) error {
 		return errTooLarge
 	case errors.Is(err, dial.ErrRefused):
 		return fault.Wrap(fault.InvalidTarget, "upstream.refused", "The upstream is at an address that is not allowed; "+
-			"the platform's operator can allow it.", err)
+			"an operator can allow it.", err)
 	case errors.Is(err, context.Canceled):
 		return fault.Wrap(fault.Unavailable, "cut.caller", "", dial.Cause(err))
 	case errors.As(err, &network) && network.Timeout(), errors.Is(err, context.DeadlineExceeded):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/inject"
@@ -39,6 +40,20 @@ func (g *Grant) Hand(ctx context.Context) (http.Header, error) {
 		if err != nil {
 			return nil, g.abandon(err)
 		}
+	}
+	// Tokens and values can come from elsewhere, which takes longer than a revocation may.
+	if time.Since(g.began) < every {
+		return out.Header, nil
+	}
+	newest, err := g.shim.cfg.Tenants.Fresh(ctx, g.call.Slug)
+	if err != nil {
+		return nil, g.abandon(err)
+	}
+	if why, is := g.revoked(newest); is {
+		return nil, g.abandon(why.refusal())
+	}
+	if !g.lasts() {
+		return nil, g.abandon(badToken("expired"))
 	}
 	return out.Header, nil
 }

@@ -19,7 +19,6 @@ type resource struct {
 	Servers       []string `json:"authorization_servers"`
 	Scopes        []string `json:"scopes_supported"`
 	BearerMethods []string `json:"bearer_methods_supported"`
-	Algorithms    []string `json:"resource_signing_alg_values_supported,omitempty"`
 	Name          string   `json:"resource_name"`
 	Bound         bool     `json:"tls_client_certificate_bound_access_tokens"`
 }

@@ -125,8 +125,12 @@ func (s *Shim) Forget(before time.Time) {
 	}
 }
 
-// Close closes all idle connections.
-func (s *Shim) Close() { s.Forget(time.Now().Add(time.Hour)) }
+// Close closes all idle connections, and returns when nobody asks the tenants any more. No call may be under way.
+func (s *Shim) Close() {
+	s.watch.close()
+	s.watch.looking.Wait()
+	s.Forget(time.Now().Add(time.Hour))
+}
 
 // guard judges every address that is dialled for a tool.
 func (s *Shim) guard(g *Grant) *dial.Guard {

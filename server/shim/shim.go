@@ -66,6 +66,7 @@ type Shim struct {
 	injector *inject.Injector
 	pool     pool
 	gates    gates
+	guesses  guesses
 	watch    watch
 	count    counters
 }
@@ -90,6 +91,7 @@ func New(cfg Config) (*Shim, error) {
 		scrubs: memory.New[[sha256.Size]byte, *scrub.Scrubber](32<<20, time.Minute)}
 	quieten()
 	s.pool.shim, s.watch.shim = s, s
+	s.watch.ctx, s.watch.close = context.WithCancel(context.Background())
 	s.injector = inject.New()
 	return s, nil
 }
@@ -137,6 +139,10 @@ func (s *Shim) answer(w http.ResponseWriter, r *http.Request, c Call, err error)
 	refusal := s.Refusal(c, err)
 	if refusal.surface == internal || refusal.surface == unavailable {
 		s.cfg.Logger.ErrorContext(r.Context(), "call failed", "tenant", c.Slug, "tool", c.Tool, "error", err)
+	}
+	if refusal.surface == destination || refusal.surface == unreachable { // which of its causes, nothing else tells
+		s.cfg.Logger.WarnContext(r.Context(), "the upstream was not reached", "tenant", c.Slug, "tool", c.Tool,
+			"decision_id", refusal.problem.DecisionID, "error", err)
 	}
 	s.count.refused.Add(1)
 	refusal.write(w, r)

@@ -218,6 +218,7 @@ func TestTheKeyIsTakenOutOfTheAnswer(t *testing.T) {
 		h.Del("Link")
 		h.Set("X-Echo", k)
 		h.Set("Set-Cookie", "s="+k)
+		h.Set("X-Accel-Redirect", "/internal")
 		h.Set("WWW-Authenticate", `Basic realm="x"`)
 		h.Set("Location", "/v1/refunds/8?k="+k)
 		h.Set("Connection", "X-Hop")
@@ -236,7 +237,7 @@ func TestTheKeyIsTakenOutOfTheAnswer(t *testing.T) {
 		response.Trailer.Get("X-Sum") != masked {
 		t.Errorf("answered %s %v %s with the trailer %v", response.Status, h, body, response.Trailer)
 	}
-	for _, name := range []string{"Set-Cookie", "Www-Authenticate", "X-Hop", "Link"} {
+	for _, name := range []string{"Set-Cookie", "X-Accel-Redirect", "Www-Authenticate", "X-Hop", "Link"} {
 		if h.Get(name) != "" {
 			t.Errorf("%s came through: %s", name, h.Get(name))
 		}

@@ -22,8 +22,12 @@ type watch struct {
 	shim *Shim
 
 	running sync.WaitGroup // calls
+	looking sync.WaitGroup // those who look after them, until ctx ends
+	ctx     context.Context
+	close   context.CancelFunc
 
 	mu      sync.Mutex
+	stopped bool                             // every call ends at once
 	tenants map[string]map[*watched]struct{} // by slug; those that somebody looks after
 }
 
@@ -51,8 +55,9 @@ const (
 	cutSecret  cutoff = "cut.secret" // it is disabled, or destroyed
 	cutStale   cutoff = "cut.stale"  // nobody knows what is revoked
 	cutIdle    cutoff = "cut.idle"
-	cutTotal   cutoff = "cut.total"   // it took too long altogether
-	cutStopped cutoff = "cut.stopped" // the shim ends
+	cutTotal   cutoff = "cut.total"     // it took too long altogether
+	cutGuesses cutoff = "limit.guesses" // see guesses
+	cutStopped cutoff = "cut.stopped"   // the shim ends
 	// cutUnscrubbable: a message cannot be searched.
 	cutUnscrubbable cutoff = "answer.unscrubbable"
 )
@@ -109,9 +114,12 @@ func (w *watch) begin(ctx context.Context, g *Grant) *watched {
 	if !looked {
 		calls = map[*watched]struct{}{}
 		w.tenants[g.call.Slug] = calls
-		go w.look(g.call.Slug)
+		w.looking.Go(func() { w.look(g.call.Slug) })
 	}
 	calls[c] = struct{}{}
+	if w.stopped {
+		c.end(cutStopped)
+	}
 	w.running.Add(1)
 	return c
 }
@@ -132,10 +140,11 @@ func (w *watch) done(c *watched) {
 	w.running.Done()
 }
 
-// Stop ends the calls under way, and returns when their outcomes are recorded, or on their way. No call may come in any
-// more.
+// Stop ends the calls under way, and those that still come, and returns when their outcomes are recorded, or on their
+// way.
 func (s *Shim) Stop() {
 	s.watch.mu.Lock()
+	s.watch.stopped = true
 	for _, calls := range s.watch.tenants {
 		for c := range calls {
 			c.end(cutStopped)
@@ -153,12 +162,17 @@ func (w *watch) look(slug string) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	known := time.Now() // when it was last known what is revoked
-	for range ticker.C {
+	for {
+		select {
+		case <-w.ctx.Done():
+			return
+		case <-ticker.C:
+		}
 		if w.idle(slug) {
 			return
 		}
 		began := time.Now()
-		ctx, cancel := context.WithTimeout(context.Background(), w.shim.cfg.MaxStaleness)
+		ctx, cancel := context.WithTimeout(w.ctx, w.shim.cfg.MaxStaleness)
 		v, err := w.shim.cfg.Tenants.Fresh(ctx, slug)
 		cancel()
 		switch {

@@ -32,6 +32,7 @@ type world struct {
 	upstream *upstream
 	logs     *bytes.Buffer // of the process
 	file     string        // the tenant's
+	ca       string        // of the upstream
 }
 
 // upstream is a legacy API.
@@ -104,6 +105,7 @@ func newWorld(t testing.TB, o servertest.Options, changes ...string) *world {
 	t.Cleanup(w.upstream.Close)
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: w.upstream.Certificate().Raw})
 	text := strings.NewReplacer(changes...).Replace(file)
+	w.ca = string(ca)
 	line := strings.ReplaceAll(string(ca), "\n", `\n`)
 	w.file = strings.NewReplacer("${url}", w.upstream.URL, "${ca}", line).Replace(text)
 	w.Create(w.file)

@@ -234,37 +234,66 @@ func TestACredentialThatIsNoneIsSaid(t *testing.T) {
 }
 
 // cluster is the API server of a Kubernetes cluster, which knows the token of one service account.
-func cluster(t *testing.T) (url string) {
+func cluster(t *testing.T, known string) (url string) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var review struct{ Spec struct{ Token string } }
 		_ = json.NewDecoder(r.Body).Decode(&review)
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusCreated)
 		_, _ = fmt.Fprintf(w, `{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","status":{"authenticated":%t,`+
-			`"user":{"username":"system:serviceaccount:prod:bursar"}}}`, review.Spec.Token == "the-token")
+			`"user":{"username":"system:serviceaccount:prod:bursar","uid":"7"}}}`, review.Spec.Token == known)
 	}))
 	t.Cleanup(s.Close)
 	return s.URL
 }
 
+// account returns the token of a service account, signed by a key that only the cluster knows.
+func account(t *testing.T, id string) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now().Unix()
+	claims, _ := json.Marshal(map[string]any{"iss": "https://kubernetes.default.svc", "jti": id, "iat": now - 60,
+		"nbf": now - 60, "exp": now + 600, "sub": "system:serviceaccount:prod:bursar",
+		"kubernetes.io": map[string]any{"namespace": "prod", "serviceaccount": map[string]any{"name": "bursar", "uid": "7"}}})
+	signed, err := s.Sign(claims)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := signed.CompactSerialize()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
 // A service account's token is given for one of OpenBao's, which asks the cluster whose it is.
 func TestAServiceAccountLogsIn(t *testing.T) {
-	w := fake(t)
-	mount := w.Auth(t, "kubernetes")
-	w.Must(t, http.MethodPost, "auth/"+mount+"/config", map[string]any{"kubernetes_host": cluster(t)})
-	w.Must(t, http.MethodPost, "auth/"+mount+"/role/bursar", map[string]any{
-		"bound_service_account_names": []string{"bursar"}, "bound_service_account_namespaces": []string{"prod"},
-		"token_policies": []string{w.Policy(t, w.everywhere())}})
-	as := func(role, token string) *openbao.Client {
-		return w.client("", func(c *openbao.Config) {
-			c.Login = openbao.Login{Method: openbao.Kubernetes, Mount: mount, Role: role,
-				Credential: func() (string, error) { return token, nil }}
-		})
-	}
-	b := w.backend(as("bursar", "the-token"), "acme", 0)
-	w.get(b, w.put(b))
-	w.refused(as("bursar", "another-token").Check(t.Context()), "openbao.refused")
-	w.refused(as("other", "the-token").Check(t.Context()), "openbao.refused")
+	each(t, func(t *testing.T, w *world) {
+		token, mount := account(t, "a"), w.Auth(t, "kubernetes")
+		w.Must(t, http.MethodPost, "auth/"+mount+"/config", map[string]any{"kubernetes_host": cluster(t, token),
+			"kubernetes_ca_cert":   string(baotest.StartTLS(t).CA), // the cluster is on loopback, and needs none
+			"disable_local_ca_jwt": true, "token_reviewer_jwt": account(t, "reviewer")})
+		w.Must(t, http.MethodPost, "auth/"+mount+"/role/bursar", map[string]any{
+			"bound_service_account_names": []string{"bursar"}, "bound_service_account_namespaces": []string{"prod"},
+			"token_policies": []string{w.Policy(t, w.everywhere())}})
+		as := func(role, token string) *openbao.Client {
+			return w.client("", func(c *openbao.Config) {
+				c.Login = openbao.Login{Method: openbao.Kubernetes, Mount: mount, Role: role,
+					Credential: func() (string, error) { return token, nil }}
+			})
+		}
+		b := w.backend(as("bursar", token), "acme", 0)
+		w.get(b, w.put(b))
+		w.refused(as("bursar", account(t, "b")).Check(t.Context()), "openbao.refused")
+		w.refused(as("other", token).Check(t.Context()), "openbao.refused")
+	})
 }
 
 // Many who find the token expired cause one login.

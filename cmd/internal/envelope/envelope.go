@@ -73,8 +73,8 @@ type Identities struct {
 	all  []age.Identity
 }
 
-// From reads a file of identities ("AGE-SECRET-KEY-1…"), one on each line, that only its owner can read. No path is no
-// identities.
+// From reads a file of identities ("AGE-SECRET-KEY-1…"), one on each line, that only its owner can read. No path is
+// no identities.
 func From(path string) (Identities, error) {
 	if path == "" {
 		return Identities{}, nil

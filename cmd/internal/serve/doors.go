@@ -1,9 +1,6 @@
 package serve
 
 import (
-	"fmt"
-	"time"
-
 	"github.com/bursar-sts/bursar/cmd/internal/config"
 	"github.com/bursar-sts/bursar/cmd/internal/port"
 	"github.com/bursar-sts/bursar/cmd/internal/shimstats"
@@ -22,18 +19,11 @@ func (s *Server) openDoors() error {
 		if !d.door.Given() {
 			continue
 		}
-		door := decide.Door{Address: d.door.Listen, Clients: d.lock.Clients, Names: d.door.Clients}
-		if path, is := d.door.Socket(); is {
-			door = decide.Door{Socket: path}
-		}
-		if first := d.lock.Certificate; first != nil {
-			door.Certificate = port.NewCertificate(d.door.TLS, first, s.cfg.Logger, time.Now).Get
-		}
-		l, err := door.Open()
+		p, err := port.OpenDoor(d.name, d.door, d.lock, s.cfg.Logger)
 		if err != nil {
-			return fmt.Errorf("listen for front proxies at shim.%s: %w", d.name, err)
+			return err
 		}
-		s.ports = append(s.ports, &port.Port{Name: d.name, Listener: l})
+		s.ports = append(s.ports, p)
 	}
 	return nil
 }

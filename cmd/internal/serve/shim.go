@@ -2,7 +2,6 @@ package serve
 
 import (
 	"net/netip"
-	"time"
 
 	"github.com/bursar-sts/bursar/cmd/internal/shimstats"
 	"github.com/bursar-sts/bursar/server"
@@ -26,6 +25,3 @@ func (s *Server) newShim(private map[string][]netip.Prefix, rules map[string]lim
 	s.registry.MustRegister(shimstats.Collector{Stats: made.Stats})
 	return nil
 }
-
-// grace is how long calls under way may go on when the server ends.
-const grace = 5 * time.Second
