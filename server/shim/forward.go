@@ -67,9 +67,6 @@ func (s *Shim) call(c *watched, r *http.Request, body payload) (*answer, error) 
 	g := c.grant
 	for turn := 0; ; turn++ {
 		if err := g.Intend(c.ctx); err != nil {
-			if why, cut := causeOf(c.ctx); cut && fault.As(err).Kind == fault.Unavailable {
-				err = why.refusal()
-			}
 			return nil, err
 		}
 		c.judged.Store(g.copy())
