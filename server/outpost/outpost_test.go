@@ -200,7 +200,7 @@ func TestWithoutTheKeysOfARevisionNothingIsUsed(t *testing.T) {
 	compact := w.token()
 	w.fresh()
 	kept := httptest.NewRecorder()
-	w.Server.ServeHTTP(kept, httptest.NewRequest(http.MethodGet, "/t/acme/jwks.json", nil))
+	w.Server.ServeHTTP(kept, httptest.NewRequest(http.MethodGet, "/t/acme/jwks.json?revision=1", nil))
 	trapped := make(chan struct{}, 8)
 	trap := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { trapped <- struct{}{} }))
 	t.Cleanup(trap.Close)
