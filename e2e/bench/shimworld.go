@@ -155,7 +155,8 @@ func (x *street) shim(ctx context.Context, name string, u setup) error {
 		Fields: map[string]string{"value": "sk-live-4Zt7Qa9xLm2Kp8Wv3Nb6Yc1Rd5"}, Activate: true}); err != nil {
 		return fmt.Errorf("put the key: %w", err)
 	}
-	d := &door{name: name, prefix: shimPrefix, server: s, target: &target{address: listen, process: s.process, profiler: s.profiler}}
+	d := &door{name: name, prefix: shimPrefix, server: s,
+		target: &target{address: listen, process: s.process, profiler: s.profiler}}
 	if d.credentials, err = s.authorization(ctx, "run-bot"); err != nil {
 		return err
 	}
