@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net/http"
 	"slices"
@@ -26,6 +27,7 @@ func TestTheKeyGoesNowhereElse(t *testing.T) {
 		against(t, "A9", "a bad certificate", w.badCertificates)
 		against(t, "A10", "an upstream without TLS", w.plainUpstream)
 		against(t, "A11", "methods that mean the proxy", w.proxyMethods)
+		against(t, "A12", "an agent that asks as a proxy does", w.agentAsksAsProxy)
 		against(t, "A13", "other protocols", w.otherProtocols)
 		against(t, "A14", "an alternative service", func(t *testing.T) {
 			reply := w.get(t, "legacy", "/echo/alt-svc/raw")
@@ -227,6 +229,45 @@ func (w *shimWorld) proxyMethods(t *testing.T) {
 	}
 	if n := w.evil.Count().Connections; n != 0 {
 		t.Errorf("%d connections", n)
+	}
+}
+
+// agentAsksAsProxy: the key is handed to proxies, who prove to be one; a token alone is not enough.
+func (w *shimWorld) agentAsksAsProxy(t *testing.T) {
+	w.with(t, "handed", strings.Replace(injections["legacy"], "legacy-key", "handed-key", 1),
+		strings.NewReplacer(", json: {/visibility: [internal]}", "", "/v1/items/{id}",
+			"/v1/refunds/{id}").Replace(rules)+"      allow_decision_mode: true\n")
+	w.putAt(t, w.up, "acme/handed-key", operator.SecretRequest{Fields: map[string]string{"value": acmeKey},
+		Decision: true})
+	token := w.fresh(t, "acme", "handed", "items.read")
+	pair := func(authority *upstream.Authority) *tls.Certificate {
+		certificate, key := authority.Issue(t, "proxy.acme.example")
+		shown, err := tls.X509KeyPair([]byte(certificate), []byte(key))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &shown
+	}
+	for name, row := range map[string]struct {
+		shown  *tls.Certificate
+		status int
+	}{"a proxy": {pair(w.proxies), 200}, "without a certificate": {nil, 0},
+		"with one that signs itself":    {pair(&upstream.Authority{}), 0},
+		"with one of another authority": {pair(upstream.NewAuthority(t)), 0}} {
+		if got := decideOverTLS(t, w.decide, w.resource("acme", "handed"), token, row.shown); got != row.status {
+			t.Errorf("%s: answered %d", name, got)
+		}
+	}
+	// At the shim's own address there is no such endpoint.
+	for _, path := range []string{"/v1/decide", "/shim/v1/decide", "/shim/t/acme/handed/v1/decide"} {
+		w.silent(t, path, func() {
+			reply := w.ask(t, "GET "+path+" HTTP/1.1\r\nHost: "+w.host()+"\r\nAuthorization: Bearer "+token+
+				"\r\nX-Bursar-Resource: "+w.resource("acme",
+				"handed")+"\r\nX-Original-Method: GET\r\nX-Original-URI: /v1/items/1\r\n\r\n")
+			if reply.Status != 404 && reply.Status != 403 || reply.Get("X-Bursar-Inject-X-Api-Key") != "" {
+				t.Errorf("%s: %d", path, reply.Status)
+			}
+		})
 	}
 }
 

@@ -163,6 +163,7 @@ var hints = map[string]string{
 	"details.unknown":       "This version does not know a restriction that is in the token; update the shim.",
 	"details.not_allowed":   "The token is restricted to other calls; the agent must ask for one that allows this.",
 	"target.disabled":       "The tenant file disables the tool; apply it without disabled.",
+	"limit.guesses":         "Answers ended with the beginning of the key: the agent may be guessing it.",
 	"secret.unknown":        "There is no such secret; compare with: bursar secret list TENANT",
 	"secret.version":        "It has no such version, or its value was destroyed: bursar secret list TENANT/NAME",
 	"secret.none":           "The tenant has no secret yet, or they were shredded; bursar secret put makes the first one.",

@@ -106,7 +106,7 @@ func tried(v *vault.Vault, name string, number int) (vault.Info, error) {
 		return vault.Info{}, err
 	}
 	for _, n := range secret.Versions { // the newest first
-		if number == 0 && n.State == vault.Staged || number != 0 && n.Number == number {
+		if number == 0 && n.State == vault.Staged && n.Number > secret.Active || number != 0 && n.Number == number {
 			return n, nil
 		}
 	}

@@ -116,10 +116,10 @@ func (d *Directory) At(ctx context.Context, slug string, p ledger.Position) (*sh
 	if err != nil {
 		return nil, err
 	}
-	if v := s.view.Load(); v != nil && covers(v, p) {
+	if v := s.view.Load(); v != nil && v.Revision == p.Revision && v.Cutoffs.Seq == p.Cutoffs {
 		return v, nil
 	}
-	v, err := d.refresh(ctx, s)
+	v, err := d.refresh(ctx, s) // also of a view that is newer: the store may be older than it was
 	if err == nil && !covers(v, p) {
 		err = unreadable("tenant.behind", errors.New("the store gave less than what it had acknowledged"))
 	}

@@ -20,8 +20,8 @@ import (
 // hopByHop are the headers of one connection (RFC 9110 §7.6.1), and those that bind an answer to one.
 var hopByHop = set("Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade")
 
-// stripped are the headers that would let an upstream act upon the agent, send it elsewhere, or have a proxy in front of
-// the shim give it something else.
+// stripped are the headers that would let an upstream act upon the agent, send it elsewhere, or have a proxy in front
+// of the shim give it something else.
 var stripped = set("Set-Cookie", "Set-Cookie2", "Www-Authenticate", "Authentication-Info", "Proxy-Authenticate",
 	"Proxy-Authentication-Info", "Alt-Svc", "Strict-Transport-Security", "Clear-Site-Data", "Public-Key-Pins",
 	"X-Accel-Redirect", "X-Sendfile", "X-Lighttpd-Send-File", "X-Reproxy-Url", "Authorization", ErrorHeader)

@@ -216,12 +216,12 @@ func (g *Grant) Intend(ctx context.Context) error {
 			return s.deny(ctx, g, badToken("replayed"))
 		}
 		if err != nil {
-			return fault.As(err)
+			return fault.As(ended(ctx, err))
 		}
 		g.spent = true
 		newest, err := s.cfg.Tenants.At(ctx, g.call.Slug, p)
 		if err != nil {
-			return g.abandon(err)
+			return g.abandon(ended(ctx, err))
 		}
 		if newest.same(g.view) {
 			if !g.lasts() { // since it was judged its body may have come, and slowly

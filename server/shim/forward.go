@@ -67,9 +67,6 @@ func (s *Shim) call(c *watched, r *http.Request, body payload) (*answer, error) 
 	g := c.grant
 	for turn := 0; ; turn++ {
 		if err := g.Intend(c.ctx); err != nil {
-			if why, cut := causeOf(c.ctx); cut && fault.As(err).Kind == fault.Unavailable {
-				err = why.refusal()
-			}
 			return nil, err
 		}
 		c.judged.Store(g.copy())
@@ -93,7 +90,8 @@ func (s *Shim) call(c *watched, r *http.Request, body payload) (*answer, error) 
 	}
 }
 
-// guessed counts that a part of an answer ended with the beginning of a key, and ends the call if that was once too often.
+// guessed counts that a part of an answer ended with the beginning of a key, and ends the call if that was once too
+// often.
 func (s *Shim) guessed(c *watched) {
 	g := c.judged.Load()
 	s.cfg.Logger.Warn("an answer ended with the beginning of a key; it was masked", "tenant", g.view.Slug,
@@ -136,7 +134,8 @@ func (s *Shim) send(c *watched, r *http.Request, body payload) (*answer, error) 
 	if err != nil {
 		return nil, failure(err, body)
 	}
-	return &answer{Response: response, watched: c, shim: s, body: body, scrub: with.scrub.Cuts(func() { s.guessed(c) })}, nil
+	found := with.scrub.Cuts(func() { s.guessed(c) })
+	return &answer{Response: response, watched: c, shim: s, body: body, scrub: found}, nil
 }
 
 // outgoing makes a request to the destination of the tool, and to nothing else, with the bytes of path and query that

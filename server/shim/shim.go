@@ -102,7 +102,9 @@ type counters struct {
 
 // ServeHTTP serves one request.
 func (s *Shim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	defer s.survive(w, r)
+	begun := &begun{ResponseWriter: w}
+	w = begun
+	defer s.survive(begun, r)
 	if s.metadata(w, r) {
 		return
 	}
@@ -149,7 +151,7 @@ func (s *Shim) answer(w http.ResponseWriter, r *http.Request, c Call, err error)
 }
 
 // survive answers for a call that panicked. It must be deferred.
-func (s *Shim) survive(w http.ResponseWriter, r *http.Request) {
+func (s *Shim) survive(w *begun, r *http.Request) {
 	switch p := recover(); p {
 	case nil:
 	case http.ErrAbortHandler:
@@ -157,6 +159,23 @@ func (s *Shim) survive(w http.ResponseWriter, r *http.Request) {
 	default:
 		// The value of a panic can be anything, a key too; its place is enough.
 		s.cfg.Logger.ErrorContext(r.Context(), "call panicked", "stack", string(debug.Stack()))
+		if w.yes { // what was passed on must not look whole
+			panic(http.ErrAbortHandler)
+		}
 		refusalOf(fault.New(fault.Internal, "panic", "")).write(w, r)
 	}
 }
+
+// begun remembers that an answer has begun.
+type begun struct {
+	http.ResponseWriter
+	yes bool
+}
+
+func (b *begun) WriteHeader(status int) {
+	b.yes = true
+	b.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (b *begun) Unwrap() http.ResponseWriter { return b.ResponseWriter }

@@ -88,6 +88,17 @@ func causeOf(ctx context.Context) (c cutoff, cut bool) {
 	return errors.AsType[cutoff](context.Cause(ctx))
 }
 
+// ended returns what an agent is told of an error: why ctx was ended, if the error came of that and it was we who did.
+func ended(ctx context.Context, err error) error {
+	if !errors.Is(err, context.Canceled) && fault.As(err).Kind != fault.Unavailable {
+		return err
+	}
+	if why, cut := causeOf(ctx); cut {
+		return why.refusal()
+	}
+	return err
+}
+
 // begin watches over a call until done. Its context ends when the call is revoked, or its time is over.
 func (w *watch) begin(ctx context.Context, g *Grant) *watched {
 	left := time.Unix(g.claims.Expiry, 0).Sub(w.shim.cfg.Tenants.Now())
