@@ -16,7 +16,8 @@ func BenchmarkFor(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	ready, mistakes := tools.New([]tools.Tool{{Name: "crm", Resource: "https://sts.example/shim/t/acme/crm", Actions: []string{"read"},
+	ready, mistakes := tools.New([]tools.Tool{{Name: "crm", Resource: "https://sts.example/shim/t/acme/crm",
+		Actions: []string{"read"},
 		Upstream: &tools.Upstream{URL: api.URL, Inject: []tools.Injection{{In: tools.InHeader, Name: "X-Key", Secret: "crm"}},
 			Allow: []tools.Rule{{Action: "read", Methods: []string{"GET"}, Path: "/v1"}}}}}, tools.Place{Tenant: "acme",
 		BaseURL: "https://sts.example", ShimURL: "https://sts.example/shim"})

@@ -212,7 +212,7 @@ func (v *Vault) open(name string, r *versionRow) (*body, error) {
 }
 
 // lone returns the value of a body that has one field alone, Plain, without anything in it that JSON escapes, and is
-// bound to exactly that. Nearly all are like that, and every call opens one: to read the whole costs five times as much.
+// bound to exactly that. Nearly all are like that, and every call opens one.
 func lone(plain, binding string) (value string, ok bool) {
 	rest, headed := strings.CutPrefix(plain, `{"terms":`)
 	rest, bound := strings.CutPrefix(rest, binding)
