@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"slices"
 )
 
 // measureShim measures what the shim costs beside a plain proxy, with all of them called in turn in each round. Figures
@@ -97,10 +98,11 @@ func (all calls) figures(x *street, m measured) []callFigures {
 	for _, d := range x.doors {
 		c := all[d.name]
 		f := callFigures{Door: d.name, P50: median(c.p50), Added: between(c.p50, direct.p50, minus),
-			Beyond: between(c.p50, plain.p50, minus), CPU: median(c.cpu), Ratio: between(c.cpu, plain.cpu, over)}
+			Beyond: between(c.p50, plain.p50, minus), CPU: median(c.cpu), Ratio: between(c.cpu, plain.cpu, over),
+			Least: slices.Min(c.cpu), LeastRatio: slices.Min(c.cpu) / slices.Min(plain.cpu)}
 		switch d.name {
 		case directDoor:
-			f.CPU, f.Ratio = 0, 0 // it is the upstream's own
+			f.CPU, f.Ratio, f.Least, f.LeastRatio = 0, 0, 0, 0 // it is the upstream's own
 		case forgetfulDoor:
 			f.AddedBudget, f.RatioBudget = addedBudget, cpuBudget
 		case embeddedDoor:

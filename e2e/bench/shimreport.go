@@ -25,6 +25,8 @@ type callFigures struct {
 	CPU         float64 `json:"cpu_us"` // with many callers
 	Ratio       float64 `json:"cpu_to_plain,omitempty"`
 	RatioBudget float64 `json:"cpu_budget,omitempty"`
+	Least       float64 `json:"cpu_us_min"` // of the rounds
+	LeastRatio  float64 `json:"cpu_min_to_plain_min,omitempty"`
 }
 
 // streamFigures are those of the events of short streams.
@@ -74,11 +76,12 @@ func (s *shimReport) tables() []table {
 
 func (s *shimReport) calls() table {
 	t := table{head: strings.Split("A call with an answer of 1 KiB|p50 µs|added µs|Budget|added to the proxy µs|"+
-		"one append p50 µs|CPU µs|× plain proxy|Budget", "|")}
+		"one append p50 µs|CPU µs|× plain proxy|Budget|least CPU µs|× least of the proxy", "|")}
 	for i, f := range s.Calls {
-		cells := []string{f.Door, micro(f.P50), "", "", "", "", "", "", ""}
+		cells := []string{f.Door, micro(f.P50), "", "", "", "", "", "", "", "", ""}
 		if i > 0 {
 			cells[2], cells[6], cells[7] = micro(f.Added), micro(f.CPU), fmt.Sprintf("%.2f", f.Ratio)
+			cells[9], cells[10] = micro(f.Least), fmt.Sprintf("%.2f", f.LeastRatio)
 		}
 		if f.AddedBudget > 0 {
 			cells[3] = budget(micro(f.AddedBudget), f.Added > f.AddedBudget)

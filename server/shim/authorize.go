@@ -19,17 +19,17 @@ import (
 
 // Grant is a call that may be made, as one view of the tenant has it. Nothing of it may be sent before Intend.
 type Grant struct {
-	shim   *Shim
-	call   Call
-	id     string // decision id
-	view   *View
-	claims *token.Claims
-	tool   *tools.Tool
-	match  *tools.Match
-	refs   []vault.Ref  // of the secrets to be injected, in the order of the tool's injections
-	began  time.Time    // by the process's clock, of the intent
-	said   *audit.Event // what its records have in common; nil before the first of them
-	spent  bool         // an intent is recorded, and the token taken if it is good for one call
+	shim           *Shim
+	call           Call
+	id             string // decision id
+	view           *View
+	claims         *token.Claims
+	tool           *tools.Tool
+	match          *tools.Match
+	refs           []vault.Ref // of the secrets to be injected, in the order of the tool's injections
+	began          time.Time   // by the process's clock, of the intent
+	chain, secrets []string    // of it as its records have them; nil before the first of those
+	spent          bool        // an intent is recorded, and the token taken if it is good for one call
 	// fits judges what else was read of the call, such as its body, by the tool as it is by then; nil if nothing was.
 	fits func(*Grant) error
 }
@@ -85,7 +85,8 @@ func dropNotFound(err error) error {
 
 // judge decides whether the token covers the call, by one view. It has no effect but on g.
 func (g *Grant) judge(v *View) error {
-	g.view, g.claims, g.tool, g.match, g.refs, g.said = v, nil, nil, nil, nil, nil
+	g.view, g.claims, g.tool, g.match, g.refs = v, nil, nil, nil, nil
+	g.chain, g.secrets = nil, nil
 	if g.call.Token == "" {
 		return fault.New(fault.Unauthenticated, "token.none", "")
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/bursar-sts/bursar/clients/token"
 	"github.com/bursar-sts/bursar/server/audit"
 	"github.com/bursar-sts/bursar/server/fault"
+	"github.com/bursar-sts/bursar/server/vault"
 )
 
 // outcomeOf tells a decision from the lack of one.
@@ -22,28 +23,16 @@ func outcomeOf(f *fault.Error) audit.Outcome {
 
 // event is the record of a call as far as it got. Its token was verified.
 func (g *Grant) event(outcome audit.Outcome, reason, phase string) audit.Event {
-	if g.said == nil {
-		e := g.describe()
-		g.said = &e
+	if g.chain == nil { // once for all records of the call
+		g.chain, g.secrets = chainOf(g.claims), namesOf(g.refs)
 	}
-	e := *g.said
-	e.Body.Outcome, e.Body.Reason, e.Body.Use.Phase = outcome, reason, phase
-	return e
-}
-
-// describe is what all records of a call have in common, as it was judged last.
-func (g *Grant) describe() audit.Event {
-	agent := token.ClientSubject(g.claims.ClientID)
-	chain := []string{agent}
-	for before := range g.claims.Act.Chain() {
-		chain = append(chain, before.Subject)
-	}
-	e := audit.Event{Name: audit.KeyUse, Txn: g.claims.Txn, Agent: agent, Body: audit.Body{
-		DecisionID: g.id, ClientID: g.claims.ClientID,
-		Actor: audit.Actor{Chain: slices.Compact(append(chain, g.claims.Subject))},
+	e := audit.Event{Name: audit.KeyUse, Txn: g.claims.Txn, Agent: g.chain[0], Body: audit.Body{
+		Outcome: outcome, Reason: reason, DecisionID: g.id, ClientID: g.claims.ClientID,
+		Actor: audit.Actor{Chain: g.chain},
 		Tool:  g.tool.Name, Resource: g.tool.Resource,
-		Token:   audit.Token{JTI: g.claims.ID, Expiry: g.claims.Expiry},
-		Use:     audit.Use{Mode: g.call.Mode, Host: g.tool.Upstream.Address().HostPort},
+		Token: audit.Token{JTI: g.claims.ID, Expiry: g.claims.Expiry},
+		Use: audit.Use{Phase: phase, Mode: g.call.Mode, Host: g.tool.Upstream.Address().HostPort,
+			Secrets: g.secrets},
 		Request: audit.Request{IP: g.call.IP, Trace: g.call.Trace},
 	}}
 	if g.claims.Lineage != nil {
@@ -53,13 +42,26 @@ func (g *Grant) describe() audit.Event {
 		e.Body.Actions = []string{g.match.Rule.Action}
 		e.Body.Use.Method, e.Body.Use.Rule = g.call.Method, g.match.Rule.Path
 	}
-	for _, ref := range g.refs {
-		name := ref.Name + ":" + strconv.Itoa(ref.Version)
-		if !slices.Contains(e.Body.Use.Secrets, name) {
-			e.Body.Use.Secrets = append(e.Body.Use.Secrets, name)
+	return e
+}
+
+// chainOf returns who acts for whom, from the agent that calls.
+func chainOf(c *token.Claims) []string {
+	chain := []string{token.ClientSubject(c.ClientID)}
+	for before := range c.Act.Chain() {
+		chain = append(chain, before.Subject)
+	}
+	return slices.Compact(append(chain, c.Subject))
+}
+
+// namesOf returns the versions of secrets, each once, as records name them.
+func namesOf(refs []vault.Ref) (names []string) {
+	for _, ref := range refs {
+		if name := ref.Name + ":" + strconv.Itoa(ref.Version); !slices.Contains(names, name) {
+			names = append(names, name)
 		}
 	}
-	return e
+	return names
 }
 
 // deny records a refusal and returns it, with the id of the record where there is one. Those of callers whom nobody
