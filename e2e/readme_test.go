@@ -132,7 +132,7 @@ func TestRefusalsInTheDocumentation(t *testing.T) {
 			t.Errorf("docs/shim.md has no line for %s %s", m[1], m[2])
 		}
 	}
-	rows := regexp.MustCompile("(?m)^\\| [45]\\d\\d \\|").FindAllString(page, -1)
+	rows := regexp.MustCompile(`(?m)^\| [45]\d\d \|`).FindAllString(page, -1)
 	if len(rows) != len(codes) || len(codes) < 20 {
 		t.Errorf("docs/shim.md has %d refusals, the shim %d", len(rows), len(codes))
 	}

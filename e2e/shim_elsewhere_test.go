@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net/http"
 	"slices"
@@ -26,6 +27,7 @@ func TestTheKeyGoesNowhereElse(t *testing.T) {
 		against(t, "A9", "a bad certificate", w.badCertificates)
 		against(t, "A10", "an upstream without TLS", w.plainUpstream)
 		against(t, "A11", "methods that mean the proxy", w.proxyMethods)
+		against(t, "A12", "an agent that asks as a proxy does", w.agentAsksAsProxy)
 		against(t, "A13", "other protocols", w.otherProtocols)
 		against(t, "A14", "an alternative service", func(t *testing.T) {
 			reply := w.get(t, "legacy", "/echo/alt-svc/raw")
@@ -230,6 +232,45 @@ func (w *shimWorld) proxyMethods(t *testing.T) {
 	}
 }
 
+// agentAsksAsProxy: the key is handed to proxies, who prove to be one; a token alone is not enough.
+func (w *shimWorld) agentAsksAsProxy(t *testing.T) {
+	w.with(t, "handed", strings.Replace(injections["legacy"], "legacy-key", "handed-key", 1),
+		strings.NewReplacer(", json: {/visibility: [internal]}", "", "/v1/items/{id}",
+			"/v1/refunds/{id}").Replace(rules)+"      allow_decision_mode: true\n")
+	w.putAt(t, w.up, "acme/handed-key", operator.SecretRequest{Fields: map[string]string{"value": acmeKey},
+		Decision: true})
+	token := w.fresh(t, "acme", "handed", "items.read")
+	pair := func(authority *upstream.Authority) *tls.Certificate {
+		certificate, key := authority.Issue(t, "proxy.acme.example")
+		shown, err := tls.X509KeyPair([]byte(certificate), []byte(key))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &shown
+	}
+	for name, row := range map[string]struct {
+		shown  *tls.Certificate
+		status int
+	}{"a proxy": {pair(w.proxies), 200}, "without a certificate": {nil, 0},
+		"with one that signs itself":    {pair(&upstream.Authority{}), 0},
+		"with one of another authority": {pair(upstream.NewAuthority(t)), 0}} {
+		if got := decideOverTLS(t, w.decide, w.resource("acme", "handed"), token, row.shown); got != row.status {
+			t.Errorf("%s: answered %d", name, got)
+		}
+	}
+	// At the shim's own address there is no such endpoint.
+	for _, path := range []string{"/v1/decide", "/shim/v1/decide", "/shim/t/acme/handed/v1/decide"} {
+		w.silent(t, path, func() {
+			reply := w.ask(t, "GET "+path+" HTTP/1.1\r\nHost: "+w.host()+"\r\nAuthorization: Bearer "+token+
+				"\r\nX-Bursar-Resource: "+w.resource("acme",
+				"handed")+"\r\nX-Original-Method: GET\r\nX-Original-URI: /v1/items/1\r\n\r\n")
+			if reply.Status != 404 && reply.Status != 403 || reply.Get("X-Bursar-Inject-X-Api-Key") != "" {
+				t.Errorf("%s: %d", path, reply.Status)
+			}
+		})
+	}
+}
+
 func (w *shimWorld) otherProtocols(t *testing.T) {
 	for _, protocol := range []string{"h2c", "foo/1", "TLS/1.0", "websocket, h2c", "HTTP/2.0"} {
 		w.silent(t, protocol, func() {
@@ -254,7 +295,8 @@ func (w *shimWorld) movedTokenEndpoint(t *testing.T) {
 			Fields: map[string]string{"client_id": clientID, "client_secret": clientKey}})
 		delete(w.tokens, "sent")
 		before := w.up.Count().Requests
-		if reply := w.get(t, "sent", "/v1/items/1"); reply.Status < 500 {
+		reply := w.get(t, "sent", "/v1/items/1")
+		if reply.Status < 500 {
 			t.Errorf("%d: %d %s", status, reply.Status, reply.Body)
 		}
 		for _, r := range w.up.Requests()[before:] {
@@ -263,7 +305,7 @@ func (w *shimWorld) movedTokenEndpoint(t *testing.T) {
 			}
 		}
 		if n := w.up.Count().Requests; n == before {
-			t.Error("the token endpoint was not asked")
+			t.Errorf("the token endpoint was not asked: %s", reply.Body)
 		}
 	}
 	if n := w.evil.Count().Connections; n != 0 {

@@ -75,12 +75,11 @@ func (w *shimWorld) inStore(t *testing.T, slug string, change func(s rowStore)) 
 // swappedRows puts sealed rows where they do not belong: what was sealed for one place opens in no other.
 func (w *shimWorld) swappedRows(t *testing.T) {
 	rows := map[string]map[string]string{}
-	// The data key is what opens them: to a standalone shim each tenant gives it in a row of the shim's own.
-	data := "dek/vault"
-	if w.outpost != nil {
-		data = "shimkey/" + w.outpost.ID
+	names, sealer := []string{"secret/legacy-key", "secret/login", "secret/turned"}, "dek/vault"
+	if w.outpost != nil { // which has the data key from a row of its own
+		sealer = "shimkey/" + w.outpost.ID
 	}
-	names := []string{"secret/legacy-key", "secret/login", "secret/turned", data}
+	names = append(names, sealer)
 	w.put(t, "acme/turned", acmeKey, "header")
 	w.put(t, "globex/login", "username=robot password="+password)
 	w.put(t, "globex/turned", globexKey, "header")
@@ -98,8 +97,8 @@ func (w *shimWorld) swappedRows(t *testing.T) {
 	for name, swap := range map[string]map[string]string{
 		"the row of another tenant": {"secret/legacy-key": rows["globex"]["secret/legacy-key"]},
 		"the row of another secret": {"secret/legacy-key": rows["acme"]["secret/turned"]},
-		"the data key of another":   {data: rows["globex"][data]},
-		"both of another": {data: rows["globex"][data],
+		"the data key of another":   {sealer: rows["globex"][sealer]},
+		"both of another": {sealer: rows["globex"][sealer],
 			"secret/legacy-key": rows["globex"]["secret/legacy-key"]},
 		"one byte changed at the end": {"secret/legacy-key": flippedText(rows["acme"]["secret/legacy-key"], -10)},
 		"one byte changed amid": {"secret/legacy-key": flippedText(rows["acme"]["secret/legacy-key"],

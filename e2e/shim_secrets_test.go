@@ -46,11 +46,13 @@ func (w *shimWorld) olderStore(t *testing.T) {
 	outside.Passes(t, w.Server) // so that what was done is signed, and the anchor has it
 	restore()
 	w.restart(t)
-	w.silent(t, "an older store", func() {
-		if reply := w.get(t, "legacy", "/v1/items/1"); reply.Status != http.StatusServiceUnavailable {
-			t.Errorf("%d %s", reply.Status, reply.Body)
-		}
-	})
+	if w.outpost == nil { // which stops when nobody has signed what it recorded for a minute: server/outpost shows that
+		w.silent(t, "an older store", func() {
+			if reply := w.get(t, "legacy", "/v1/items/1"); reply.Status != http.StatusServiceUnavailable {
+				t.Errorf("%d %s", reply.Status, reply.Body)
+			}
+		})
+	}
 	changed := strings.Replace(w.tenant("acme", ""), "ttl: 10m", "ttl: 9m", 1)
 	if out, err := w.TryApply(t, changed); err == nil || !strings.Contains(out, "not what was signed") {
 		t.Errorf("the operator is told %v\n%s", err, out)

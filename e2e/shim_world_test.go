@@ -14,6 +14,7 @@ import (
 	"github.com/bursar-sts/bursar/e2e/harness"
 	"github.com/bursar-sts/bursar/e2e/harness/leak"
 	"github.com/bursar-sts/bursar/e2e/harness/upstream"
+	"github.com/bursar-sts/bursar/storage/storagetest"
 )
 
 // The keys of the upstreams, which no agent may ever see. Their characters are such as encodings change.
@@ -45,6 +46,9 @@ type shimWorld struct {
 	evil    *upstream.Upstream // where no key may go
 	cluster *harness.Issuer
 	oracle  *leak.Oracle
+	roots   string // file of the authority of up
+	decide  string // address where proxies ask
+	proxies *upstream.Authority
 	tokens  map[string]string
 }
 
@@ -87,21 +91,36 @@ func newShimWorld(t *testing.T, form string) *shimWorld {
 		oracle:  leak.Of(acmeKey, nextKey, globexKey, awsSecret, clientKey, accessToken, password),
 	}
 	w.up = upstream.Start(t, upstream.Options{Keys: acceptedKeys, Answer: w.legacy})
+	w.roots = w.caFile(t, w.up)
+	decide := w.door(t)
 	if form == "standalone" {
 		s.ApartShim(t)
 	} else {
-		s.ServeShim(t)
+		s.ServeShim(t, decide)
 	}
 	w.Apply(t, w.tenant("acme", ""))
 	w.Apply(t, w.tenant("globex", ""))
 	w.putAll(t)
 	if form == "standalone" {
-		w.outpost = s.StartOutpost(t, "", "acme", "globex")
+		w.outpost = s.StartOutpost(t, decide+"\n", "acme", "globex")
 		w.front = w.outpost
 	}
 	w.within(t)
 	t.Cleanup(func() { w.leavesNothing(t) })
 	return w
+}
+
+// door returns the line of a configuration that opens a door for proxies whose certificate is of an authority.
+func (w *shimWorld) door(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	w.proxies, w.decide = upstream.NewAuthority(t), fmt.Sprintf("127.0.0.1:%d", storagetest.FreePort(t))
+	certificate, key := w.proxies.Issue(t, "127.0.0.1")
+	for name, content := range map[string]string{"ca.pem": w.proxies.PEM, "cert.pem": certificate, "key.pem": key} {
+		write(t, filepath.Join(dir, name), content)
+	}
+	return fmt.Sprintf("decide: {listen: %q, tls: {cert: %q, key: %q}, client_ca: %q}", w.decide,
+		filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), filepath.Join(dir, "ca.pem"))
 }
 
 // acceptedKeys are those that the upstream of the tools accepts.
@@ -114,7 +133,7 @@ func (w *shimWorld) putAll(t *testing.T) {
 	w.put(t, "acme/login", "username=robot password="+password)
 	w.put(t, "acme/aws-key", "access_key_id="+awsID+" secret_access_key="+awsSecret)
 	w.putClient(t, clientKey)
-	certificate, key := upstream.ClientPEM(t, "the client of acme")
+	certificate, key := upstream.ClientPEM(t, "client.acme.example")
 	w.putAt(t, w.mutual, "acme/cert",
 		operator.SecretRequest{Fields: map[string]string{"certificate": certificate, "key": key}})
 	w.put(t, "globex/legacy-key", globexKey, "header")
@@ -138,7 +157,7 @@ func (w *shimWorld) legacy(x *upstream.Exchange) {
 // the token endpoint.
 func (w *shimWorld) within(t *testing.T, program ...string) {
 	t.Helper()
-	w.front.Within(t, append([]string{"env", "SSL_CERT_FILE=" + w.caFile(t, w.up)}, program...)...)
+	w.front.Within(t, append([]string{"env", "SSL_CERT_FILE=" + w.roots}, program...)...)
 }
 
 // everyPlain are the kinds of injection of one value.

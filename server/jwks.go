@@ -12,8 +12,8 @@ import (
 	"github.com/bursar-sts/bursar/server/keys"
 )
 
-// RevisionHeader says of which revision of a tenant's rows an answer to "?revision=N" is. Whoever has seen revision N in
-// the store, as a standalone shim does, tells by it an answer that something on the way kept from one that is new
+// RevisionHeader says of which revision of a tenant's rows an answer to "?revision=N" is. Whoever has seen revision N
+// in the store, as a standalone shim does, tells by it an answer that something on the way kept from one that is new
 // enough. It is missing while the store is not what was signed of the tenant's log: then it may be one from before.
 const RevisionHeader = "Bursar-Revision"
 

@@ -26,7 +26,7 @@ type Explanation struct {
 	DecisionID string  `json:"decision_id,omitempty"` // absent for a hypothesis
 	Outcome    Outcome `json:"outcome"`
 	Reason     string  `json:"reason,omitempty"` // a code such as "policy.action"; absent if allowed
-	Step       string  `json:"step,omitempty"`   // where it ended; absent if allowed
+	Step       string  `json:"step,omitempty"`   // where it ended; absent if allowed, and of a call through the shim
 	// Steps are those that were reached, in order. One can have several lines: the policy has one for each rule that did
 	// not pass.
 	Steps []Step `json:"steps"`

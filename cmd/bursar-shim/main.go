@@ -40,8 +40,7 @@ const usage = `usage: bursar-shim [--config FILE]                 serve
        bursar-shim health [--config FILE]          ask whether the shim can serve
        bursar-shim version                         print the version
 
-FILE is shim.yaml unless it is given; docs/configuration.md has its fields, and "bursar keys shim" makes the key that it
-needs.
+FILE is shim.yaml unless it is given; docs/shim.md has an example, and "bursar keys shim" makes the key that it needs.
 `
 
 func main() {

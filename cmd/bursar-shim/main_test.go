@@ -64,8 +64,8 @@ func TestHealth(t *testing.T) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	code, out, errs := command(t, "health", "--config", path)
-	if code != exitDone || out != "ready\n" || asked != "/readyz" {
+	if code, out, errs := command(t, "health", "--config", path); code != exitDone || out != "ready\n" ||
+		asked != "/readyz" {
 		t.Errorf("%d %q %q, asked %s", code, out, errs, asked)
 	}
 	status = http.StatusServiceUnavailable
@@ -80,8 +80,8 @@ func TestHealth(t *testing.T) {
 	if err := os.WriteFile(path, []byte(doors), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	code, _, errs = command(t, "health", "--config", path)
-	if code != exitRefused || !strings.Contains(errs, "no listen") {
+	if code, _, errs := command(t, "health", "--config", path); code != exitRefused ||
+		!strings.Contains(errs, "no listen") {
 		t.Errorf("%d %q", code, errs)
 	}
 }

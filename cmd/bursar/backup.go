@@ -52,6 +52,8 @@ it as you keep the store, or encrypt it, to one or more recipients of age (age-e
 key). Nothing of it is written to this machine in plain then, and this machine cannot read it again. With --platform it
 holds the directory of tenants, the operators and the log of the platform, and no tenant. "bursar restore" puts it
 back.`
+	cmd.Flags().Lookup("platform").Usage = "the platform"
+	cmd.Flags().Lookup("tenant").Usage = "the tenant; the same as TENANT"
 	cmd.Flags().StringVarP(&out, "output", "o", "", "file to write; it is readable by its owner alone")
 	cmd.Flags().StringArrayVar(&texts, "recipient", nil, "public key (age1...) to encrypt it to; may be given again")
 	cmd.Flags().StringArrayVar(&files, "recipients-file", nil, "file with such keys, one on each line; may be given again")

@@ -100,6 +100,9 @@ func explainProblem(p *operator.Problem) *failure {
 		if p.RetryAfter > 0 {
 			f.hints = []string{fmt.Sprintf("try again in %s", p.RetryAfter)}
 		}
+		if hint := hintFor(p.Reason); hint != "" {
+			f.hints = []string{hint}
+		}
 	case "":
 		f.hints = []string{"the answer did not come from a bursar server; check the address"}
 		if p.Status >= http.StatusInternalServerError {

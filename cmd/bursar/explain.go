@@ -192,10 +192,17 @@ func (p *program) printExplanation(tenant string, e *operator.Explanation) error
 	if e.Outcome == operator.OutcomeError {
 		ended = "failed: "
 	}
-	if e.Outcome != operator.OutcomeAllowed {
+	switch {
+	case e.Outcome == operator.OutcomeAllowed:
+	case e.Step == "": // a call through the shim
+		verdict += ": " + e.Reason
+	default:
 		verdict += " at the step " + e.Step + ": " + e.Reason
 	}
-	fmt.Fprintf(p.out, "%s\n\n", harmless(verdict))
+	fmt.Fprintln(p.out, harmless(verdict))
+	if len(e.Steps) > 0 {
+		fmt.Fprintln(p.out)
+	}
 	rows := make([][]string, len(e.Steps))
 	for i, s := range e.Steps {
 		result := "passed"
@@ -207,8 +214,10 @@ func (p *program) printExplanation(tenant string, e *operator.Explanation) error
 		}
 		rows[i] = []string{s.Step, strings.Join(s.Had, ", "), strings.Join(s.Left, ", "), s.By, result}
 	}
-	if err := p.table("STEP HAD LEFT BY RESULT", rows); err != nil {
-		return err
+	if len(rows) > 0 {
+		if err := p.table("STEP HAD LEFT BY RESULT", rows); err != nil {
+			return err
+		}
 	}
 	if hint := hintFor(e.Reason); hint != "" {
 		fmt.Fprintf(p.out, "\n%s\n", strings.ReplaceAll(hint, "TENANT", tenant))

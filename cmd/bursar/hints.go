@@ -29,6 +29,7 @@ const (
 	tryAgain    = "Nothing was decided and nothing issued; the agent may ask again. If it stays so, look at the store."
 	isBug       = "This should not happen; the server's own log has the cause. Report it."
 	ourToken    = "The agent must get a new token of ours, from the start of its task."
+	seeShimLog  = "No connection, or a certificate that is not the right one (network.ca); the log of the shim says which."
 	fixIdentity = "Add the identity in the token to the identities of one client of the tenant file, if it is right."
 )
 
@@ -162,6 +163,7 @@ var hints = map[string]string{
 	"details.unknown":       "This version does not know a restriction that is in the token; update the shim.",
 	"details.not_allowed":   "The token is restricted to other calls; the agent must ask for one that allows this.",
 	"target.disabled":       "The tenant file disables the tool; apply it without disabled.",
+	"limit.guesses":         "Answers ended with the beginning of the key: the agent may be guessing it.",
 	"secret.unknown":        "There is no such secret; compare with: bursar secret list TENANT",
 	"secret.version":        "It has no such version, or its value was destroyed: bursar secret list TENANT/NAME",
 	"secret.none":           "The tenant has no secret yet, or they were shredded; bursar secret put makes the first one.",
@@ -182,6 +184,43 @@ var hints = map[string]string{
 	"secret.several_tools":  "Say with which tool: bursar secret test TENANT/NAME --tool TOOL",
 	"secret.mistakes":       "Mend what is listed; nothing was stored.",
 	"secret.confirm":        "Name the tenant once more, as it is.",
+
+	"upstream.refused": "The API is at a private address. Set network.allow_private of the tool's upstream, and have " +
+		"private_cidrs of the tenant in bursar.yaml (or shim.yaml) name its range; the log of the shim has the address.",
+	"upstream.unreachable":       seeShimLog,
+	"upstream.token_unreachable": seeShimLog,
+	"upstream.token_refused":     "The token endpoint refused the client credentials; put the right ones.",
+	"upstream.token":             "The API refused the token that oauth2 got for it; look there what the client may do.",
+	"upstream.timeout":           "The API did not answer in the time that timeouts of the upstream gives it.",
+	"upstream.broken":            "The API ended its answer before it was whole; look there.",
+	"upstream.unusable":          isBug,
+	"answer.status":              "The API answered with a status that means nothing here, such as 101; look there.",
+	"answer.too_large":           "The answer is longer than response.max_body of the upstream; raise it, if it may.",
+	"answer.unscrubbable":        "The API sent what cannot be searched for the key; docs/shim.md says what comes back.",
+	"answer.websocket":           "The API did not agree to the WebSocket; look there.",
+	"cut.caller":                 "The agent, or what is between it and the shim, ended the call.",
+	"cut.expired":                "The token expired; the agent must get another. stream.on_expiry says when streams end.",
+	"cut.revoked":                "It was revoked while the call was under way; bursar audit tail TENANT has by whom.",
+	"cut.target":                 "The tool was changed or disabled while the call was under way.",
+	"cut.secret":                 "The secret was disabled or destroyed while the call was under way.",
+	"cut.stale":                  "The shim could not learn what is revoked, and ended the call; look at the store.",
+	"cut.idle":                   "Nothing came for too long; timeouts of the upstream says how long that is.",
+	"cut.total":                  "The call took too long altogether; timeouts of the upstream says how long that is.",
+	"cut.stopped":                "The shim was stopped; the agent may call again.",
+	"upgrade.not_allowed":        "The tool takes no WebSocket; set websocket of its upstream, if it may.",
+	"decide.not_allowed":         "Set allow_decision_mode of the tool's upstream, and put the secret --decision-mode.",
+	"limit.concurrent":           "Raise limits.concurrent of the tool's upstream, if so many calls are right.",
+	"inject.value":               "The secret's fields are not those for its place; put a version that has them.",
+	"inject.place":               "The call lacks the place that inject names; see: bursar tool show TENANT/TOOL",
+	"scope.insufficient":         "The token's scope does not cover the action; the agent must ask for it.",
+	"token.none":                 "The agent sent no token; it goes into Authorization: Bearer.",
+	"token.unverifiable":         tryAgain,
+	"request.target":             fixRequest,
+	"request.authorization":      fixRequest,
+	"request.header":             fixRequest,
+	"request.headers":            fixRequest,
+	"target.probe":               "Give the tool an upstream.probe, which says what to call and what to expect.",
+	"target.secret":              "The tool's inject does not name this secret; see: bursar tool show TENANT/TOOL",
 
 	"key.unavailable":   "The tenant has no key of the tool's signing_alg yet; look at: bursar keys list TENANT",
 	"tenant.changing":   tryAgain,

@@ -20,6 +20,10 @@ import (
 var code = regexp.MustCompile(`^(client|subject|actor|target|scope|policy|delegation|revoked|token|request|issuer|` +
 	`key|tenant|store|method|path|query|body|details)(\.[a-z_]+)+$`)
 
+// callReason is the form of a reason of a call through the shim.
+var callReason = regexp.MustCompile(`^(upstream|answer|cut|upgrade|decide|limit|inject|scope|token|request|target)` +
+	`\.[a-z_]+$`)
+
 // notReasons begin reasons that are told apart further, or belong to what is not a decision.
 var notReasons = []string{"client.assertion", "tenant.file"}
 
@@ -72,6 +76,13 @@ func reasons(t *testing.T) map[string]string {
 	for _, pkg := range strings.Fields("server/vault server/admin") {
 		for _, s := range literals(t, pkg) {
 			if regexp.MustCompile(`^secret\.[a-z_]+$`).MatchString(s) {
+				found[s] = pkg
+			}
+		}
+	}
+	for _, pkg := range strings.Fields("server/shim server/inject") {
+		for _, s := range literals(t, pkg) {
+			if callReason.MatchString(s) {
 				found[s] = pkg
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -80,7 +81,11 @@ type madeShim struct {
 // makeShim makes a key and has the tenants trust it: all of them, or none.
 func (p *program) makeShim(ctx context.Context, c *operator.Client, m shimMaker, asJSON bool) error {
 	file, err := os.OpenFile(m.output, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return &failure{code: exitRefused, text: err.Error(), hints: []string{"a key is never overwritten; each shim has " +
+			"one of its own: name another file, or end the old shim first (bursar keys shim --revoke) and remove its file"}}
+	case err != nil:
 		return err
 	}
 	key, err := m.trusted(ctx, c)
@@ -152,7 +157,7 @@ func inTenant(slug string, err error) error {
 		return fmt.Errorf("tenant %s: %w", slug, err)
 	}
 	f := explainProblem(problem)
-	f.text = "tenant " + slug + ": " + f.text
+	f.text = "tenant " + slug + ": " + clause(f.text)
 	return f
 }
 

@@ -18,10 +18,10 @@ var profilerSource []byte
 //go:embed testdata/forgetful.go
 var forgetfulSource []byte
 
-// build makes the programs. Where a profile is wanted, a file that serves profiles is laid over the program's folder
-// for the compiler; the repository's own program has no profiler.
+// build makes the programs. Where a profile is wanted, a file that serves profiles is laid over the folders of those
+// that are profiled for the compiler; the repository's own program has no profiler.
 func (w *world) build(ctx context.Context) error {
-	return w.compile(ctx, w.dir, nil, "cmd/bursar", "e2e/issuer", "e2e/bench/plain")
+	return w.compile(ctx, w.dir, nil, "cmd/bursar", "cmd/bursar-shim", "e2e/issuer", "e2e/bench/plain")
 }
 
 // forgetfulBursar is the program whose shim records nothing.
@@ -53,7 +53,9 @@ func (w *world) compile(ctx context.Context, out string, files map[string][]byte
 		if laid == nil {
 			laid = map[string][]byte{}
 		}
-		laid["cmd/bursar/bench_profiler.go"] = profilerSource
+		for _, folder := range []string{"cmd/bursar", "cmd/bursar-shim", "e2e/bench/plain"} {
+			laid[folder+"/bench_profiler.go"] = profilerSource
+		}
 	}
 	args := []string{"build", "-buildvcs=false", "-trimpath", "-o", out}
 	if len(laid) > 0 {
@@ -84,7 +86,7 @@ func (w *world) overlay(ctx context.Context, files map[string][]byte) (string, e
 	}
 	replaced := map[string]string{}
 	for path, text := range files {
-		source := filepath.Join(dir, filepath.Base(path))
+		source := filepath.Join(dir, strings.ReplaceAll(path, "/", "-"))
 		if err := os.WriteFile(source, text, 0o600); err != nil {
 			return "", err
 		}

@@ -60,9 +60,10 @@ func (s sample) quantile(q float64) time.Duration { return s.took[int(q*float64(
 
 // target is where requests go, and whose CPU time they are counted by.
 type target struct {
-	address string
-	secured *tls.Config // nil: without TLS
-	process *process
+	address  string
+	secured  *tls.Config // nil: without TLS
+	process  *process
+	profiler string // address of its profiler, if it has one
 }
 
 // load sends the requests over keep-alive connections, each of which sends the next one as soon as it has its answer.

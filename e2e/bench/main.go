@@ -79,6 +79,9 @@ func run(ctx context.Context, o options) error {
 	}
 	defer w.close()
 	r := &report{Machine: describe(), Plan: o.plan}
+	if o.shim && o.profile != "" {
+		return w.profileShim(ctx, o)
+	}
 	if o.log || o.shim {
 		measure := w.measureShim
 		if o.log {

@@ -30,10 +30,7 @@ func (w *world) profile(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	spent := table{head: []string{"% of the CPU time"}}
-	for _, share := range shares {
-		spent.rows = append(spent.rows, []string{share.name})
-	}
+	spent := shares.table()
 	for i, row := range rows {
 		for _, s := range w.servers {
 			log.Printf("profile of %s, %s", row.name, s.store)
@@ -41,13 +38,8 @@ func (w *world) profile(ctx context.Context, o options) error {
 			if err := w.profileRow(ctx, b, row, s, o.plan, file); err != nil {
 				return err
 			}
-			percent, err := classify(ctx, file+".pprof")
-			if err != nil {
+			if err := shares.column(ctx, &spent, fmt.Sprintf("%d %s", i+1, s.store), file+".pprof"); err != nil {
 				return err
-			}
-			spent.head = append(spent.head, fmt.Sprintf("%d %s", i+1, s.store))
-			for j := range spent.rows {
-				spent.rows[j] = append(spent.rows[j], fmt.Sprintf("%.1f", percent[j]))
 			}
 		}
 	}
@@ -89,12 +81,12 @@ func (w *world) profileRow(ctx context.Context, b *bench, row row, s *server, p 
 	}
 }
 
-// fetchProfiles writes what the server's CPU does and, beside it, what it allocates.
-func (s *server) fetchProfiles(ctx context.Context, file string) error {
+// fetchProfiles writes what the process's CPU does and, beside it, what it allocates.
+func (t *target) fetchProfiles(ctx context.Context, file string) error {
 	var group errgroup.Group
 	for kind, suffix := range map[string]string{"profile": ".pprof", "allocs": ".allocs.pprof"} {
 		group.Go(func() error {
-			target := fmt.Sprintf("http://%s/debug/pprof/%s?seconds=%d", s.profiler, kind, profiledSeconds)
+			target := fmt.Sprintf("http://%s/debug/pprof/%s?seconds=%d", t.profiler, kind, profiledSeconds)
 			req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 			if err != nil {
 				return err
@@ -117,11 +109,38 @@ func (s *server) fetchProfiles(ctx context.Context, file string) error {
 	return group.Wait()
 }
 
-// shares divide a profile by what is on the stack of a sample: the first that matches has it.
-var shares = []struct {
+// division divides a profile by what is on the stack of a sample: the first that matches has it.
+type division []share
+
+type share struct {
 	name string
 	on   []string // beginnings of functions' names
-}{
+}
+
+// table returns one without columns.
+func (d division) table() table {
+	t := table{head: []string{"% of the CPU time"}}
+	for _, share := range d {
+		t.rows = append(t.rows, []string{share.name})
+	}
+	return t
+}
+
+// column adds the percentages of a profile to a table.
+func (d division) column(ctx context.Context, t *table, head, file string) error {
+	percent, err := d.classify(ctx, file)
+	if err != nil {
+		return err
+	}
+	t.head = append(t.head, head)
+	for i := range t.rows {
+		t.rows[i] = append(t.rows[i], fmt.Sprintf("%.1f", percent[i]))
+	}
+	return nil
+}
+
+// shares are those of the token endpoint.
+var shares = division{
 	{"ES256 verification", []string{"crypto/ecdsa.Verify"}},
 	{"ES256 signature", []string{"crypto/ecdsa.Sign", "crypto/ecdsa.(*PrivateKey).Sign"}},
 	{"tree and signed heads", []string{module + "/server/tree"}},
@@ -141,17 +160,17 @@ var shares = []struct {
 	{"scheduler and the rest", []string{""}},
 }
 
-// classify returns the percentage of each of shares.
-func classify(ctx context.Context, file string) ([]float64, error) {
+// classify returns the percentage of each share.
+func (d division) classify(ctx context.Context, file string) ([]float64, error) {
 	traces, err := exec.CommandContext(ctx, "go", "tool", "pprof", "-traces", "-sample_index=samples", file).Output()
 	if err != nil {
 		return nil, fmt.Errorf("read profile: %w", err)
 	}
-	percent, total := make([]float64, len(shares)), 0.0
+	percent, total := make([]float64, len(d)), 0.0
 	var stack []string
 	count := 0.0
 	flush := func() {
-		for i, share := range shares {
+		for i, share := range d {
 			if slices.ContainsFunc(stack, func(function string) bool {
 				return slices.ContainsFunc(share.on, func(prefix string) bool { return strings.HasPrefix(function, prefix) })
 			}) {

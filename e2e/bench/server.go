@@ -21,7 +21,6 @@ type server struct {
 	target
 	store    string
 	dir      string
-	profiler string // address of its profiler, if it has one
 	program  string
 	operator *operator.Client
 

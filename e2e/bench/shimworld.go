@@ -19,9 +19,10 @@ import (
 // door is one way for a caller to come to the upstream.
 type door struct {
 	*target
-	name   string
-	prefix string  // of the paths there
-	server *server // the bursar behind it; nil if there is none
+	name    string
+	prefix  string   // of the paths there
+	server  *server  // the bursar whose tokens it takes; nil if it takes none
+	outpost *outpost // the bursar-shim that it is, if it is one
 
 	credentials string // of the client that gets the tokens
 	bearer      string // the token of the round
@@ -52,6 +53,7 @@ const (
 	forgetfulDoor = "shim, nothing recorded: nothing but the bench can do so"
 	embeddedDoor  = "shim, embedded"
 	redisDoor     = "shim, Redis"
+	outpostDoor   = "bursar-shim, Redis"
 )
 
 // newStreet starts everything that the shim is measured with. It ends with the world.
@@ -71,13 +73,16 @@ func (w *world) newStreet(ctx context.Context) (*street, error) {
 	}
 	for _, d := range []struct {
 		name  string
+		apart bool
 		setup setup
 	}{
-		{forgetfulDoor, setup{store: "embedded", url: "bolt:bursar.db", purpose: "forgetful", program: forgetfulBursar}},
-		{embeddedDoor, setup{store: "embedded", url: "bolt:bursar.db", purpose: "shim"}},
-		{redisDoor, setup{store: "Redis", url: "redis://" + w.redis + "/2", purpose: "shim"}},
+		{forgetfulDoor, false, setup{store: "embedded", url: "bolt:bursar.db", purpose: "forgetful",
+			program: forgetfulBursar}},
+		{embeddedDoor, false, setup{store: "embedded", url: "bolt:bursar.db", purpose: "shim"}},
+		{redisDoor, false, setup{store: "Redis", url: "redis://" + w.redis + "/2", purpose: "shim"}},
+		{outpostDoor, true, setup{store: "Redis", url: "redis://" + w.redis, purpose: "behind"}},
 	} {
-		if err := x.shim(ctx, d.name, d.setup); err != nil {
+		if err := x.shim(ctx, d.name, d.apart, d.setup); err != nil {
 			return nil, fmt.Errorf("%s: %w", d.name, err)
 		}
 	}
@@ -87,7 +92,7 @@ func (w *world) newStreet(ctx context.Context) (*street, error) {
 // open starts the upstream and the plain proxy.
 func (x *street) open(ctx context.Context) error {
 	x.file = filepath.Join(x.world.dir, "upstream.pem")
-	address, upstream, err := x.world.plain(ctx, "upstream", x.file)
+	upstream, err := x.world.plain("upstream", x.file)
 	if err != nil {
 		return err
 	}
@@ -98,44 +103,52 @@ func (x *street) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	x.url, x.certificate = "https://"+address, string(text)
+	x.url, x.certificate = "https://"+upstream.address, string(text)
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(text) {
 		return errors.New("the upstream has no certificate")
 	}
-	x.doors = append(x.doors, &door{name: directDoor,
-		target: &target{address: address, secured: &tls.Config{RootCAs: roots}, process: upstream}})
-	if address, proxy, err := x.world.plain(ctx, "proxy", x.url, x.file); err == nil {
-		x.doors = append(x.doors, &door{name: plainDoor, prefix: shimPrefix,
-			target: &target{address: address, process: proxy}})
-		return x.doors[1].answers(ctx)
+	upstream.secured = &tls.Config{RootCAs: roots}
+	proxy, err := x.world.plain("proxy", x.url, x.file)
+	if err != nil {
+		return err
 	}
-	return err
+	plain := &door{name: plainDoor, prefix: shimPrefix, target: proxy}
+	x.doors = append(x.doors, &door{name: directDoor, target: upstream}, plain)
+	return plain.answers(ctx)
 }
 
 // plain starts a process of the program plain, on one core as the servers.
-func (w *world) plain(ctx context.Context, role string, args ...string) (address string, p *process, err error) {
-	if address, err = freeAddress(); err != nil {
-		return "", nil, err
+func (w *world) plain(role string, args ...string) (t *target, err error) {
+	t = new(target)
+	if t.address, err = freeAddress(); err != nil {
+		return nil, err
 	}
-	args = append([]string{role, address}, args...)
-	err = w.run(filepath.Join(w.dir, role+".out"), []string{"GOMAXPROCS=1"}, w.program("plain"), args...)
-	if err != nil {
-		return "", nil, err
+	if t.profiler, err = freeAddress(); err != nil {
+		return nil, err
 	}
-	return address, w.processes[len(w.processes)-1], nil
+	env := []string{"GOMAXPROCS=1", "BURSAR_BENCH_PROFILER=" + t.profiler}
+	args = append([]string{role, t.address}, args...)
+	if err := w.run(filepath.Join(w.dir, role+".out"), env, w.program("plain"), args...); err != nil {
+		return nil, err
+	}
+	t.process = w.processes[len(w.processes)-1]
+	return t, nil
 }
 
 //go:embed testdata/shim.yaml
 var shimFile string
 
-// shim starts a bursar that is a shim, and gives it a tenant with a tool and its key.
-func (x *street) shim(ctx context.Context, name string, u setup) error {
+// shim starts a bursar that is a shim, or has one apart, and gives it a tenant with a tool and its key.
+func (x *street) shim(ctx context.Context, name string, apart bool, u setup) error {
 	listen, err := freeAddress()
 	if err != nil {
 		return err
 	}
 	u.settings = fmt.Sprintf("shim: {listen: %q, url: \"http://%s/shim\"}\n", listen, listen)
+	if apart {
+		u.settings = fmt.Sprintf("shim: {url: \"http://%s/shim\"}\n", listen)
+	}
 	s, err := x.world.newServer(ctx, u)
 	if err != nil {
 		return err
@@ -150,9 +163,17 @@ func (x *street) shim(ctx context.Context, name string, u setup) error {
 		Fields: map[string]string{"value": "sk-live-4Zt7Qa9xLm2Kp8Wv3Nb6Yc1Rd5"}, Activate: true}); err != nil {
 		return fmt.Errorf("put the key: %w", err)
 	}
-	d := &door{name: name, prefix: shimPrefix, server: s, target: &target{address: listen, process: s.process}}
+	d := &door{name: name, prefix: shimPrefix, server: s,
+		target: &target{address: listen, process: s.process, profiler: s.profiler}}
 	if d.credentials, err = s.authorization(ctx, "run-bot"); err != nil {
 		return err
+	}
+	if apart {
+		if d.outpost, err = x.world.newOutpost(ctx, s, listen); err != nil {
+			return err
+		}
+		x.world.outposts = append(x.world.outposts, d.outpost)
+		d.target = &d.outpost.target
 	}
 	x.doors = append(x.doors, d)
 	return nil

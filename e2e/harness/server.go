@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/crc32"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,6 +32,7 @@ type Server struct {
 	Shim     string                   // URL under which agents reach its shim; empty without one
 
 	config  string   // its bursar.yaml
+	secured string   // the lines of its certificate
 	wrap    []string // a program, with its arguments, that runs it
 	process *process
 	under   []func(testing.TB) // takes away what is under its store, when it has ended
@@ -58,6 +60,25 @@ func EachStore(t *testing.T, run func(t *testing.T, s *Server)) {
 func Start(t testing.TB, store string) *Server {
 	t.Helper()
 	s := &Server{Dir: t.TempDir()}
+	s.begin(t, store, "http")
+	return s
+}
+
+// StartSecured is Start on the embedded store, over TLS, with the certificate of an authority and its key; all PEM.
+func StartSecured(t testing.TB, certificate, key, authority string) *Server {
+	t.Helper()
+	s := &Server{Dir: t.TempDir(), secured: "tls: {cert: tls.pem, key: tls.key}\n"}
+	for name, content := range map[string]string{"tls.pem": certificate, "tls.key": key, "authority.pem": authority} {
+		if err := os.WriteFile(filepath.Join(s.Dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.begin(t, "bolt", "https")
+	return s
+}
+
+func (s *Server) begin(t testing.TB, store, scheme string) {
+	t.Helper()
 	url := "bolt:bursar.db"
 	if store == "redis" {
 		users := filepath.Join(s.Dir, "redis.users") // they outlive the Redis
@@ -69,19 +90,19 @@ func Start(t testing.TB, store string) *Server {
 		url = s.Redis.URL()
 	}
 	listen := freeAddress(t)
-	s.URL = "http://" + listen
+	s.URL = scheme + "://" + listen
 	s.BaseURL, s.config = s.URL, filepath.Join(s.Dir, "bursar.yaml")
-	if out, err := s.run(t, "init", "--dir", s.Dir, "--listen", listen, "--store", url); err != nil {
+	if out, err := s.run(t, "init", "--dir", s.Dir, "--base-url", s.URL, "--listen", listen, "--store", url); err != nil {
 		t.Fatalf("bursar init: %v\n%s", err, out)
 	}
 	metrics := freeAddress(t)
 	s.Metrics = "http://" + metrics + "/metrics"
-	s.extend(t, fmt.Sprintf(noLimits+"metrics: {listen: %q}\ntenants:\n  acme: {private_cidrs: [127.0.0.0/8]}\n"+
+	s.extend(t, s.secured+fmt.Sprintf(noLimits+"metrics: {listen: %q}\ntenants:\n  acme: {private_cidrs: [127.0.0.0/8]}\n"+
 		"  globex: {private_cidrs: [127.0.0.0/8]}\n  frozen: {private_cidrs: [127.0.0.0/8]}\n", metrics))
 	s.Operator = s.operator(t, filepath.Join(s.Dir, "admin.token"))
+	s.Operator.HTTP = &http.Client{Transport: transport}
 	s.Restart(t)
 	t.Cleanup(func() { s.finish(t) })
-	return s
 }
 
 // noLimits lets a test ask as much as it can, and guess.
@@ -190,7 +211,8 @@ func (s *Server) Reconfigure(t testing.TB, more string) {
 func (s *Server) ServeShim(t testing.TB, more ...string) {
 	t.Helper()
 	listen := freeAddress(t)
-	s.Shim = "http://" + listen + "/shim"
+	scheme, _, _ := strings.Cut(s.URL, "://")
+	s.Shim = scheme + "://" + listen + "/shim"
 	fields := append([]string{fmt.Sprintf("listen: %q, url: %q", listen, s.Shim)}, more...)
 	s.Reconfigure(t, "shim: {"+strings.Join(fields, ", ")+"}\n")
 }
@@ -263,6 +285,9 @@ func (s *Server) runReading(t testing.TB, input string, args ...string) (string,
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = append(os.Environ(), "BURSAR_SERVER="+s.URL, "BURSAR_TOKEN_FILE="+filepath.Join(s.Dir, "admin.token"))
+	if s.secured != "" {
+		cmd.Env = append(cmd.Env, "SSL_CERT_FILE="+filepath.Join(s.Dir, "authority.pem"))
+	}
 	cmd.Stdin = strings.NewReader(input)
 	out, err := cmd.CombinedOutput()
 	return string(out), err

@@ -12,10 +12,10 @@ import (
 type Decision struct {
 	ID      string // empty for a hypothesis
 	Outcome audit.Outcome
-	Reason  string // of a refusal or failure
-	Step    string // where it ended, unless it was allowed
-	Lines   []exchange.Line
-	Records []audit.Record // what the log has of it, in order; the last one counts
+	Reason  string          // of a refusal or failure
+	Step    string          // where it ended, unless it was allowed, or is a call through the shim
+	Lines   []exchange.Line // none of such a call
+	Records []audit.Record  // what the log has of it, in order; the last one counts
 }
 
 // Decision explains a decision of the operator's tenant by its records. Another tenant's is NotFound, as is one that
@@ -32,11 +32,14 @@ func (s *Service) Decision(ctx context.Context, op Operator, id string) (*Decisi
 	if err != nil {
 		return nil, err
 	}
-	_, body, err := records[len(records)-1].Open()
+	name, body, err := records[len(records)-1].Open()
 	if err != nil {
 		return nil, fmt.Errorf("explain decision: %w", err)
 	}
-	d := explain(body)
+	d := &Decision{Outcome: body.Outcome, Reason: body.Reason}
+	if name != audit.KeyUse { // a call through the shim has not the steps of an exchange
+		d = explain(body)
+	}
 	d.ID, d.Records = id, records
 	return d, nil
 }

@@ -92,6 +92,29 @@ func TestAWithheldTokenIsExplainedByWhatWithheldIt(t *testing.T) {
 	}
 }
 
+func TestACallThroughTheShimIsNotExplainedAsAnExchange(t *testing.T) {
+	w := newWorld(t)
+	w.apply("acme", fmt.Sprintf(judged, "acme"))
+	id := w.ask("acme", "payments:refunds.read")
+	records := w.records(w.id("acme"))
+	b := records[len(records)-1].Body
+	e := audit.Event{Name: audit.KeyUse, Agent: "client:bot", Txn: id, Body: audit.Body{Outcome: audit.Denied,
+		Reason: "upstream.refused", DecisionID: id, ClientID: b.ClientID, Actor: b.Actor, Tool: b.Tool,
+		Resource: b.Resource, Token: audit.Token{JTI: b.Token.JTI, Expiry: b.Token.Expiry},
+		Use: audit.Use{Phase: audit.UseOutcome, Mode: "proxy"}}}
+	v, err := w.dir.Fresh(t.Context(), "acme")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.log.Append(t.Context(), v.Origin(), e); err != nil {
+		t.Fatal(err)
+	}
+	d, err := w.svc.Decision(t.Context(), w.root("acme"), id)
+	if err != nil || d.Outcome != audit.Denied || d.Reason != "upstream.refused" || d.Step != "" || len(d.Lines) != 0 {
+		t.Errorf("%+v, %v", d, err)
+	}
+}
+
 func TestAnotherTenantsDecisionsAreNotThere(t *testing.T) {
 	w := newWorld(t)
 	w.apply("acme", fmt.Sprintf(judged, "acme"))

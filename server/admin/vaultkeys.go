@@ -60,7 +60,8 @@ func (s *Service) TestSecret(ctx context.Context, op Operator, name string, numb
 	e.Body.Secret = audit.Secret{Name: name, Version: int64(version.Number), Fingerprint: version.Fingerprint,
 		State: string(version.State), Kinds: version.Binding.Kinds, Host: version.Binding.Origin()}
 	status, err := s.probe(ctx, op, e, func() (int, error) {
-		return s.cfg.Prober.Probe(ctx, op.slug, with.Name, name, version.Number)
+		status, err := s.cfg.Prober.Probe(ctx, op.slug, with.Name, name, version.Number)
+		return status, unmade(err)
 	})
 	if err != nil {
 		return Probed{}, err
@@ -85,6 +86,19 @@ func (s *Service) probe(ctx context.Context, op Operator, e audit.Event, call fu
 	return status, cmp.Or(err, lost)
 }
 
+// unmade is why a probe was not made, as whoever tests a secret is told. What the shim refuses to send is nothing that
+// another role, or nothing but the agent, could mend: it is a Conflict with what the tenant and the platform say.
+func unmade(err error) error {
+	if err == nil {
+		return nil
+	}
+	f := *fault.As(err)
+	if f.Kind == fault.InvalidTarget || f.Kind == fault.Forbidden {
+		f.Kind = fault.Conflict
+	}
+	return &f
+}
+
 // tried returns the version that is to be tried.
 func tried(v *vault.Vault, name string, number int) (vault.Info, error) {
 	secret, err := v.Get(name)
@@ -92,7 +106,7 @@ func tried(v *vault.Vault, name string, number int) (vault.Info, error) {
 		return vault.Info{}, err
 	}
 	for _, n := range secret.Versions { // the newest first
-		if number == 0 && n.State == vault.Staged || number != 0 && n.Number == number {
+		if number == 0 && n.State == vault.Staged && n.Number > secret.Active || number != 0 && n.Number == number {
 			return n, nil
 		}
 	}

@@ -83,6 +83,25 @@ func TestATestMakesTheProbeOfTheTool(t *testing.T) {
 	}
 }
 
+// What the shim does not send is told as what it is: as an internal error, or as a lack of rights, it led nowhere.
+func TestATestThatIsNotMadeSaysWhatIsInItsWay(t *testing.T) {
+	w := newWorld(t)
+	w.apply("acme", behind("acme", "crm", "https://api.example"))
+	w.put("acme", "crm", "one")
+	shim := &probe{}
+	svc := w.startAs(func(_ *tenant.Config, c *admin.Config) { c.Prober = shim }).svc
+	for reason, kinds := range map[string][2]fault.Kind{
+		"upstream.refused":      {fault.InvalidTarget, fault.Conflict},
+		"secret.host_not_bound": {fault.Forbidden, fault.Conflict},
+		"upstream.unreachable":  {fault.Unavailable, fault.Unavailable},
+	} {
+		shim.err = fault.New(kinds[0], reason, "Why.")
+		_, err := svc.TestSecret(t.Context(), w.root("acme"), "crm", 0, "")
+		wantReason(t, err, reason)
+		wantKind(t, err, kinds[1])
+	}
+}
+
 func (w *world) count(slug, event string) (n int) {
 	w.t.Helper()
 	for _, e := range w.records(w.id(slug)) {

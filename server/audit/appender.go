@@ -21,9 +21,13 @@ const (
 	longestPause = 500 * time.Millisecond
 )
 
+// company is how long an event that nobody waits for waits itself, so that it shares a commit with one that somebody
+// waits for: alone it would be in the way of that one.
+const company = 5 * time.Millisecond
+
 // appender writes one tenant's log: it numbers what is queued and has one commit in flight. What arrives meanwhile
 // goes into the next one, so that load makes commits larger and not slower. Its goroutine lives while there is
-// something to write.
+// something to write at once.
 type appender struct {
 	log    *Log
 	tenant ledger.Tenant
@@ -38,8 +42,10 @@ type appender struct {
 	mu      sync.Mutex // guards what follows, and the state of the requests
 	queue   []*request
 	running bool
-	down    bool  // the commit in flight has not been answered for the deadline
-	refuse  error // why nothing is accepted any more: closed, or the sequence is broken
+	waiting *time.Timer // until what is queued goes alone; nil unless it all is patient, and not running
+	ripe    bool        // it has waited long enough
+	down    bool        // the commit in flight has not been answered for the deadline
+	refuse  error       // why nothing is accepted any more: closed, or the sequence is broken
 }
 
 // request is a call: events that are recorded together, with the change that they record.
@@ -51,6 +57,7 @@ type request struct {
 	drafts []draft
 
 	done     chan struct{} // closed with the answer; nil if nobody waits
+	patient  bool          // it can wait for company
 	answered bool
 	gone     bool // the caller has been told that it failed
 	position ledger.Position
@@ -88,11 +95,51 @@ func (a *appender) enqueue(r *request) error {
 		return unavailable(errFull)
 	}
 	a.queue = append(a.queue, r)
-	if !a.running {
-		a.running = true
-		a.log.running.Go(a.run)
+	switch {
+	case a.running:
+	case r.patient && a.refuse == nil:
+		a.wait()
+	default:
+		a.write()
 	}
 	return nil
+}
+
+// write has the queue written. The caller holds the lock.
+func (a *appender) write() {
+	if a.waiting != nil {
+		a.waiting.Stop()
+		a.waiting = nil
+	}
+	a.running = true
+	a.log.running.Go(a.run)
+}
+
+// wait has the queue written when it has waited long enough. The caller holds the lock.
+func (a *appender) wait() {
+	if a.waiting == nil {
+		a.waiting = time.AfterFunc(company, func() {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			if a.waiting != nil && !a.running {
+				a.ripe = true
+				a.write()
+			}
+		})
+	}
+}
+
+// patient reports whether all of the queue can wait for company. The caller holds the lock.
+func (a *appender) patient() bool {
+	if a.refuse != nil || a.ripe {
+		return false
+	}
+	for _, r := range a.queue {
+		if !r.patient {
+			return false
+		}
+	}
+	return len(a.queue) > 0
 }
 
 // leave gives up waiting for r, unless it is answered already. If r is not on its way yet it is dropped; else the
@@ -112,9 +159,8 @@ func (a *appender) close() {
 		return
 	}
 	a.refuse = errClosed
-	if !a.running && a.last > 0 { // it is to write its last event
-		a.running = true
-		a.log.running.Go(a.run)
+	if !a.running && (a.last > 0 || len(a.queue) > 0) { // it is to write its last event
+		a.write()
 	}
 }
 
@@ -138,6 +184,12 @@ func (a *appender) run() {
 func (a *appender) next() []*request {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.patient() {
+		a.running = false
+		a.wait()
+		return nil
+	}
+	a.ripe = false
 	var batch []*request
 	for len(a.queue) > 0 && len(batch) < MaxEvents {
 		r := a.queue[0]

@@ -105,7 +105,7 @@ func (s *floods) flush() {
 	for _, r := range s.take(time.Now()) {
 		body := Body{Outcome: Denied, Reason: r.reason, Count: r.count, Start: r.start, End: r.end}
 		body.Request.IP = r.ip
-		err := s.log.Post(r.origin, Event{Name: DenyFlood, Body: body})
+		err := s.log.post(r.origin, Event{Name: DenyFlood, Body: body}, false)
 		switch {
 		case errors.Is(err, fault.ErrUnavailable):
 			s.yield(r.origin)

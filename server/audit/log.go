@@ -217,12 +217,16 @@ func (l *Log) Thaw(t ledger.Tenant) {
 }
 
 // Post records an event that nobody waits for: what has happened already, and has been announced by an event that
-// somebody did wait for. An error means that it will not be recorded.
-func (l *Log) Post(o Origin, e Event) error {
+// somebody did wait for. It is written with the next of those, or a few milliseconds later. An error
+// means that it will not be recorded.
+func (l *Log) Post(o Origin, e Event) error { return l.post(o, e, true) }
+
+func (l *Log) post(o Origin, e Event, patient bool) error {
 	r, err := l.request(o, ledger.Change{}, []Event{e})
 	if err != nil {
 		return err
 	}
+	r.patient = patient
 	a, err := l.appender(o.Tenant)
 	if err != nil {
 		return err

@@ -123,7 +123,7 @@ func (g *Guard) Check(target netip.AddrPort) error {
 	case within(g.Allow, addr) || public(addr):
 		return nil
 	}
-	return fmt.Errorf("%w: %s is not a public address", ErrRefused, addr)
+	return fmt.Errorf("%w: %s is not a public address, nor in an allowed private range", ErrRefused, addr)
 }
 
 // denied reports whether the target is one of the server's own.

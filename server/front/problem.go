@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/bursar-sts/bursar/clients/operator"
@@ -72,7 +73,7 @@ func Problem(err error) *operator.Problem {
 		detail, problems = "Internal error.", nil
 	}
 	p := operator.NewProblem(s.code, s.status, detail, problems...)
-	if s.code == operator.CodeConflict { // only who may make the change gets as far
+	if s.code == operator.CodeConflict || strings.HasPrefix(f.Reason, "upstream.") { // only who may make it gets as far
 		p.Reason = f.Reason
 	}
 	if s.retryAfter > 0 {

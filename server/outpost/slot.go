@@ -45,8 +45,8 @@ func (d *Directory) refresh(ctx context.Context, s *slot) (*shim.View, error) {
 const pause = 250 * time.Millisecond
 
 // renew reads what the slot's view lacks. A view is complete or it is not made: while the keys of a new revision cannot
-// be fetched, nothing of it is used, and nothing of the one before it either. Of a store that went back, nothing is used
-// that the server does not vouch for.
+// be fetched, nothing of it is used, and nothing of the one before it either. Of a store that went back, nothing is
+// used that the server does not vouch for.
 func (d *Directory) renew(ctx context.Context, s *slot) (*shim.View, error) {
 	if s.trouble != nil && d.cfg.Now().Before(s.again) {
 		return nil, s.trouble

@@ -41,16 +41,16 @@ func (s *Scrubber) inName(name string) (hits int) {
 	if len(name) < s.least { // no escape makes a form shorter
 		return hits
 	}
-	_, n := s.folded().maskString(strings.ToLower(name))
+	_, n := s.folded().maskString(strings.ToLower(name), s.cuts)
 	return hits + n
 }
 
 // field masks the content of a field. Of a value that is too short to be searched for, whole words are.
 func (s *Scrubber) field(content string) (masked string, hits int) {
-	masked, hits = s.machine.maskString(content)
+	masked, hits = s.machine.maskString(content, s.cuts)
 	if strings.Contains(content, " ") {
 		// A field that was folded has a blank in the place of each line break (RFC 9112 §5.2).
-		if folded, n := s.machine.maskString(strings.ReplaceAll(masked, " ", "\n")); n > 0 {
+		if folded, n := s.machine.maskString(strings.ReplaceAll(masked, " ", "\n"), s.cuts); n > 0 {
 			masked, hits = strings.ReplaceAll(folded, "\n", " "), hits+n
 		}
 	}

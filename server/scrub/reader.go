@@ -24,7 +24,7 @@ func (s *Scrubber) Reader(r io.Reader) *Reader {
 	if s == nil {
 		return out
 	}
-	out.search.m = &s.machine
+	out.search.m, out.search.cuts = &s.machine, s.cuts
 	if s.also != nil {
 		out.before = s.also.Reader(r)
 		out.src = out.before

@@ -27,6 +27,7 @@ type Scrubber struct {
 	least   int             // length of the shortest form
 	short   []string        // values below Shortest
 	also    *Scrubber       // looks for further values
+	cuts    func()          // see Cuts
 }
 
 // New prepares to find values. It returns nil if there is none, and takes about the time of a hundred lookups for each
@@ -70,11 +71,23 @@ func (s *Scrubber) With(values ...string) *Scrubber {
 	return more
 }
 
+// Cuts returns a scrubber that also tells of each value of which only the beginning stood at the end of a text. Masking
+// that keeps what was cut off from being seen; and it tells whoever can have text of theirs repeated there that it was
+// the beginning of a value. So it must not be allowed often.
+func (s *Scrubber) Cuts(tell func()) *Scrubber {
+	if s == nil {
+		return nil
+	}
+	told := *s
+	told.cuts, told.also = tell, s.also.Cuts(tell)
+	return &told
+}
+
 // Mask masks the values in b, which is a whole: a value that its end cuts short is masked as well. It returns how often
 // it did.
 func (s *Scrubber) Mask(b []byte) (hits int) {
 	for ; s != nil; s = s.also {
-		hits += s.machine.mask(b)
+		hits += s.machine.mask(b, s.cuts)
 	}
 	return hits
 }
@@ -83,22 +96,22 @@ func (s *Scrubber) Mask(b []byte) (hits int) {
 func (s *Scrubber) String(text string) (masked string, hits int) {
 	for ; s != nil; s = s.also {
 		n := 0
-		text, n = s.machine.maskString(text)
+		text, n = s.machine.maskString(text, s.cuts)
 		hits += n
 	}
 	return text, hits
 }
 
-func (m *machine) mask(b []byte) (hits int) {
-	e := search{m: m}
+func (m *machine) mask(b []byte, cuts func()) (hits int) {
+	e := search{m: m, cuts: cuts}
 	e.run(b, true)
 	return e.hits
 }
 
-func (m *machine) maskString(text string) (masked string, hits int) {
+func (m *machine) maskString(text string, cuts func()) (masked string, hits int) {
 	var room [512]byte // on the stack; nearly every header is shorter
 	b := append(room[:0], text...)
-	if hits = m.mask(b); hits == 0 {
+	if hits = m.mask(b, cuts); hits == 0 {
 		return text, 0
 	}
 	return string(b), hits

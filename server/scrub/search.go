@@ -19,6 +19,7 @@ type search struct {
 	pos    int    // up to where the text was read
 	masked int    // up to where it was masked last
 	hits   int
+	cuts   func() // is told of a form that the end of the text has cut short; may be nil
 	others []reading
 	turns  []turn
 	room   int // how many turns there may be, beyond a thousand, before some are forgotten
@@ -245,6 +246,7 @@ func (e *search) arrive(b []byte) {
 
 // cut masks the beginnings of forms that the end of the text has cut short.
 func (e *search) cut(b []byte) {
+	was := e.masked
 	if depth := int(e.m.states[e.state].depth); depth >= cutFrom {
 		e.mask(b, len(b)-depth, len(b))
 	}
@@ -252,6 +254,9 @@ func (e *search) cut(b []byte) {
 		if depth := int(e.m.states[r.state].depth); depth >= cutFrom {
 			e.mask(b, e.start(r, depth), len(b))
 		}
+	}
+	if e.masked > was && e.cuts != nil {
+		e.cuts()
 	}
 }
 

@@ -20,8 +20,8 @@ import (
 // hopByHop are the headers of one connection (RFC 9110 §7.6.1), and those that bind an answer to one.
 var hopByHop = set("Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade")
 
-// stripped are the headers that would let an upstream act upon the agent, send it elsewhere, or have a proxy in front of
-// the shim give it something else.
+// stripped are the headers that would let an upstream act upon the agent, send it elsewhere, or have a proxy in front
+// of the shim give it something else.
 var stripped = set("Set-Cookie", "Set-Cookie2", "Www-Authenticate", "Authentication-Info", "Proxy-Authenticate",
 	"Proxy-Authentication-Info", "Alt-Svc", "Strict-Transport-Security", "Clear-Site-Data", "Public-Key-Pins",
 	"X-Accel-Redirect", "X-Sendfile", "X-Lighttpd-Send-File", "X-Reproxy-Url", "Authorization", ErrorHeader)
@@ -169,6 +169,7 @@ type source struct {
 	masked  *scrub.Reader // nil where it is not searched
 	decoded bool          // it was compressed
 	stream  bool          // each piece is passed on at once
+	events  bool          // it is an event stream
 }
 
 // open returns the body of an answer as it may be passed on. What cannot be searched is refused.
@@ -177,7 +178,8 @@ func (a *answer) open(r *http.Request) (s source, err error) {
 		return s, fault.New(fault.Unavailable, "answer.status", "The upstream's status means nothing here.")
 	}
 	kind, _, _ := strings.Cut(a.Header.Get("Content-Type"), ";")
-	s.stream = a.ContentLength < 0 || strings.EqualFold(strings.TrimSpace(kind), "text/event-stream")
+	s.events = strings.EqualFold(strings.TrimSpace(kind), "text/event-stream")
+	s.stream = a.ContentLength < 0 || s.events
 	s.Reader = a.Body
 	empty := r.Method == http.MethodHead || a.StatusCode == 204 || a.StatusCode == 304
 	if a.grant.tool.Upstream.Response.Scrub == tools.ScrubHeaders || empty {
@@ -230,8 +232,12 @@ func (a *answer) copy(w http.ResponseWriter, from source) (count int64, err erro
 	if from.stream {
 		a.outlive()
 	}
-	buffer := buffers.Get().(*[]byte)
-	defer buffers.Put(buffer)
+	pool := &buffers
+	if from.events {
+		pool = &smallBuffers
+	}
+	buffer := pool.Get().(*[]byte)
+	defer pool.Put(buffer)
 	for {
 		n, err := from.Read(*buffer)
 		if n > 0 {
@@ -262,8 +268,13 @@ func (a *answer) copy(w http.ResponseWriter, from source) (count int64, err erro
 	}
 }
 
-// buffers are those of copies under way.
-var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
+// buffers are those of copies under way. Event streams have small ones: there can be thousands, which have nothing to
+// say for most of the time.
+var buffers, smallBuffers = pooled(32 << 10), pooled(4 << 10)
+
+func pooled(size int) sync.Pool {
+	return sync.Pool{New: func() any { b := make([]byte, size); return &b }}
+}
 
 // finish records how the call ended.
 func (a *answer) finish(outcome audit.Outcome, reason string) {

@@ -164,6 +164,9 @@ func (l lacking) Error() string { return "the token lacks a scope" }
 func (g *Grant) admit() error {
 	t := limit.Tenant{ID: g.view.ID, Slug: g.view.Slug}
 	bounds := g.tool.Upstream.Limits
+	if err := g.shim.guesses.check(agentAt(g)); err != nil {
+		return err
+	}
 	if err := g.shim.cfg.Limits.Part(t, g.tool.Name+"\x00"+g.claims.ClientID, bounds.AgentRate); err != nil {
 		return err
 	}
@@ -179,7 +182,8 @@ type verified struct {
 // verify returns the claims of a token that the tenant signed. One that was verified a moment ago is not verified again
 // as long as the tenant's rows, of which its keys are, are the same.
 func (s *Shim) verify(v *View, compact string, now time.Time) (*token.Claims, error) {
-	sum := sha256.Sum256([]byte(compact))
+	var room [2 << 10]byte // on the stack, for most tokens
+	sum := sha256.Sum256(append(room[:0], compact...))
 	if known, ok := s.known.Get(v.ID, sum, now); ok && known.revision == v.Revision {
 		return known.claims, nil
 	}

@@ -54,11 +54,12 @@ func BenchmarkCall(b *testing.B) {
 	target, _ := url.Parse(w.upstream.URL)
 	transport := w.upstream.Client().Transport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost, transport.DisableCompression, transport.ForceAttemptHTTP2 = 128, true, false
-	plain := &httputil.ReverseProxy{Transport: transport, BufferPool: new(buffers), Rewrite: func(r *httputil.ProxyRequest) {
+	plain := &httputil.ReverseProxy{Transport: transport, BufferPool: new(buffers)}
+	plain.Rewrite = func(r *httputil.ProxyRequest) {
 		r.SetURL(target)
 		r.Out.URL.Path = "/v1/feed"
 		r.Out.Header.Set("X-Api-Key", key)
-	}}
+	}
 	for _, row := range []struct {
 		name string
 		http.Handler

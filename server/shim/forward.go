@@ -90,6 +90,18 @@ func (s *Shim) call(c *watched, r *http.Request, body payload) (*answer, error) 
 	}
 }
 
+// guessed counts that a part of an answer ended with the beginning of a key, and ends the call if that was once too
+// often.
+func (s *Shim) guessed(c *watched) {
+	g := c.judged.Load()
+	s.cfg.Logger.Warn("an answer ended with the beginning of a key; it was masked", "tenant", g.view.Slug,
+		"tool", g.tool.Name, "client", g.claims.ClientID, "decision_id", g.id)
+	s.guesses.note(agentAt(g))
+	if s.guesses.check(agentAt(g)) != nil {
+		c.end(cutGuesses)
+	}
+}
+
 // repeatable reports whether a call may be sent twice: it changes nothing (RFC 9110 §9.2.1), and has no body.
 func (g *Grant) repeatable(body payload) bool {
 	safe := g.call.Method == http.MethodGet || g.call.Method == http.MethodHead || g.call.Method == http.MethodOptions
@@ -122,7 +134,8 @@ func (s *Shim) send(c *watched, r *http.Request, body payload) (*answer, error) 
 	if err != nil {
 		return nil, failure(err, body)
 	}
-	return &answer{Response: response, watched: c, shim: s, body: body, scrub: with.scrub}, nil
+	found := with.scrub.Cuts(func() { s.guessed(c) })
+	return &answer{Response: response, watched: c, shim: s, body: body, scrub: found}, nil
 }
 
 // outgoing makes a request to the destination of the tool, and to nothing else, with the bytes of path and query that
@@ -225,7 +238,7 @@ func failure(err error, body payload) error {
 		return errTooLarge
 	case errors.Is(err, dial.ErrRefused):
 		return fault.Wrap(fault.InvalidTarget, "upstream.refused", "The upstream is at an address that is not allowed; "+
-			"the platform's operator can allow it.", err)
+			"an operator can allow it.", err)
 	case errors.Is(err, context.Canceled):
 		return fault.Wrap(fault.Unavailable, "cut.caller", "", dial.Cause(err))
 	case errors.As(err, &network) && network.Timeout(), errors.Is(err, context.DeadlineExceeded):

@@ -20,6 +20,55 @@ type gates struct {
 	open map[gate]int
 }
 
+// guesses counts, by agent and tool, the answers in which the beginning of a key stood at the end of a text. Masking it
+// tells whoever can have text of theirs repeated there whether they guessed right; so that may not happen often.
+type guesses struct {
+	mu   sync.Mutex
+	seen map[gate]guessed
+}
+
+type guessed struct {
+	count int
+	since time.Time
+}
+
+// An agent may meet so many such answers in so long.
+const (
+	maxGuesses = 3
+	guessTime  = time.Hour
+)
+
+func agentAt(g *Grant) gate { return gate{g.view.ID, g.tool.Name, g.claims.ClientID} }
+
+// note counts an answer.
+func (g *guesses) note(who gate) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.seen == nil {
+		g.seen = map[gate]guessed{}
+	}
+	now, s := time.Now(), g.seen[who]
+	if now.Sub(s.since) > guessTime {
+		s = guessed{since: now}
+	}
+	s.count++
+	g.seen[who] = s
+}
+
+// check refuses an agent that has met too many.
+func (g *guesses) check(who gate) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s, left := g.seen[who], time.Duration(0)
+	if left = guessTime - time.Since(s.since); s.count < maxGuesses || left <= 0 {
+		return nil
+	}
+	f := fault.New(fault.TooMany, "limit.guesses", "Answers of this tool ended with the beginning of its key too often. "+
+		"Somebody has to look why; until Retry-After this agent's calls of it are refused.")
+	f.RetryAfter = left
+	return f
+}
+
 // enter counts a call until leave, or refuses it.
 func (g *gates) enter(grant *Grant) (leave func(), err error) {
 	bounds := grant.tool.Upstream.Limits

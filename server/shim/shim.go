@@ -66,6 +66,7 @@ type Shim struct {
 	injector *inject.Injector
 	pool     pool
 	gates    gates
+	guesses  guesses
 	watch    watch
 	count    counters
 }
@@ -101,7 +102,9 @@ type counters struct {
 
 // ServeHTTP serves one request.
 func (s *Shim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	defer s.survive(w, r)
+	begun := &begun{ResponseWriter: w}
+	w = begun
+	defer s.survive(begun, r)
 	if s.metadata(w, r) {
 		return
 	}
@@ -111,6 +114,10 @@ func (s *Shim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.IP, c.Mode = peer.Of(r), audit.UseProxy
+	if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
+		// There may have been a length beside the chunks, which net/http drops before anybody sees it (RFC 9112 §6.3).
+		w.Header().Set("Connection", "close")
+	}
 	if r.ContentLength != 0 { // whoever is refused has no more time than this to send it
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(silence))
 	}
@@ -139,12 +146,16 @@ func (s *Shim) answer(w http.ResponseWriter, r *http.Request, c Call, err error)
 	if refusal.surface == internal || refusal.surface == unavailable {
 		s.cfg.Logger.ErrorContext(r.Context(), "call failed", "tenant", c.Slug, "tool", c.Tool, "error", err)
 	}
+	if refusal.surface == destination || refusal.surface == unreachable { // which of its causes, nothing else tells
+		s.cfg.Logger.WarnContext(r.Context(), "the upstream was not reached", "tenant", c.Slug, "tool", c.Tool,
+			"decision_id", refusal.problem.DecisionID, "error", err)
+	}
 	s.count.refused.Add(1)
 	refusal.write(w, r)
 }
 
 // survive answers for a call that panicked. It must be deferred.
-func (s *Shim) survive(w http.ResponseWriter, r *http.Request) {
+func (s *Shim) survive(w *begun, r *http.Request) {
 	switch p := recover(); p {
 	case nil:
 	case http.ErrAbortHandler:
@@ -152,6 +163,23 @@ func (s *Shim) survive(w http.ResponseWriter, r *http.Request) {
 	default:
 		// The value of a panic can be anything, a key too; its place is enough.
 		s.cfg.Logger.ErrorContext(r.Context(), "call panicked", "stack", string(debug.Stack()))
+		if w.yes { // what was passed on must not look whole
+			panic(http.ErrAbortHandler)
+		}
 		refusalOf(fault.New(fault.Internal, "panic", "")).write(w, r)
 	}
 }
+
+// begun remembers that an answer has begun.
+type begun struct {
+	http.ResponseWriter
+	yes bool
+}
+
+func (b *begun) WriteHeader(status int) {
+	b.yes = true
+	b.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (b *begun) Unwrap() http.ResponseWriter { return b.ResponseWriter }

@@ -55,8 +55,9 @@ const (
 	cutSecret  cutoff = "cut.secret" // it is disabled, or destroyed
 	cutStale   cutoff = "cut.stale"  // nobody knows what is revoked
 	cutIdle    cutoff = "cut.idle"
-	cutTotal   cutoff = "cut.total"   // it took too long altogether
-	cutStopped cutoff = "cut.stopped" // the shim ends
+	cutTotal   cutoff = "cut.total"     // it took too long altogether
+	cutGuesses cutoff = "limit.guesses" // see guesses
+	cutStopped cutoff = "cut.stopped"   // the shim ends
 	// cutUnscrubbable: a message cannot be searched.
 	cutUnscrubbable cutoff = "answer.unscrubbable"
 )

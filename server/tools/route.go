@@ -83,7 +83,8 @@ func (u *Upstream) Route(method, rawPath, rawQuery string) (*Match, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &Match{Rule: r.rule, Index: r.index, Path: rawPath, Query: query, upstream: u, method: method, template: r.path}, nil
+		return &Match{Rule: r.rule, Index: r.index, Path: rawPath, Query: query, upstream: u, method: method,
+			template: r.path}, nil
 	}
 	return nil, refuse()
 }

@@ -118,7 +118,8 @@ func (v *Vault) Put(d *Draft, by string, now time.Time) (Change, error) {
 	return v.changed(r, n.Number, now)
 }
 
-// Activate makes calls use a version: a staged or a retired one, the newest staged one if number is 0. What was active
+// Activate makes calls use a version: a staged or a retired one, the newest staged one, if that is newer than the
+// active one, where number is 0. What was active
 // is retired. If expect is given, the version that is active now must be that one, 0 for none. Errors are *fault.Error:
 // secret.unknown, secret.sealed, secret.version, secret.none_staged, secret.moved.
 func (v *Vault) Activate(name string, number int, expect *int, now time.Time) (Change, error) {

@@ -148,9 +148,10 @@ func (r *secretRow) find(number int) *versionRow {
 	return nil
 }
 
+// newestStaged returns the newest staged version, if it is newer than the active one: an older one was left behind.
 func (r *secretRow) newestStaged() *versionRow {
 	for i := range slices.Backward(r.Versions) {
-		if r.Versions[i].State == Staged {
+		if r.Versions[i].State == Staged && r.Versions[i].Number > r.Active {
 			return &r.Versions[i]
 		}
 	}

@@ -164,7 +164,8 @@ func guestClaims(t *testing.T, server, guest *redis.DB) {
 		}
 	}
 	for name, by := range map[string]*redis.DB{"guest": guest, "server": server} {
-		c := ledger.Commit{Writer: "late " + name, First: 1, Entries: [][]byte{[]byte("x")}, Claims: claim("c", "b", "d", "d")}
+		c := ledger.Commit{Writer: "late " + name, First: 1, Entries: [][]byte{[]byte("x")},
+			Claims: claim("c", "b", "d", "d")}
 		_, err := by.Commit(ctx, "acme", c)
 		if taken, is := errors.AsType[*ledger.Taken](err); !is || fmt.Sprint(taken.Claims) != "[1 3]" {
 			t.Errorf("claims of the %s that are taken: %v", name, err)

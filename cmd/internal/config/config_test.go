@@ -426,7 +426,8 @@ func TestTheShimThatInitSuggestsIsRight(t *testing.T) {
 		want config.Shim
 	}{
 		{config.Initial{}, config.Shim{Listen: "127.0.0.1:8081", URL: "http://127.0.0.1:8081"}},
-		{config.Initial{BaseURL: "https://sts.example"}, config.Shim{Listen: "127.0.0.1:8081", URL: "https://sts.example/shim"}},
+		{config.Initial{BaseURL: "https://sts.example"},
+			config.Shim{Listen: "127.0.0.1:8081", URL: "https://sts.example/shim"}},
 		{config.Initial{BaseURL: "https://sts.example", Listen: "0.0.0.0:8443"},
 			config.Shim{Listen: "0.0.0.0:8444", URL: "https://sts.example:8444"}},
 	} {

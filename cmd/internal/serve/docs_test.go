@@ -22,8 +22,8 @@ import (
 	"github.com/bursar-sts/bursar/cmd/internal/shimstats"
 )
 
-// everyMetric returns what a server shows that uses everything: TLS, traces, a sink, a witness, and one decision; and what
-// a standalone shim shows.
+// everyMetric returns what a server shows that uses everything: TLS, traces, a sink, a witness, and one decision; and
+// what a standalone shim shows.
 func everyMetric(t *testing.T) series {
 	t.Helper()
 	dir := t.TempDir()

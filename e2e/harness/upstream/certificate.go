@@ -35,7 +35,7 @@ func Certs() []Cert {
 // certify returns what an upstream listens with, and the PEM of the authority that a client is told to trust.
 func certify(t testing.TB, o Options) (config *tls.Config, ca string) {
 	t.Helper()
-	authority := newAuthority(t)
+	authority := NewAuthority(t)
 	now := time.Now()
 	leaf := &x509.Certificate{
 		SerialNumber: big.NewInt(now.UnixNano()), Subject: pkix.Name{CommonName: "legacy API"},
@@ -55,15 +55,9 @@ func certify(t testing.TB, o Options) (config *tls.Config, ca string) {
 	case CertNotYet:
 		leaf.NotBefore = now.Add(time.Hour)
 	case CertUnknownCA:
-		signer = newAuthority(t)
+		signer = NewAuthority(t)
 	}
-	for _, host := range hosts {
-		if ip := net.ParseIP(host); ip != nil {
-			leaf.IPAddresses = append(leaf.IPAddresses, ip)
-		} else {
-			leaf.DNSNames = append(leaf.DNSNames, host)
-		}
-	}
+	name(leaf, hosts)
 	own := newKey(t)
 	var der []byte
 	var err error
@@ -80,15 +74,19 @@ func certify(t testing.TB, o Options) (config *tls.Config, ca string) {
 	if o.Client {
 		config.ClientAuth = tls.RequireAnyClientCert
 	}
-	return config, authority.pem()
+	return config, authority.PEM
 }
 
-type authority struct {
+// Authority signs certificates. Those of the zero Authority sign themselves.
+type Authority struct {
+	PEM string // its own certificate
+
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
 }
 
-func newAuthority(t testing.TB) authority {
+// NewAuthority makes one.
+func NewAuthority(t testing.TB) *Authority {
 	t.Helper()
 	now := time.Now()
 	template := &x509.Certificate{
@@ -96,7 +94,7 @@ func newAuthority(t testing.TB) authority {
 		NotBefore: now.Add(-72 * time.Hour), NotAfter: now.Add(72 * time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
-	a := authority{key: newKey(t)}
+	a := &Authority{key: newKey(t)}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, a.key.Public(), a.key)
 	if err == nil {
 		a.certificate, err = x509.ParseCertificate(der)
@@ -104,11 +102,54 @@ func newAuthority(t testing.TB) authority {
 	if err != nil {
 		t.Fatal(err)
 	}
+	a.PEM = inPEM("CERTIFICATE", der)
 	return a
 }
 
-func (a authority) pem() string {
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.certificate.Raw}))
+// Issue makes a certificate for names or addresses, of a server or of a client, with its key; both PEM.
+func (a *Authority) Issue(t testing.TB, hosts ...string) (certificate, key string) {
+	t.Helper()
+	own := newKey(t)
+	leaf := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: hosts[0]},
+		NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	name(leaf, hosts)
+	signed, signer := a.certificate, a.key
+	if signer == nil {
+		signed, signer = leaf, own
+	}
+	der, err := x509.CreateCertificate(rand.Reader, leaf, signed, own.Public(), signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return inPEM("CERTIFICATE", der), inPEM("PRIVATE KEY", private)
+}
+
+// ClientPEM makes a certificate for a client that signs itself, with its key; both PEM.
+func ClientPEM(t testing.TB, name string) (certificate, key string) {
+	t.Helper()
+	return (&Authority{}).Issue(t, name)
+}
+
+func name(leaf *x509.Certificate, hosts []string) {
+	for _, host := range hosts {
+		if ip := net.ParseIP(host); ip != nil {
+			leaf.IPAddresses = append(leaf.IPAddresses, ip)
+		} else {
+			leaf.DNSNames = append(leaf.DNSNames, host)
+		}
+	}
+}
+
+func inPEM(kind string, der []byte) string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
 }
 
 func newKey(t testing.TB) *ecdsa.PrivateKey {
@@ -118,25 +159,4 @@ func newKey(t testing.TB) *ecdsa.PrivateKey {
 		t.Fatal(err)
 	}
 	return key
-}
-
-// ClientPEM makes a certificate for a client, with its key, both PEM.
-func ClientPEM(t testing.TB, name string) (certificate, key string) {
-	t.Helper()
-	own := newKey(t)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, own.Public(), own)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(own)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
-		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))
 }
