@@ -53,7 +53,7 @@ func (w *shimWorld) signers(t *testing.T) map[string][]string {
 	return by
 }
 
-// covered returns how many events the log of acme has, and how many of them the signed head covers that is in the store.
+// covered returns how many events the log of acme has, and how many of them the head in the store covers.
 func (w *shimWorld) covered(t *testing.T) (entries, covered int) {
 	t.Helper()
 	(&world{Server: w.Server}).meddle(t, "acme", func(s stored) {
