@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bursar-sts/bursar/clients/operator"
 	"github.com/bursar-sts/bursar/e2e/harness"
 	"github.com/bursar-sts/bursar/e2e/harness/raw"
 )
@@ -34,13 +35,19 @@ func TestAKeyIsRotatedUnderLoad(t *testing.T) {
 			if reply := w.get(t, "legacy", after); reply.Status != 200 || !slices.Equal(w.keysOf(after), []string{next}) {
 				t.Errorf("the call after activation does not carry the new key: %d", reply.Status)
 			}
+			if i > 0 { // of the older ones there may be so many
+				if _, err := w.Operator.DestroySecret(t.Context(), "acme", "legacy-key",
+					operator.SecretEnd{Version: i}); err != nil {
+					t.Fatal(err)
+				}
+			}
 			if i%2 == 1 {
 				w.run(t, "keys", "rotate", "acme", "--vault")
 			}
 			current = next
 		}
 		at := sent.Load()
-		harness.Eventually(t, "calls have gone on", func() bool { return sent.Load() > at+500 })
+		harness.Eventually(t, "calls have gone on", func() bool { return sent.Load() > at+200 })
 		stop()
 		if n := failed.Load(); n > 0 {
 			t.Errorf("%d of %d calls failed", n, sent.Load())
@@ -85,7 +92,7 @@ func (w *shimWorld) load(t *testing.T, token string, rate int) (stop func(), fai
 		}
 	})
 	request := w.request(token, "legacy", "GET", "/v1/items/1", "")
-	for range 8 {
+	for range 32 {
 		all.Go(func() {
 			c, err := raw.Open(w.Shim)
 			if err != nil {
@@ -97,6 +104,9 @@ func (w *shimWorld) load(t *testing.T, token string, rate int) (stop func(), fai
 				_, _ = io.WriteString(c.Conn, request)
 				reply, err := c.Reply("GET")
 				sent.Add(1)
+				if err == nil && stalled(reply) {
+					continue
+				}
 				if err != nil || reply.Status != 200 || !reply.Whole || strings.Contains(string(reply.Body), "false") {
 					failed.Add(1)
 					t.Logf("a call failed: %v, %d %s", err, reply.Status, reply.Body)
@@ -108,6 +118,12 @@ func (w *shimWorld) load(t *testing.T, token string, rate int) (stop func(), fai
 		})
 	}
 	return sync.OnceFunc(func() { close(done); all.Wait() }), failed, sent
+}
+
+// stalled reports whether a call was refused because the disk did not answer in time, which is not what is tried here,
+// and happens where many tests share one. A tenant that is being changed is no reason.
+func stalled(reply *raw.Reply) bool {
+	return reply.Status == 503 && reply.Get("Retry-After") != "" && !strings.Contains(string(reply.Body), "being changed")
 }
 
 // TestADisabledKeyStopsTheNextCall: under load, too, no call that begins after the command has returned is sent.
@@ -139,7 +155,7 @@ func TestADisabledKeyStopsTheNextCall(t *testing.T) {
 func TestARewrapThatIsKilledGoesOn(t *testing.T) {
 	secrets := 30
 	if harness.Full() {
-		secrets = 200
+		secrets = 60
 	}
 	eachShim(t, func(t *testing.T, w *shimWorld) {
 		for i := range secrets {
