@@ -72,8 +72,9 @@ var rooms = map[string]string{
 	"server/inject": "server/dial server/fault server/ledger server/tools server/vault",
 	"server/shim": "clients/token scopes server/audit server/dial server/fault server/inject server/ledger server/limit " +
 		"server/memory server/peer server/revoke server/scrub server/tools server/vault",
-	"web":    "",
-	"server": "clients server/exchange server/fault server/keys server/ledger server/oauth server/shim server/tenant web",
+	"web": "",
+	"server": "clients server/audit server/exchange server/fault server/keys server/ledger server/oauth server/shim " +
+		"server/tenant web",
 	// adapters
 	"storage/internal/accept": "server/ledger",
 	"storage/bolt":            "server/fault server/ledger server/limit storage/internal/accept",

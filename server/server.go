@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/bursar-sts/bursar/server/audit"
 	"github.com/bursar-sts/bursar/server/exchange"
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/oauth"
@@ -24,7 +25,9 @@ type Config struct {
 	Admin     http.Handler // serves /admin/v1/; nil where the admin API has a listener of its own
 	Logs      http.Handler // serves /log/ and /t/{tenant}/log/; nil serves no logs
 	// Ready reports why the server cannot serve: its store does not answer.
-	Ready   func(context.Context) error
+	Ready func(context.Context) error
+	// Vouch reports why a tenant's rows may be others than they were: its log is not what was signed. Nil vouches for all.
+	Vouch   func(context.Context, audit.Origin) error
 	Metrics prometheus.Registerer
 	Logger  *slog.Logger
 	Tracer  Tracer           // nil traces nothing

@@ -19,6 +19,8 @@ import (
 
 	"github.com/bursar-sts/bursar/clients/token"
 	"github.com/bursar-sts/bursar/server"
+	"github.com/bursar-sts/bursar/server/audit"
+	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/servertest"
 	"github.com/bursar-sts/bursar/storage/storagetest"
 )
@@ -176,6 +178,10 @@ func exchange(t *testing.T, w *servertest.World) string {
 func TestJWKS(t *testing.T) {
 	w := newWorld(t)
 	first := send(w.Server, "GET", "/t/acme/jwks.json")
+	if got := first.Header().Get(server.RevisionHeader); got != "" {
+		t.Errorf("it says unasked that it is of revision %s", got)
+	}
+	first = send(w.Server, "GET", "/t/acme/jwks.json?revision=1")
 	tag := first.Header().Get("ETag")
 	if first.Code != 200 || first.Header().Get("Cache-Control") != "public, max-age=300" || len(tag) < 10 ||
 		first.Header().Get("Access-Control-Allow-Origin") != "*" {
@@ -297,6 +303,19 @@ func TestHeaders(t *testing.T) {
 		!strings.Contains(page.Header().Get("Content-Security-Policy"), "default-src 'none'") ||
 		!strings.Contains(page.Header().Get("Content-Type"), "text/html") {
 		t.Errorf("answered %d %v", page.Code, page.Header())
+	}
+}
+
+// Of a store that is not what was signed, no revision is said; everybody else gets the keys as ever.
+func TestTheKeysOfAnotherStoreAreOfNoRevision(t *testing.T) {
+	w := newWorld(t)
+	var asked audit.Origin
+	s := server.New(server.Config{BaseURL: servertest.BaseURL, Directory: w.Directory, Exchanger: w.Exchanger,
+		Metrics: prometheus.NewRegistry(), Ready: func(context.Context) error { return nil },
+		Vouch: func(_ context.Context, o audit.Origin) error { asked = o; return fault.ErrUnavailable }})
+	rec := send(s, "GET", "/t/acme/jwks.json?revision=1")
+	if rec.Code != 200 || rec.Header().Get(server.RevisionHeader) != "" || asked.Issuer != servertest.BaseURL+"/t/acme" {
+		t.Errorf("answered %d %v, asked of %v", rec.Code, rec.Header(), asked)
 	}
 }
 

@@ -21,7 +21,7 @@ var forgetfulSource []byte
 // build makes the programs. Where a profile is wanted, a file that serves profiles is laid over the folders of those
 // that are profiled for the compiler; the repository's own program has no profiler.
 func (w *world) build(ctx context.Context) error {
-	return w.compile(ctx, w.dir, nil, "cmd/bursar", "e2e/issuer", "e2e/bench/plain")
+	return w.compile(ctx, w.dir, nil, "cmd/bursar", "cmd/bursar-shim", "e2e/issuer", "e2e/bench/plain")
 }
 
 // forgetfulBursar is the program whose shim records nothing.
@@ -53,8 +53,9 @@ func (w *world) compile(ctx context.Context, out string, files map[string][]byte
 		if laid == nil {
 			laid = map[string][]byte{}
 		}
-		laid["cmd/bursar/bench_profiler.go"] = profilerSource
-		laid["e2e/bench/plain/bench_profiler.go"] = profilerSource
+		for _, folder := range []string{"cmd/bursar", "cmd/bursar-shim", "e2e/bench/plain"} {
+			laid[folder+"/bench_profiler.go"] = profilerSource
+		}
 	}
 	args := []string{"build", "-buildvcs=false", "-trimpath", "-o", out}
 	if len(laid) > 0 {

@@ -38,7 +38,13 @@ func (w *world) measureShim(ctx context.Context, p plan, r *report) error {
 	}
 	r.Redis = w.redisSetting
 	r.Shim = &shimReport{Calls: c.figures(x, m), Streams: s.figures(x), Scrubbing: scrubbing(m)}
-	r.Shim.Held, err = x.hold(ctx, p)
+	if r.Shim.Held, err = x.hold(ctx, p); err != nil {
+		return err
+	}
+	took, err := x.door(outpostDoor).outpost.starts(ctx, p.starts)
+	if err == nil {
+		r.Shim.Ready = median(took)
+	}
 	return err
 }
 
@@ -50,7 +56,8 @@ const (
 	recordedBudget = 60     // µs beyond that, and beyond what an append takes
 	cpuBudget      = 1.6    // times the CPU time of the plain proxy, with nothing recorded
 	cpuRecorded    = 2.2    // likewise, with the records
-	eventBudgetSSE = 1000.0 // µs that the first event of a stream may come later
+	firstBudget    = 1000.0 // µs that the first event of a stream may come later
+	readyBudget    = 100    // ms from the start of bursar-shim
 )
 
 // called is what one door was measured at, in each round.
@@ -99,7 +106,7 @@ func (all calls) figures(x *street, m measured) []callFigures {
 		case embeddedDoor:
 			f.Append = m.micros("Alone/embedded", "p50-ns")
 			f.AddedBudget, f.RatioBudget = recordedBudget+f.Append, cpuRecorded
-		case redisDoor:
+		case redisDoor, outpostDoor:
 			f.Append = m.micros("Alone/redis-everysec", "p50-ns")
 			f.AddedBudget, f.RatioBudget = recordedBudget+f.Append, cpuRecorded
 		}

@@ -11,6 +11,7 @@ type shimReport struct {
 	Streams   []streamFigures `json:"streams"`
 	Held      []heldFigures   `json:"held"`
 	Scrubbing []scrubFigures  `json:"scrubbing"`
+	Ready     float64         `json:"ready_ms"` // from the start of bursar-shim
 }
 
 // callFigures are those of a call at one door. A budget of 0 is none.
@@ -66,7 +67,9 @@ func scrubbing(m measured) (rows []scrubFigures) {
 }
 
 func (s *shimReport) tables() []table {
-	return []table{s.calls(), s.streams(), s.held(), s.scrubbing()}
+	start := table{head: []string{"Start", "ms", "Budget"}, rows: [][]string{{"bursar-shim, until it is ready",
+		fmt.Sprintf("%.0f", s.Ready), budget(fmt.Sprint(readyBudget), s.Ready > readyBudget)}}}
+	return []table{s.calls(), s.streams(), s.held(), s.scrubbing(), start}
 }
 
 func (s *shimReport) calls() table {
@@ -108,7 +111,7 @@ func (s *shimReport) streams() table {
 }
 
 func (s *shimReport) held() table {
-	t := table{head: strings.Split("Streams that are open at once|Streams|MB before|MB|kB for each", "|")}
+	t := table{head: strings.Split("Resident memory with open streams|Streams|MB before|MB|kB for each", "|")}
 	for _, f := range s.Held {
 		t.rows = append(t.rows, []string{f.Door, thousands(float64(f.Streams)), fmt.Sprintf("%.0f", f.Before),
 			fmt.Sprintf("%.0f", f.While), fmt.Sprintf("%.1f", f.Each)})

@@ -19,9 +19,10 @@ import (
 // door is one way for a caller to come to the upstream.
 type door struct {
 	*target
-	name   string
-	prefix string  // of the paths there
-	server *server // the bursar behind it; nil if there is none
+	name    string
+	prefix  string   // of the paths there
+	server  *server  // the bursar whose tokens it takes; nil if it takes none
+	outpost *outpost // the bursar-shim that it is, if it is one
 
 	credentials string // of the client that gets the tokens
 	bearer      string // the token of the round
@@ -52,6 +53,7 @@ const (
 	forgetfulDoor = "shim, nothing recorded: nothing but the bench can do so"
 	embeddedDoor  = "shim, embedded"
 	redisDoor     = "shim, Redis"
+	outpostDoor   = "bursar-shim, Redis"
 )
 
 // newStreet starts everything that the shim is measured with. It ends with the world.
@@ -71,13 +73,16 @@ func (w *world) newStreet(ctx context.Context) (*street, error) {
 	}
 	for _, d := range []struct {
 		name  string
+		apart bool
 		setup setup
 	}{
-		{forgetfulDoor, setup{store: "embedded", url: "bolt:bursar.db", purpose: "forgetful", program: forgetfulBursar}},
-		{embeddedDoor, setup{store: "embedded", url: "bolt:bursar.db", purpose: "shim"}},
-		{redisDoor, setup{store: "Redis", url: "redis://" + w.redis + "/2", purpose: "shim"}},
+		{forgetfulDoor, false, setup{store: "embedded", url: "bolt:bursar.db", purpose: "forgetful",
+			program: forgetfulBursar}},
+		{embeddedDoor, false, setup{store: "embedded", url: "bolt:bursar.db", purpose: "shim"}},
+		{redisDoor, false, setup{store: "Redis", url: "redis://" + w.redis + "/2", purpose: "shim"}},
+		{outpostDoor, true, setup{store: "Redis", url: "redis://" + w.redis, purpose: "behind"}},
 	} {
-		if err := x.shim(ctx, d.name, d.setup); err != nil {
+		if err := x.shim(ctx, d.name, d.apart, d.setup); err != nil {
 			return nil, fmt.Errorf("%s: %w", d.name, err)
 		}
 	}
@@ -134,13 +139,16 @@ func (w *world) plain(role string, args ...string) (t *target, err error) {
 //go:embed testdata/shim.yaml
 var shimFile string
 
-// shim starts a bursar that is a shim, and gives it a tenant with a tool and its key.
-func (x *street) shim(ctx context.Context, name string, u setup) error {
+// shim starts a bursar that is a shim, or has one apart, and gives it a tenant with a tool and its key.
+func (x *street) shim(ctx context.Context, name string, apart bool, u setup) error {
 	listen, err := freeAddress()
 	if err != nil {
 		return err
 	}
 	u.settings = fmt.Sprintf("shim: {listen: %q, url: \"http://%s/shim\"}\n", listen, listen)
+	if apart {
+		u.settings = fmt.Sprintf("shim: {url: \"http://%s/shim\"}\n", listen)
+	}
 	s, err := x.world.newServer(ctx, u)
 	if err != nil {
 		return err
@@ -159,6 +167,13 @@ func (x *street) shim(ctx context.Context, name string, u setup) error {
 		target: &target{address: listen, process: s.process, profiler: s.profiler}}
 	if d.credentials, err = s.authorization(ctx, "run-bot"); err != nil {
 		return err
+	}
+	if apart {
+		if d.outpost, err = x.world.newOutpost(ctx, s, listen); err != nil {
+			return err
+		}
+		x.world.outposts = append(x.world.outposts, d.outpost)
+		d.target = &d.outpost.target
 	}
 	x.doors = append(x.doors, d)
 	return nil

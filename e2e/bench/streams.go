@@ -5,11 +5,12 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // streamed is how long events of streams took at one door, in each round, in µs: the first one since the call, and the
@@ -107,7 +108,7 @@ func (all streams) figures(x *street) []streamFigures {
 			FirstBeyond: between(s.first, plain.first, minus), Later: median(s.later),
 			LaterAdded: between(s.later, direct.later, minus)}
 		if d.server != nil {
-			f.Budget = eventBudgetSSE
+			f.Budget = firstBudget
 		}
 		rows = append(rows, f)
 	}
@@ -117,7 +118,7 @@ func (all streams) figures(x *street) []streamFigures {
 // hold measures the memory that streams take which are open at the same time and have nothing to say. Each process has
 // just been started.
 func (x *street) hold(ctx context.Context, p plan) (rows []heldFigures, err error) {
-	for _, name := range []string{plainDoor, embeddedDoor, redisDoor} {
+	for _, name := range []string{plainDoor, embeddedDoor, redisDoor, outpostDoor} {
 		d := x.door(name)
 		if err := x.renew(ctx, d); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
@@ -132,22 +133,23 @@ func (x *street) hold(ctx context.Context, p plan) (rows []heldFigures, err erro
 }
 
 // renew starts the process behind a door again.
-func (x *street) renew(ctx context.Context, d *door) error {
-	if d.server != nil {
+func (x *street) renew(ctx context.Context, d *door) (err error) {
+	switch {
+	case d.outpost != nil:
+		d.outpost.stop()
+		_, err = d.outpost.serve(ctx)
+	case d.server != nil:
 		d.server.stop()
-		if _, err := d.server.serve(ctx); err != nil {
-			return err
-		}
+		_, err = d.server.serve(ctx)
 		d.process = d.server.process
-		if err := d.authorize(ctx); err != nil {
-			return err
-		}
-	} else {
-		proxy, err := x.world.plain("proxy", x.url, x.file)
-		if err != nil {
-			return err
-		}
-		d.target = proxy
+	default:
+		d.target, err = x.world.plain("proxy", x.url, x.file)
+	}
+	if err == nil && d.server != nil {
+		err = d.authorize(ctx)
+	}
+	if err != nil {
+		return err
 	}
 	return d.answers(ctx)
 }
@@ -159,16 +161,13 @@ func (d *door) hold(ctx context.Context, n int) (f heldFigures, err error) {
 	if err != nil {
 		return f, err
 	}
-	callers, err := d.connect(ctx, n)
-	if err != nil {
-		return f, err
-	}
+	open, err := d.openAll(ctx, n)
 	defer func() {
-		for _, c := range callers {
+		for _, c := range open {
 			_ = c.conn.Close()
 		}
 	}()
-	if err := d.openAll(callers); err != nil {
+	if err != nil {
 		return f, err
 	}
 	time.Sleep(calm)
@@ -181,25 +180,31 @@ func (d *door) hold(ctx context.Context, n int) (f heldFigures, err error) {
 // together is how many streams are opened at the same time.
 const together = 16
 
-// openAll opens a stream on each connection, and returns when each has had its first event.
-func (d *door) openAll(callers []*caller) error {
+// openAll opens so many streams, and returns when each has had its first event. A server waits for the first request of
+// a connection for some seconds only, so that each connection is made for its stream.
+func (d *door) openAll(ctx context.Context, n int) (open []*caller, err error) {
 	r := d.request(quietPath)
-	var group sync.WaitGroup
-	for part := range slices.Chunk(callers, (len(callers)+together-1)/together) {
-		group.Go(func() {
-			for _, c := range part {
-				var events *bufio.Scanner
-				if events, c.err = c.events(r); c.err == nil {
-					_, _, c.err = nextEvent(events)
-				}
+	var group errgroup.Group
+	group.SetLimit(together)
+	var mu sync.Mutex
+	for range n {
+		group.Go(func() error {
+			one, err := d.connect(ctx, 1)
+			if err != nil {
+				return err
 			}
+			mu.Lock()
+			open = append(open, one...)
+			mu.Unlock()
+			events, err := one[0].events(r)
+			if err == nil {
+				_, _, err = nextEvent(events)
+			}
+			return err
 		})
 	}
-	group.Wait()
-	for _, c := range callers {
-		if c.err != nil {
-			return fmt.Errorf("open a stream: %w", c.err)
-		}
+	if err := group.Wait(); err != nil {
+		return open, fmt.Errorf("open a stream: %w", err)
 	}
-	return nil
+	return open, nil
 }

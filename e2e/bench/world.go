@@ -23,8 +23,9 @@ type world struct {
 	redis        string // its address
 	redisSetting string
 	servers      []*server // embedded first
-	people       *issuer   // whom agents act for
-	cluster      *issuer   // of the agents' own tokens
+	outposts     []*outpost
+	people       *issuer // whom agents act for
+	cluster      *issuer // of the agents' own tokens
 }
 
 // newWorld returns a world of which nothing runs yet.
@@ -83,13 +84,16 @@ func (w *world) run(out string, env []string, program string, args ...string) er
 
 // depopulate ends everything that runs.
 func (w *world) depopulate() {
+	for _, o := range w.outposts {
+		o.stop()
+	}
 	for _, s := range w.servers {
 		s.stop()
 	}
 	for _, p := range w.processes {
 		p.stop()
 	}
-	w.servers, w.processes, w.redis = nil, nil, ""
+	w.outposts, w.servers, w.processes, w.redis = nil, nil, nil, ""
 }
 
 func (w *world) close() {

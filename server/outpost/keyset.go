@@ -20,7 +20,8 @@ import (
 const (
 	// maxKeys bounds a key set, in bytes.
 	maxKeys = 1 << 20
-	// revisionHeader is that of the server: of which revision of the tenant's rows its answer is.
+	// revisionHeader is that of the server: of which revision of the tenant's rows its answer is. Without it the server
+	// does not vouch for the store.
 	revisionHeader = "Bursar-Revision"
 )
 
@@ -76,7 +77,7 @@ func (d *Directory) fetch(ctx context.Context, url string, revision int64) ([]by
 	of, err := strconv.ParseInt(answer.Header.Get(revisionHeader), 10, 64)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("the answer does not say of which revision it is (%s)", revisionHeader)
+		return nil, fmt.Errorf("the server does not vouch for the tenant's rows: the answer has no %s", revisionHeader)
 	case of < revision:
 		return nil, fmt.Errorf("the answer is of revision %d, and the store at %d", of, revision)
 	}

@@ -1,6 +1,7 @@
 package outpost_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +14,7 @@ import (
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/keys"
 	"github.com/bursar-sts/bursar/server/ledger"
+	"github.com/bursar-sts/bursar/server/outpost"
 	"github.com/bursar-sts/bursar/server/shim"
 	"github.com/bursar-sts/bursar/server/tenant"
 	"github.com/bursar-sts/bursar/server/tools"
@@ -101,8 +103,8 @@ func TestATenantIsReadWithoutTheMasterKey(t *testing.T) {
 			t.Errorf("%q: %v", slug, err)
 		}
 	}
-	if s := w.dir.Stats(); s.Tenants != 1 || s.Usable != 1 {
-		t.Errorf("%+v", s)
+	if all, usable := w.dir.Count(); all != 1 || usable != 1 {
+		t.Errorf("%d of %d can be used", usable, all)
 	}
 	if err := w.dir.Ready(t.Context()); err != nil {
 		t.Error(err)
@@ -194,13 +196,55 @@ func TestARevokedSigningKeyIsNotAccepted(t *testing.T) {
 	}
 }
 
+// older is a store that is as it was some changes ago.
+type older struct {
+	outpost.Store
+	by int64
+}
+
+func (o *older) Position(ctx context.Context, t ledger.Tenant) (ledger.Position, error) {
+	p, err := o.Store.Position(ctx, t)
+	p.Revision -= o.by
+	return p, err
+}
+
+func (o *older) Rows(ctx context.Context, t ledger.Tenant, kinds ...string) ([]ledger.Row, ledger.Position, error) {
+	rows, p, err := o.Store.Rows(ctx, t, kinds...)
+	p.Revision -= o.by
+	return rows, p, err
+}
+
+// A store that went back holds what was revoked since. It is not used unless the server vouches for it, as it does when
+// an operator has accepted the loss.
+func TestAStoreThatWentBackIsNotUsedUnvouched(t *testing.T) {
+	w := newWorld(t)
+	store := &older{Store: w.guest}
+	w.dir = w.over(store)
+	was := w.fresh()
+	store.by = 1
+	rec := httptest.NewRecorder()
+	w.Server.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/t/acme/jwks.json", nil)) // without a revision
+	w.answers(func(to http.ResponseWriter, _ *http.Request) { _, _ = to.Write(rec.Body.Bytes()) })
+	for range 2 {
+		_, err := w.dir.At(t.Context(), "acme", ledger.Position{Revision: was.Revision - 1, Cutoffs: was.Cutoffs.Seq})
+		if err == nil || fault.As(err).Reason != "tenant.keys" {
+			t.Errorf("got %v", err)
+		}
+		w.refused("tenant.keys")
+	}
+	w.answers(nil)
+	if v := w.recovers(); v.Revision != was.Revision-1 {
+		t.Errorf("it is at %d", v.Revision)
+	}
+}
+
 // While the keys of a new revision cannot be fetched, neither they nor those before are used; that is said once.
 func TestWithoutTheKeysOfARevisionNothingIsUsed(t *testing.T) {
 	w := newWorld(t)
 	compact := w.token()
 	w.fresh()
 	kept := httptest.NewRecorder()
-	w.Server.ServeHTTP(kept, httptest.NewRequest(http.MethodGet, "/t/acme/jwks.json", nil))
+	w.Server.ServeHTTP(kept, httptest.NewRequest(http.MethodGet, "/t/acme/jwks.json?revision=1", nil))
 	trapped := make(chan struct{}, 8)
 	trap := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { trapped <- struct{}{} }))
 	t.Cleanup(trap.Close)
@@ -237,7 +281,7 @@ func TestWithoutTheKeysOfARevisionNothingIsUsed(t *testing.T) {
 			if n := strings.Count(w.logs.String(), "cannot be used"); n != 1 || !strings.Contains(w.logs.String(), "acme") {
 				t.Errorf("it is said %d times: %s", n, w.logs)
 			}
-			if err := w.dir.Ready(t.Context()); err == nil || w.dir.Stats().Usable != 0 {
+			if _, usable := w.dir.Count(); w.dir.Ready(t.Context()) == nil || usable != 0 {
 				t.Error("it is ready")
 			}
 			w.answers(nil)

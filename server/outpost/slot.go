@@ -45,7 +45,8 @@ func (d *Directory) refresh(ctx context.Context, s *slot) (*shim.View, error) {
 const pause = 250 * time.Millisecond
 
 // renew reads what the slot's view lacks. A view is complete or it is not made: while the keys of a new revision cannot
-// be fetched, nothing of it is used, and nothing of the one before it either.
+// be fetched, nothing of it is used, and nothing of the one before it either. Of a store that went back, nothing is
+// used that the server does not vouch for.
 func (d *Directory) renew(ctx context.Context, s *slot) (*shim.View, error) {
 	if s.trouble != nil && d.cfg.Now().Before(s.again) {
 		return nil, s.trouble
@@ -56,7 +57,11 @@ func (d *Directory) renew(ctx context.Context, s *slot) (*shim.View, error) {
 		return nil, err
 	}
 	d.clock.Observe(p.Time)
-	if old != nil && covers(old, p) {
+	switch {
+	case old == nil:
+	case p.Revision < old.Revision || p.Cutoffs < old.Cutoffs.Seq: // it is another store, or an older one
+		old = nil
+	case covers(old, p):
 		return old, nil
 	}
 	next := new(shim.View)

@@ -59,6 +59,7 @@ type world struct {
 	guest  *redis.DB
 	dir    *outpost.Directory
 	front  *httptest.Server // the server, as the shim reaches it
+	roots  *x509.CertPool   // by whom its certificate is trusted
 	logs   *bytes.Buffer    // of the shim
 	answer atomic.Pointer[http.HandlerFunc]
 	asked  atomic.Int64 // requests to the server
@@ -75,13 +76,19 @@ func newWorld(t *testing.T) *world {
 	}
 	w.key = w.trust("acme")
 	w.guest = w.open(node)
-	roots := w.serve()
-	w.dir = outpost.New(outpost.Config{Store: w.guest, Key: w.key, BaseURL: servertest.BaseURL, URL: servertest.ShimURL,
-		Private: map[string][]netip.Prefix{"acme": servertest.Loopback}, Roots: roots,
-		Logger: slog.New(slog.NewTextHandler(w.logs, nil))})
-	w.dir.DialTo(w.front.Listener.Addr().String())
-	t.Cleanup(w.dir.Close)
+	w.roots = w.serve()
+	w.dir = w.over(w.guest)
 	return w
+}
+
+// over returns a directory over a store.
+func (w *world) over(store outpost.Store) *outpost.Directory {
+	dir := outpost.New(outpost.Config{Store: store, Key: w.key, BaseURL: servertest.BaseURL, URL: servertest.ShimURL,
+		Private: map[string][]netip.Prefix{"acme": servertest.Loopback}, Roots: w.roots,
+		Logger: slog.New(slog.NewTextHandler(w.logs, nil))})
+	dir.DialTo(w.front.Listener.Addr().String())
+	w.t.Cleanup(dir.Close)
+	return dir
 }
 
 // trust makes a tenant trust a new shim, and returns its key.

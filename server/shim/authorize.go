@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/bursar-sts/bursar/clients/token"
-	"github.com/bursar-sts/bursar/scopes"
 	"github.com/bursar-sts/bursar/server/audit"
 	"github.com/bursar-sts/bursar/server/fault"
 	"github.com/bursar-sts/bursar/server/ledger"
@@ -125,7 +124,7 @@ func (g *Grant) route() (err error) {
 	if g.match, err = g.tool.Upstream.Route(g.call.Method, g.call.Path, g.call.Query); err != nil {
 		return err
 	}
-	needed := g.tool.Scope(scopes.Actions(g.tool.Name, g.match.Rule.Action))
+	needed := g.match.Scope
 	if !has(g.claims.Scope, needed) {
 		return fault.Wrap(fault.Forbidden, "scope.insufficient",
 			"The call needs the scope "+needed+"; ask for it at the token endpoint.", lacking(needed))

@@ -7,6 +7,8 @@ import (
 	"mime"
 	"slices"
 	"strings"
+
+	"github.com/bursar-sts/bursar/scopes"
 )
 
 // checkRules lists the mistakes of the rules, and prepares them for Route, the most specific first.
@@ -28,7 +30,7 @@ func (u *Upstream) checkRules(p *problems, t *Tool) {
 		}
 		u.checkHoles(p, path, parsed)
 		u.checkTies(p, i, parsed)
-		u.routes = append(u.routes, route{i, r, parsed, queryNames(r.Query)})
+		u.routes = append(u.routes, route{i, r, parsed, queryNames(r.Query), t.Scope(scopes.Actions(t.Name, r.Action))})
 	}
 	slices.SortStableFunc(u.routes, func(a, b route) int { return a.path.compare(b.path) })
 }

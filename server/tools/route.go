@@ -39,6 +39,7 @@ type route struct {
 	rule  *Rule
 	path  template
 	query map[string]bool // by name; true if the parameter may come more than once
+	scope string          // of the rule's action
 }
 
 // Match is a call that a rule allows to those who hold its action.
@@ -47,6 +48,7 @@ type Match struct {
 	Index int    // of the rule in Upstream.Allow; -1 if the rule is the probe's own
 	Path  string // the bytes to send; they are the caller's own
 	Query string // the bytes to send, without the question mark
+	Scope string // of the rule's action; empty if the rule is the probe's own
 
 	upstream *Upstream
 	method   string
@@ -83,7 +85,7 @@ func (u *Upstream) Route(method, rawPath, rawQuery string) (*Match, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &Match{Rule: r.rule, Index: r.index, Path: rawPath, Query: query, upstream: u, method: method,
+		return &Match{Rule: r.rule, Index: r.index, Path: rawPath, Query: query, Scope: r.scope, upstream: u, method: method,
 			template: r.path}, nil
 	}
 	return nil, refuse()
@@ -120,7 +122,7 @@ func (u *Upstream) ProbeMatch() (*Match, bool) {
 	m := &Match{Path: rawPath, Query: rawQuery, upstream: u, method: u.Probe.Method}
 	for _, r := range u.routes {
 		if r.path.matches(path) && slices.Contains(r.rule.Methods, m.method) {
-			m.Rule, m.Index, m.template = r.rule, r.index, r.path
+			m.Rule, m.Index, m.Scope, m.template = r.rule, r.index, r.scope, r.path
 			return m, true
 		}
 	}

@@ -1,47 +1,34 @@
 package vault_test
 
 import (
-	"fmt"
 	"testing"
 
-	"github.com/bursar-sts/bursar/server/keys"
 	"github.com/bursar-sts/bursar/server/tools"
-	"github.com/bursar-sts/bursar/server/vault"
 )
 
-// BenchmarkOpen opens a value for a call: what each call through the shim does.
-func BenchmarkOpen(b *testing.B) {
-	w := newWorld(b, "t1")
-	w.put("crm", key("one"))
+// BenchmarkFor opens a secret as every call through the shim does.
+func BenchmarkFor(b *testing.B) {
+	w := newWorld(b, "tenant-a")
+	w.put("crm", key("crm"))
 	w.activate("crm", 1)
 	v := w.open()
-	for b.Loop() {
-		ref, err := v.Active("crm")
-		if err != nil {
-			b.Fatal(err)
-		}
-		if _, err := v.Open(b.Context(), ref, api.Destination(), tools.InHeader); err != nil {
-			b.Fatal(err)
-		}
+	ref, err := v.Active("crm")
+	if err != nil {
+		b.Fatal(err)
 	}
-}
-
-// BenchmarkRead reads all secrets of a tenant: what a server does after each change of the tenant.
-func BenchmarkRead(b *testing.B) {
-	for _, secrets := range []int{10, 1000} {
-		b.Run(fmt.Sprint(secrets), func(b *testing.B) {
-			w := newWorld(b, "t1")
-			for n := range secrets {
-				w.put(fmt.Sprint("s-", n), key(fmt.Sprint(n)))
-			}
-			s, err := keys.OpenVault(w.master, w.tenant, w.rows)
-			if err != nil {
-				b.Fatal(err)
-			}
-			b.ResetTimer()
-			for b.Loop() {
-				vault.Open(s, nil, w.rows)
-			}
-		})
+	ready, mistakes := tools.New([]tools.Tool{{Name: "crm", Resource: "https://sts.example/shim/t/acme/crm",
+		Actions: []string{"read"},
+		Upstream: &tools.Upstream{URL: api.URL, Inject: []tools.Injection{{In: tools.InHeader, Name: "X-Key", Secret: "crm"}},
+			Allow: []tools.Rule{{Action: "read", Methods: []string{"GET"}, Path: "/v1"}}}}}, tools.Place{Tenant: "acme",
+		BaseURL: "https://sts.example", ShimURL: "https://sts.example/shim"})
+	if len(mistakes) > 0 {
+		b.Fatal(mistakes)
+	}
+	tool, _ := ready.Named("crm")
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := v.For(b.Context(), ref, tool.Upstream, &tool.Upstream.Inject[0]); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -247,7 +247,7 @@ func (s *Server) assemble() error {
 			_, err := s.store.Position(ctx, ledger.Platform)
 			return err
 		},
-		Metrics: s.registry, Logger: s.cfg.Logger, Tracer: tracer,
+		Vouch: s.trees.Gate, Metrics: s.registry, Logger: s.cfg.Logger, Tracer: tracer,
 	}
 	if s.cfg.Admin.Listen != "" {
 		public.Admin = nil

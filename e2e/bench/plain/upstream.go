@@ -30,7 +30,10 @@ func upstream(address, file string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(file, text, 0o600); err != nil {
+	if err := os.WriteFile(file+".new", text, 0o600); err != nil {
+		return err
+	}
+	if err := os.Rename(file+".new", file); err != nil { // whoever waits for the file finds all of it
 		return err
 	}
 	return s.ServeTLS(listener, "", "")
