@@ -38,6 +38,10 @@ func (w *world) backUp(t *testing.T, name string) string {
 // destroy makes the store an empty one, as if the machine had died.
 func (w *world) destroy(t *testing.T) {
 	t.Helper()
+	harness.Eventually(t, "the heads of both logs are known outside the store", func() bool {
+		saved, err := filepath.Glob(filepath.Join(w.Dir, "anchors", "*.json"))
+		return err == nil && len(saved) >= 2
+	})
 	w.Kill()
 	if w.Redis != nil {
 		w.Redis.Command(t, "FLUSHALL")

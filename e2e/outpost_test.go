@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -52,6 +53,20 @@ func (w *shimWorld) signers(t *testing.T) map[string][]string {
 	return by
 }
 
+// covered returns how many events the log of acme has, and how many of them the head in the store covers.
+func (w *shimWorld) covered(t *testing.T) (entries, covered int) {
+	t.Helper()
+	(&world{Server: w.Server}).meddle(t, "acme", func(s stored) {
+		in := s.(*redisStore)
+		found, err := in.c.HMGet(t.Context(), in.prefix+"aud:log", "n", "size").Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = fmt.Sscan(fmt.Sprintln(found...), &entries, &covered)
+	})
+	return entries, covered
+}
+
 // A standalone shim signs what it does by its own key, and only that. It goes on while the servers are away, and after
 // it was killed; its log verifies.
 func TestAStandaloneShimRecordsByItself(t *testing.T) {
@@ -63,7 +78,12 @@ func TestAStandaloneShimRecordsByItself(t *testing.T) {
 				t.Errorf("%s: %d %s", when, reply.Status, reply.Body)
 			}
 		}
+		before, _ := w.covered(t)
 		ok("at first")
+		harness.Eventually(t, "a server signs what the shim recorded, without being asked", func() bool {
+			entries, covered := w.covered(t)
+			return entries >= before+2 && covered == entries
+		})
 		w.uses(t, 0, 1)
 		by := w.signers(t)
 		if got := by["key.use"]; !slices.Equal(got, []string{w.outpost.ID}) {

@@ -57,7 +57,7 @@ func (w *shimWorld) oddFraming(t *testing.T) {
 		{"a length that is none", "Content-Length: two\r\n\r\n{}", false},
 		{"a length that overflows", "Content-Length: 18446744073709551618\r\n\r\n{}", false},
 		{"a blank before the colon", "Content-Length : 2\r\n\r\n{}", false},
-		{"a folded header", "X-A: b\r\n Content-Length: 40\r\nContent-Length: 2\r\n\r\n{}" + smuggled, true}, // unfolded
+		{"a folded header", "X-A: b\r\n Content-Length: 40\r\nContent-Length: 2\r\n\r\n{}", true}, // unfolded
 		{"a header folded at the start", " X-A: b\r\nContent-Length: 2\r\n\r\n{}", true},
 		{"a NUL in a header", "X-A: b\x00c\r\nContent-Length: 2\r\n\r\n{}", false},
 		{"a CR in a header", "X-A: b\rContent-Length: 40\r\nContent-Length: 2\r\n\r\n{}", false},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -34,13 +35,16 @@ func TestAKeyIsRotatedUnderLoad(t *testing.T) {
 			if reply := w.get(t, "legacy", after); reply.Status != 200 || !slices.Equal(w.keysOf(after), []string{next}) {
 				t.Errorf("the call after activation does not carry the new key: %d", reply.Status)
 			}
+			if i > 0 { // a secret has no more than 16 versions, and no call is left that needs this one
+				w.run(t, "secret", "destroy", "acme/legacy-key", strconv.Itoa(i))
+			}
 			if i%2 == 1 {
 				w.run(t, "keys", "rotate", "acme", "--vault")
 			}
 			current = next
 		}
 		at := sent.Load()
-		harness.Eventually(t, "calls have gone on", func() bool { return sent.Load() > at+500 })
+		harness.Eventually(t, "calls have gone on", func() bool { return sent.Load() > at+200 })
 		stop()
 		if n := failed.Load(); n > 0 {
 			t.Errorf("%d of %d calls failed", n, sent.Load())
@@ -64,6 +68,7 @@ func (w *shimWorld) keysOf(path string) (keys []string) {
 // load makes calls at a rate until stop is called, which waits for the last of them.
 func (w *shimWorld) load(t *testing.T, token string, rate int) (stop func(), failed, sent *atomic.Int64) {
 	t.Helper()
+	var held atomic.Int64
 	failed, sent = new(atomic.Int64), new(atomic.Int64)
 	done := make(chan struct{})
 	due := make(chan struct{}, rate)
@@ -85,7 +90,7 @@ func (w *shimWorld) load(t *testing.T, token string, rate int) (stop func(), fai
 		}
 	})
 	request := w.request(token, "legacy", "GET", "/v1/items/1", "")
-	for range 8 {
+	for range 32 {
 		all.Go(func() {
 			c, err := raw.Open(w.Shim)
 			if err != nil {
@@ -97,6 +102,10 @@ func (w *shimWorld) load(t *testing.T, token string, rate int) (stop func(), fai
 				_, _ = io.WriteString(c.Conn, request)
 				reply, err := c.Reply("GET")
 				sent.Add(1)
+				if err == nil && stalled(reply) {
+					held.Add(1)
+					continue
+				}
 				if err != nil || reply.Status != 200 || !reply.Whole || strings.Contains(string(reply.Body), "false") {
 					failed.Add(1)
 					t.Logf("a call failed: %v, %d %s", err, reply.Status, reply.Body)
@@ -107,7 +116,19 @@ func (w *shimWorld) load(t *testing.T, token string, rate int) (stop func(), fai
 			}
 		})
 	}
-	return sync.OnceFunc(func() { close(done); all.Wait() }), failed, sent
+	return sync.OnceFunc(func() {
+		close(done)
+		all.Wait()
+		if n := held.Load(); n*10 > sent.Load() {
+			t.Errorf("the disk held up %d of %d calls: that shows nothing", n, sent.Load())
+		}
+	}), failed, sent
+}
+
+// stalled reports whether a call was refused because the disk did not answer in time, which is not what is tried here,
+// and happens where many tests share one. A tenant that is being changed is no reason.
+func stalled(reply *raw.Reply) bool {
+	return reply.Status == 503 && reply.Get("Retry-After") != "" && !strings.Contains(string(reply.Body), "being changed")
 }
 
 // TestADisabledKeyStopsTheNextCall: under load, too, no call that begins after the command has returned is sent.
@@ -139,7 +160,7 @@ func TestADisabledKeyStopsTheNextCall(t *testing.T) {
 func TestARewrapThatIsKilledGoesOn(t *testing.T) {
 	secrets := 30
 	if harness.Full() {
-		secrets = 200
+		secrets = 60
 	}
 	eachShim(t, func(t *testing.T, w *shimWorld) {
 		for i := range secrets {

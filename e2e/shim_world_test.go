@@ -193,9 +193,13 @@ func (w *shimWorld) putAt(t *testing.T, up *upstream.Upstream, name string, r op
 		r.Host = up.URL
 	}
 	r.Activate = true
-	if _, err := w.Operator.PutSecret(t.Context(), slug, secret, r); err != nil {
-		t.Fatalf("put %s: %v", name, err)
-	}
+	harness.Eventually(t, "the store takes "+name, func() bool {
+		_, err := w.Operator.PutSecret(t.Context(), slug, secret, r)
+		if err != nil && problemCode(err) != operator.CodeUnavailable {
+			t.Fatalf("put %s: %v", name, err)
+		}
+		return err == nil
+	})
 }
 
 func (w *shimWorld) caFile(t *testing.T, up *upstream.Upstream) string {
@@ -220,9 +224,13 @@ func (w *shimWorld) tokenFile(t *testing.T, token string) string {
 // with gives acme another tool before the upstream, in the place of any other that it was given.
 func (w *shimWorld) with(t *testing.T, name, injection, rest string) {
 	t.Helper()
-	if out, err := w.tryWith(t, name, injection, rest); err != nil {
-		t.Fatalf("bursar apply: %v\n%s", err, out)
-	}
+	harness.Eventually(t, "the store takes "+name, func() bool {
+		out, err := w.tryWith(t, name, injection, rest)
+		if err != nil && !strings.Contains(out, "try again") {
+			t.Fatalf("bursar apply: %v\n%s", err, out)
+		}
+		return err == nil
+	})
 }
 
 // tryWith is with, and returns what the binary says.

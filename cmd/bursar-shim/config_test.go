@@ -127,6 +127,12 @@ func TestEveryMistakeIsFound(t *testing.T) {
 	}
 }
 
+func TestTheExampleIsAccepted(t *testing.T) {
+	if c, err := load("../internal/configdoc/testdata/shim.yaml"); err != nil || c.Listen == "" {
+		t.Error(err)
+	}
+}
+
 // files writes a configuration with more lines, the key of a shim of acme, and the password of the store.
 func files(t *testing.T, more string) (path string) {
 	t.Helper()

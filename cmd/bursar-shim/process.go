@@ -139,7 +139,7 @@ func (p *process) assemble() (err error) {
 	}
 	p.tenants = outpost.New(outpost.Config{Store: p.store, Key: p.secrets.Key, BaseURL: p.cfg.BaseURL, URL: p.cfg.URL,
 		Private: private, Roots: p.secrets.Roots, Backend: p.backend(), Logger: p.logger})
-	p.registry.MustRegister(tenantCollector{p.tenants.Stats})
+	p.registry.MustRegister(shimstats.Tenants(p.tenants.Count))
 	p.log = audit.New(audit.Config{Store: p.store, Signer: p.secrets.Key, Gate: p.tenants.Gate, Node: node(),
 		Logger: p.logger})
 	p.tenants.Accepted(p.log.Thaw)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"testing"
@@ -21,6 +22,8 @@ func Full() bool { return storagetest.Full() }
 // Main runs the tests of a package and removes what they shared. Call it from TestMain. More tests run at once than
 // there are processors, because they wait for other processes most of the time; -parallel counts if it is greater.
 func Main(m *testing.M) {
+	// Oracles take answers apart in every encoding: garbage, of which this much may lie around.
+	debug.SetMemoryLimit(2 << 30)
 	flag.Parse()
 	if n, _ := strconv.Atoi(flag.Lookup("test.parallel").Value.String()); n < parallel {
 		_ = flag.Set("test.parallel", strconv.Itoa(parallel)) // a flag that exists, and a number

@@ -1,6 +1,7 @@
 package outpost_test
 
 import (
+	"context"
 	"errors"
 	"sync/atomic"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/bursar-sts/bursar/server/audit"
 	"github.com/bursar-sts/bursar/server/fault"
+	"github.com/bursar-sts/bursar/server/ledger"
 	"github.com/bursar-sts/bursar/server/outpost"
 	"github.com/bursar-sts/bursar/server/servertest"
 	"github.com/bursar-sts/bursar/server/tree"
@@ -55,5 +57,38 @@ func TestAShimStopsWhileNobodySignsTheLog(t *testing.T) {
 	gate(time.Hour, true)
 	if err := dir.Gate(t.Context(), audit.Origin{Tenant: w.ID("globex"), Issuer: "x"}); err != nil {
 		t.Errorf("a log of somebody else: %v", err)
+	}
+}
+
+// epochs is a store whose log goes on in an epoch of the test's.
+type epochs struct {
+	outpost.Store
+	epoch int64
+}
+
+func (s *epochs) Head(ctx context.Context, t ledger.Tenant) (ledger.Head, ledger.Position, error) {
+	head, at, err := s.Store.Head(ctx, t)
+	head.Epoch = s.epoch
+	return head, at, err
+}
+
+// Once an operator has accepted a loss, the log is written again that the process had frozen, and told so once.
+func TestAnAcceptedLossIsNoticed(t *testing.T) {
+	w := newWorld(t)
+	store, ahead := &epochs{Store: w.guest, epoch: 1}, time.Duration(0)
+	dir := outpost.New(outpost.Config{Store: store, Key: w.key, BaseURL: servertest.BaseURL, URL: servertest.ShimURL,
+		Now: func() time.Time { return time.Now().Add(ahead) }})
+	t.Cleanup(dir.Close)
+	var told []ledger.Tenant
+	dir.Accepted(func(t ledger.Tenant) { told = append(told, t) })
+	for _, epoch := range []int64{1, 1, 2, 2} {
+		store.epoch = epoch
+		ahead += 3 * time.Second
+		if err := dir.Gate(t.Context(), audit.Origin{Tenant: w.ID("acme"), Issuer: "x"}); err != nil {
+			t.Error(err)
+		}
+	}
+	if len(told) != 1 || told[0] != w.ID("acme") {
+		t.Errorf("told of %v", told)
 	}
 }

@@ -155,21 +155,14 @@ func (d *Directory) Ready(ctx context.Context) (err error) {
 	return err
 }
 
-// Stats are gauges of this process.
-type Stats struct {
-	Tenants int // that the shim's key is for
-	Usable  int // of them, those that could be read
-}
-
-// Stats returns how many tenants can be served.
-func (d *Directory) Stats() Stats {
-	s := Stats{Tenants: len(d.slots)}
-	for _, x := range d.slots {
-		if x.view.Load() != nil {
-			s.Usable++
+// Count returns how many tenants the shim's key is for, and how many of them could be read.
+func (d *Directory) Count() (all, usable int) {
+	for _, s := range d.slots {
+		if s.view.Load() != nil {
+			usable++
 		}
 	}
-	return s
+	return len(d.slots), usable
 }
 
 // Close waits for the reads that are under way. No method may be called after it.

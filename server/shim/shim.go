@@ -114,6 +114,10 @@ func (s *Shim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.IP, c.Mode = peer.Of(r), audit.UseProxy
+	if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
+		// There may have been a length beside the chunks, which net/http drops before anybody sees it (RFC 9112 §6.3).
+		w.Header().Set("Connection", "close")
+	}
 	if r.ContentLength != 0 { // whoever is refused has no more time than this to send it
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(silence))
 	}

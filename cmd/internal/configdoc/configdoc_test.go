@@ -24,10 +24,11 @@ const head = `# Configuration
 <!-- Generated from the comments of the Go types; to change it, change those and run:
 go generate ./cmd/internal/configdoc -->
 
-There are two kinds of files. ` + "`bursar.yaml`" + ` is the server's, and its operator writes it. A tenant file
+There are three kinds of files. ` + "`bursar.yaml`" + ` is the server's, and its operator writes it. A tenant file
 describes one tenant: who it trusts, who its clients are, which tools they can call, and who may do what;
-` + "`bursar apply`" + ` sends it to the server. Both are strict: an unknown field is a mistake, and all mistakes of a
-file are reported at once, except what may only follow from a value that could not be read. A file that is no YAML, or
+` + "`bursar apply`" + ` sends it to the server. ` + "`shim.yaml`" + ` is a standalone shim's
+([operations.md](operations.md#a-shim-of-its-own)). All are strict: an unknown field is a mistake, and all mistakes of
+a file are reported at once, except what may only follow from a value that could not be read. A file that is no YAML, or
 names no tenant, has first to be mended in that.
 
 Durations are written as in ` + "`90s`, `5m`, `24h`" + `. A field may be left out unless it says that it is required.
@@ -44,6 +45,7 @@ func document(t *testing.T) []byte {
 	}{
 		{"bursar.yaml", "bursar.yaml", configdoc.Type{Dir: "cmd/internal/config", Name: "Config"}},
 		{"Tenant file", "tenant.yaml", configdoc.Type{Dir: "server/tenant", Name: "File"}},
+		{"shim.yaml", "shim.yaml", configdoc.Type{Dir: "cmd/bursar-shim", Name: "Config"}},
 	} {
 		fields, err := configdoc.Fields(root, part.root)
 		if err != nil {
@@ -91,11 +93,16 @@ func TestTheExamplesAreAccepted(t *testing.T) {
 	}
 }
 
-func TestEveryFieldOfTheServerIsExplained(t *testing.T) {
+func TestEveryFieldOfThePlatformIsExplained(t *testing.T) {
 	fields, err := configdoc.Fields(root, configdoc.Type{Dir: "cmd/internal/config", Name: "Config"})
 	if err != nil {
 		t.Fatal(err)
 	}
+	standalone, err := configdoc.Fields(root, configdoc.Type{Dir: "cmd/bursar-shim", Name: "Config"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields += standalone
 	for line := range strings.Lines(fields) {
 		if strings.HasSuffix(strings.TrimSpace(line), ")") { // its form is the last that is said of it
 			t.Errorf("no comment: %s", line)

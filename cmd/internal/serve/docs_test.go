@@ -14,13 +14,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/bursar-sts/bursar/cmd/internal/config"
 	"github.com/bursar-sts/bursar/cmd/internal/port/porttest"
+	"github.com/bursar-sts/bursar/cmd/internal/shimstats"
 )
 
-// everyMetric returns what a server shows that uses everything: TLS, traces, a sink, a witness, and one decision.
+// everyMetric returns what a server shows that uses everything: TLS, traces, a sink, a witness, and one decision; and
+// what a standalone shim shows.
 func everyMetric(t *testing.T) series {
 	t.Helper()
 	dir := t.TempDir()
@@ -45,7 +48,17 @@ func everyMetric(t *testing.T) series {
 		t.Fatal(err)
 	}
 	_ = resp.Body.Close()
-	return parseScrape(scrape(t, s))
+	text := scrape(t, s)
+	standalone := prometheus.NewRegistry() // what bursar-shim shows beside, that a server does not
+	standalone.MustRegister(shimstats.Tenants(func() (all, usable int) { return 2, 1 }))
+	families, err := standalone.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		text += f.GetName() + " 0\n"
+	}
+	return parseScrape(text)
 }
 
 func doc(t *testing.T, name string) []byte {

@@ -84,11 +84,14 @@ func (o *Oracle) Scan(content []byte) (found []Finding) {
 	return found
 }
 
+// large is the size, in bytes, from which the views of a content would take too much memory.
+const large = 4 << 20
+
 // Check fails the test if content holds a key. It is searched by Find, or by Scan if it is large.
 func (o *Oracle) Check(t testing.TB, what string, content []byte) {
 	t.Helper()
 	find := o.Find
-	if len(content) > 32<<20 {
+	if len(content) > large {
 		find = o.Scan
 	}
 	if found := find(content); len(found) > 0 {
